@@ -1,0 +1,1 @@
+"""QueryDiff: domain-generalised semantic segmentation; trains with a diffusion teacher, drives without it."""

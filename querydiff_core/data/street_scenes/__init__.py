@@ -1,0 +1,1 @@
+"""A procedural world of street scenes with exact labels."""

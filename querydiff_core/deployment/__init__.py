@@ -1,0 +1,1 @@
+"""Everything between a checkpoint and uint8 labels: the segmenter and its engines."""

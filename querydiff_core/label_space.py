@@ -1,0 +1,135 @@
+"""The classes that models predict, and the mappings of other label sets onto them: data in `label_spaces/*.yaml`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from querydiff_core.errors import QueryDiffError
+
+UNLABELLED = 255
+"""The trainId of a pixel that is not labelled, as in Cityscapes."""
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Names and colours of the classes; a class's id (trainId) is its position.
+
+    `names`: N class names. `palette`: N RGB colours, each channel 0 to 255.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @functools.cached_property
+    def colors(self) -> np.ndarray:
+        """Return the palette as a uint8 look-up table `(256, 3)`, RGB; ids past the last class are black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self.palette)] = self.palette
+        return table
+
+    def paint(self, labels: np.ndarray) -> np.ndarray:
+        """Colour `labels` uint8 `(..., H, W)` as uint8 RGB `(..., H, W, 3)`."""
+        return self.colors[labels]
+
+
+@dataclass(frozen=True)
+class LabelMapping:
+    """How the values of another label set map onto trainIds.
+
+    `to_train_id`: value (0 to 255) to trainId; what is missing is unlabelled. `score_classes`: names and groups of
+    trainIds that this label set can tell apart; predictions and ground truth are merged by group before scoring.
+    """
+
+    name: str
+    to_train_id: Mapping[int, int]
+    score_classes: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @functools.cached_property
+    def table(self) -> np.ndarray:
+        """Return the mapping as a uint8 look-up table `(256,)`: value to trainId or 255."""
+        table = np.full(256, UNLABELLED, np.uint8)
+        table[list(self.to_train_id)] = list(self.to_train_id.values())
+        return table
+
+    @functools.cached_property
+    def score_table(self) -> np.ndarray:
+        """Return a uint8 look-up table `(256,)`: trainId to index into `score_classes`, or 255."""
+        table = np.full(256, UNLABELLED, np.uint8)
+        for index, (_, train_ids) in enumerate(self.score_classes):
+            table[list(train_ids)] = index
+        return table
+
+    def __call__(self, labels: np.ndarray) -> np.ndarray:
+        """Map uint8 `labels` of any shape to trainIds (255 where this label set has no counterpart)."""
+        return self.table[labels]
+
+
+@functools.cache
+def cityscapes() -> LabelSpace:
+    """Return the 19 evaluation classes of Cityscapes, in trainId order."""
+    classes = _read("cityscapes")["classes"]
+    return LabelSpace(tuple(c["name"] for c in classes), tuple(_color(c["color"]) for c in classes))
+
+
+def label_mapping(name_or_file: str | Path) -> LabelMapping:
+    """Return the bundled mapping of that name (`carla`, `camvid`, ...) or the one in a YAML file.
+
+    Raises:
+        QueryDiffError: if neither exists, or the file is not a mapping.
+    """
+    path = Path(name_or_file)
+    raw = _parse(path.read_text(), path) if path.suffix in (".yaml", ".yml") and path.is_file() else _read(str(path))
+    try:
+        to_train_id = {int(value): int(train_id) for value, train_id in raw["to_train_id"].items()}
+        groups = tuple((str(c["name"]), tuple(map(int, c["train_ids"]))) for c in raw.get("score_classes", ()))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise QueryDiffError(f"{path}: expected `to_train_id: {{value: trainId, ...}}`, found {raw!r:.80}.") from error
+    _check_ids(path, to_train_id)
+    return LabelMapping(path.stem, to_train_id, groups or tuple((n, (i,)) for i, n in enumerate(cityscapes().names)))
+
+
+def bundled_mappings() -> Sequence[str]:
+    """Return the names of the mappings that come with the package."""
+    files = resources.files("querydiff_core").joinpath("label_spaces").iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml") and f.name != "cityscapes.yaml")
+
+
+def _check_ids(path: Path, to_train_id: Mapping[int, int]) -> None:
+    wrong = [(v, t) for v, t in to_train_id.items() if not (0 <= v <= 255 and (0 <= t < 19 or t == UNLABELLED))]
+    if wrong:
+        raise QueryDiffError(f"{path}: values must be 0 to 255 and trainIds 0 to 18 or 255, found {wrong[0]}.")
+
+
+def _read(name: str) -> dict[str, Any]:
+    file = resources.files("querydiff_core").joinpath("label_spaces", f"{name}.yaml")
+    if "/" in name or not file.is_file():
+        raise QueryDiffError(
+            f"No label mapping {name}: give a YAML file that exists, or one of {', '.join(bundled_mappings())}."
+        )
+    return _parse(file.read_text(), Path(name))
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise QueryDiffError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(raw, dict):
+        raise QueryDiffError(f"{path}: expected a YAML mapping, found {type(raw).__name__}.")
+    return raw
+
+
+def _color(rgb: Sequence[int]) -> tuple[int, int, int]:
+    red, green, blue = (int(c) for c in rgb)
+    return red, green, blue

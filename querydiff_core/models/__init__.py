@@ -1,0 +1,1 @@
+"""The student network, named as the paper's figure."""

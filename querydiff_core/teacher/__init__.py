@@ -1,0 +1,1 @@
+"""The diffusion teacher: training only."""

@@ -1,0 +1,1 @@
+"""ROS 2 around `querydiff_core`: messages in, messages out."""

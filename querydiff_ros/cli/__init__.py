@@ -1,0 +1,1 @@
+"""ROS verbs of the `querydiff` command."""

@@ -1,0 +1,102 @@
+"""Packaging for pip and for colcon (build type ament_python)."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = "querydiff_ros"
+
+RUN = [
+    "numpy>=1.24,<3",
+    "opencv-python-headless>=4.8,<6",
+    "onnxruntime>=1.18,<2",
+    "rosbags>=0.10,<0.12",
+    "av>=12,<19",
+    "PyYAML>=6,<7",
+    "rich>=13,<16",
+]
+EXTRAS = {
+    "ros": [
+        "ros-jazzy-rclpy[fastrtps]>=7.1,<8",
+        "ros-jazzy-sensor-msgs>=5.3,<6",
+        "ros-jazzy-std-msgs>=5.3,<6",
+        "ros-jazzy-diagnostic-msgs>=5.3,<6",
+        "ros-jazzy-lifecycle-msgs>=2,<3",
+    ],
+    "torch": ["torch>=2.6,<3", "timm>=1.0.15,<2", "transformers>=4.48,<6", "safetensors>=0.4,<1"],
+    "tensorrt": ["torch-tensorrt>=2.6,<3"],
+    "train": [
+        "torchvision>=0.21,<1",
+        "lightning>=2.4,<3",
+        "jsonargparse[signatures]>=4.35,<5",
+        "torchmetrics>=1.4,<2",
+        "scipy>=1.10,<2",
+        "tensorboard>=2.15,<3",
+        "diffusers>=0.32,<1",
+        "onnx>=1.17,<2",
+        "onnxscript>=0.2,<1",
+    ],
+    "dev": [
+        "pytest>=8,<10",
+        "pytest-timeout>=2.3,<3",
+        "hypothesis>=6.100,<7",
+        "psutil>=5.9,<8",
+        "ruff>=0.9,<0.17",
+        "mypy>=1.14,<3",
+        "types-PyYAML>=6,<7",
+        "types-setuptools",
+    ],
+}
+EXTRAS["train"] = EXTRAS["torch"] + EXTRAS["train"]
+
+
+def share(folder: str) -> str:
+    """Return the share sub-folder that ROS tools look into."""
+    return f"share/{PACKAGE}/{folder}".rstrip("/")
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Semantic segmentation of camera streams that holds in fog, night, rain and snow (QueryDiff)",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    author="QueryDiff ROS maintainers",
+    maintainer="QueryDiff ROS maintainers",
+    maintainer_email="maintainers@example.com",
+    python_requires=">=3.10",
+    packages=find_packages(include=["querydiff_core*", "querydiff_ros*"]),
+    package_data={"querydiff_core": ["label_spaces/*.yaml", "weights/*", "py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (share(""), ["package.xml"]),
+        (share("launch"), glob("launch/*.launch.py")),
+        (share("config/ros"), glob("config/ros/*")),
+        (share("config/dds"), glob("config/dds/*")),
+        (share("config/train"), glob("config/train/*")),
+    ],
+    zip_safe=False,
+    install_requires=RUN,
+    extras_require=EXTRAS,
+    tests_require=["pytest"],
+    entry_points={
+        "console_scripts": [
+            "querydiff = querydiff_core.cli.main:main",
+            "segment_node = querydiff_ros.segment_node:main",
+            "replay_drive = querydiff_ros.replay_drive:main",
+            "record_drive = querydiff_ros.record_drive:main",
+        ],
+        # The verbs of the `querydiff` command: verb = module with HELP, add_arguments(parser) and run(arguments).
+        "querydiff.verbs": [
+            "segment = querydiff_core.cli.segment",
+            "fit = querydiff_core.cli.fit",
+            "export = querydiff_core.cli.export",
+            "evaluate = querydiff_core.cli.evaluate",
+            "scenes = querydiff_ros.cli.scenes",
+            "replay = querydiff_ros.cli.replay",
+            "record-drive = querydiff_ros.cli.record_drive",
+            "demo = querydiff_ros.cli.demo",
+        ],
+    },
+)
