@@ -1,6 +1,7 @@
 """Packaging for pip and for colcon (build type ament_python)."""
 
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -59,7 +60,7 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     description="Semantic segmentation of camera streams that holds in fog, night, rain and snow (QueryDiff)",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     author="QueryDiff ROS maintainers",

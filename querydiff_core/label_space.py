@@ -102,7 +102,9 @@ def label_mapping(name_or_file: str | Path) -> LabelMapping:
 def bundled_mappings() -> Sequence[str]:
     """Return the names of the mappings that come with the package."""
     files = resources.files("querydiff_core").joinpath("label_spaces").iterdir()
-    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml") and f.name != "cityscapes.yaml")
+    return sorted(
+        f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml") and f.name != "cityscapes.yaml"
+    )
 
 
 def _check_ids(path: Path, to_train_id: Mapping[int, int]) -> None:
@@ -112,7 +114,7 @@ def _check_ids(path: Path, to_train_id: Mapping[int, int]) -> None:
 
 
 def _read(name: str) -> dict[str, Any]:
-    file = resources.files("querydiff_core").joinpath("label_spaces", f"{name}.yaml")
+    file = resources.files("querydiff_core").joinpath("label_spaces") / f"{name}.yaml"
     if "/" in name or not file.is_file():
         raise QueryDiffError(
             f"No label mapping {name}: give a YAML file that exists, or one of {', '.join(bundled_mappings())}."

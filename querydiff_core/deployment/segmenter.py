@@ -1,0 +1,140 @@
+"""The one boundary between numpy images and engines: uint8 RGB in, `Segmentation` out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from querydiff_core.deployment.engine import Engine, EngineOptions, open_engine
+from querydiff_core.deployment.metadata import ModelMetadata
+from querydiff_core.deployment.sliding_window import SlidingWindow
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import LabelSpace
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a segmenter sees in one image `(H, W)` or in a batch `(B, H, W)`.
+
+    `labels`: uint8 trainIds. `confidence`: uint8, 255 = certain. `timings`: seconds by stage.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+class Segmenter:
+    """Label images with an engine; batch, size and sliding window are handled here.
+
+    >>> segmenter = Segmenter.load()
+    >>> segmenter(np.zeros((64, 128, 3), np.uint8)).labels.shape
+    (64, 128)
+    """
+
+    def __init__(self, engine: Engine, window: SlidingWindow | None = None) -> None:
+        self._engine = engine
+        self._window = window
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | None = None,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        size: tuple[int, int] | None = None,
+        window: int | tuple[int, int] | None = None,
+        stride: int | tuple[int, int] | None = None,
+    ) -> Segmenter:
+        """Open an exported engine (`.onnx`) or a checkpoint (`.safetensors`); None opens the shipped default.
+
+        Args:
+            path: the file; its suffix names the engine.
+            device: "auto", "cpu" or "cuda[:N]".
+            threads: CPU threads, None for all cores.
+            size: (height, width) that the network sees; checkpoints only, exported engines have theirs built in.
+            window: height and width in pixels of a window slid over the image; None looks at the whole image.
+            stride: of the window, in pixels; two thirds of the window by default, as in the paper's test.
+
+        Raises:
+            QueryDiffError: if the file is missing, damaged, foreign or of a newer version, or an option is wrong.
+        """
+        sliding = SlidingWindow.of(window, stride)
+        file = default_model() if path is None or str(path) == "" else Path(path).expanduser()
+        return cls(open_engine(file, EngineOptions(device, threads, size)), sliding)
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Return what the model file says about itself."""
+        return self._engine.metadata
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Return the classes that `labels` name."""
+        return self._engine.metadata.label_space
+
+    @property
+    def engine_name(self) -> str:
+        """Return the engine: "onnxruntime", "torch" or "tensorrt"."""
+        return self._engine.name
+
+    @property
+    def device(self) -> str:
+        """Return where the engine runs: "cpu" or "cuda:N"."""
+        return self._engine.device
+
+    def __call__(self, images: np.ndarray) -> Segmentation:
+        """Segment uint8 RGB `images`, one `(H, W, 3)` or a batch `(B, H, W, 3)`, at their own size.
+
+        Raises:
+            QueryDiffError: if `images` is anything else, or empty.
+        """
+        _check(images)
+        start = time.perf_counter()
+        batch = images if images.ndim == 4 else images[None]
+        labels, confidence = self._window(self._engine, batch) if self._window else self._engine(batch)
+        if images.ndim == 3:
+            labels, confidence = labels[0], confidence[0]
+        return Segmentation(labels, confidence, {"total": time.perf_counter() - start})
+
+    def segment_cameras(self, images: Sequence[np.ndarray]) -> list[Segmentation]:
+        """Segment one image `(H_i, W_i, 3)` a camera; images of one size share one inference."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            groups.setdefault(image.shape, []).append(index)
+        results: dict[int, Segmentation] = {}
+        for indices in groups.values():
+            if len(indices) == 1:
+                results[indices[0]] = self(images[indices[0]])
+                continue
+            batch = self(np.stack([images[i] for i in indices]))
+            for row, index in enumerate(indices):
+                results[index] = Segmentation(batch.labels[row], batch.confidence[row], batch.timings)
+        return [results[index] for index in range(len(images))]
+
+    def warm_up(self, sizes: Sequence[tuple[int, int]] = ()) -> None:
+        """Run once for each (height, width), or at the network's own size, so that the first frame is not slow."""
+        for height, width in sizes or [self.metadata.input_size]:
+            self(np.zeros((height, width, 3), np.uint8))
+
+    def close(self) -> None:
+        """Free the engine's memory; the segmenter cannot be called afterwards."""
+        self._engine.close()
+
+
+def default_model() -> Path:
+    """Return the path of the shipped default, `small` as ONNX."""
+    return Path(str(resources.files("querydiff_core").joinpath("weights") / "small.onnx"))
+
+
+def _check(images: np.ndarray) -> None:
+    good = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim in (3, 4)
+    if not good or images.shape[-1] != 3 or images.size == 0:
+        found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise QueryDiffError(f"Expected uint8 RGB images (H, W, 3) or (B, H, W, 3), not empty; found {found}.")
