@@ -1,0 +1,1 @@
+"""Judge label images against ground truth."""
