@@ -1,0 +1,53 @@
+"""The graph that is exported: uint8 RGB at the camera's size in, uint8 labels and confidence out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from querydiff_core.models.querydiff import QueryDiff, semantic_probabilities
+
+
+class SegmentationGraph(nn.Module):
+    """Wrap a student with everything between the camera and the label image.
+
+    Class probabilities are up-sampled to the network's own `size` (height, width), where the arg-max is taken; only
+    the two uint8 results are enlarged to the camera's size (nearest), so that a 19-channel tensor at the camera's
+    size never exists.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: QueryDiff, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model = model.eval()
+        self.size = size
+        self.register_buffer("mean", 255.0 * torch.tensor(model.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255.0 * torch.tensor(model.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return labels and confidence, uint8 `(B, H, W)`, of uint8 RGB `images` `(B, H, W, 3)`."""
+        pixels = images.permute(0, 3, 1, 2).float()  # (B, 3, H, W)
+        pixels = F.interpolate(pixels, self.size, mode="bilinear", antialias=True)  # (B, 3, h, w)
+        probabilities = semantic_probabilities(self.model((pixels - self.mean) / self.std))  # (B, 19, h / 4, w / 4)
+        probabilities = F.interpolate(probabilities, self.size, mode="bilinear")  # (B, 19, h, w)
+        best, labels = probabilities.max(1)  # (B, h, w)
+        certain = best / probabilities.sum(1).clamp_min(1e-6)  # of the probability that any query claims
+        return _enlarge(labels, images), _enlarge((255.0 * certain).round(), images)
+
+
+def _enlarge(small: Tensor, images: Tensor) -> Tensor:
+    """Return `small` `(B, h, w)` as uint8 at the size of `images` `(B, H, W, 3)`, by nearest neighbour.
+
+    Two look-ups along the axes: exporters spell `interpolate(mode="nearest-exact")` as a far slower gather of pixels.
+    """
+    rows = _nearest(images.shape[1], small.shape[1], images.device)
+    columns = _nearest(images.shape[2], small.shape[2], images.device)
+    return small.to(torch.uint8).index_select(1, rows).index_select(2, columns)
+
+
+def _nearest(large: int, small: int, device: torch.device) -> Tensor:
+    """Return for each of `large` pixels the index of the nearest of `small` pixels, centres aligned."""
+    return ((2 * torch.arange(large, device=device) + 1) * small) // (2 * large)
