@@ -1,1 +1,25 @@
 """QueryDiff: domain-generalised semantic segmentation; trains with a diffusion teacher, drives without it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from querydiff_core.build import build_model as build_model
+    from querydiff_core.deployment.segmenter import Segmentation as Segmentation
+    from querydiff_core.deployment.segmenter import Segmenter as Segmenter
+
+_HOMES = {
+    "Segmenter": "querydiff_core.deployment.segmenter",
+    "Segmentation": "querydiff_core.deployment.segmenter",
+    "build_model": "querydiff_core.build",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used: `build_model` brings PyTorch, the others do not."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

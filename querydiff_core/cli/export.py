@@ -25,9 +25,8 @@ def main(argv: Sequence[str]) -> int:
     model, metadata = load_checkpoint(arguments.checkpoint)
     metadata = replace(metadata, input_size=arguments.size or metadata.input_size)
     export_onnx(model, metadata, arguments.output)
-    print(
-        f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB, {_agreement(arguments):.3%} of labels equal"
-    )
+    size = arguments.output.stat().st_size / 1e6
+    print(f"{arguments.output}: {size:.1f} MB, {_agreement(arguments):.3%} of labels equal to the checkpoint's")
     return 0
 
 

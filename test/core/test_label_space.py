@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import UNLABELLED, bundled_mappings, cityscapes, label_mapping
+
+
+def test_cityscapes_has_the_published_classes():
+    space = cityscapes()
+    assert len(space) == 19
+    assert (space.names[0], space.palette[0]) == ("road", (128, 64, 128))
+    assert (space.names[18], space.palette[18]) == ("bicycle", (119, 11, 32))
+    assert len(set(space.palette)) == 19
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=50))
+def test_paint_is_the_palette(values):
+    labels = np.array(values, np.uint8)[None]
+    painted = cityscapes().paint(labels)
+    for label, color in zip(values, painted[0], strict=True):
+        assert tuple(color) == (cityscapes().palette[label] if label < 19 else (0, 0, 0))
+
+
+@pytest.mark.parametrize("name", bundled_mappings())
+def test_every_bundled_mapping_maps_to_classes_and_scores_each_once(name):
+    mapping = label_mapping(name)
+    assert set(np.unique(mapping.table)) <= {*range(19), UNLABELLED}
+    scored = [train_id for _, ids in mapping.score_classes for train_id in ids]
+    assert len(scored) == len(set(scored))
+    assert set(np.unique(mapping.table)) - {UNLABELLED} <= set(scored)
+
+
+def test_mappings_hold_the_published_ids():
+    assert label_mapping("cityscapes_label_ids")(np.uint8([7, 33, 0, 34, 255])).tolist() == [0, 18, 255, 255, 255]
+    assert label_mapping("carla")(np.uint8([1, 19, 24, 0, 22])).tolist() == [0, 18, 0, 255, 255]
+    assert label_mapping("carla_0_9_13")(np.uint8([7, 10, 13, 3])).tolist() == [0, 13, 10, 255]
+    assert label_mapping("camvid")(np.uint8([0, 3, 11])).tolist() == [10, 0, 255]
+    camvid = label_mapping("camvid")
+    assert [camvid.score_classes[i][0] for i in camvid.score_table[[2, 3, 17, 15]]] == [
+        "building",
+        "building",
+        "bicyclist",
+        "car",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("to_train_id: {300: 1}", "300"),
+        ("to_train_id: {3: 19}", "19"),
+        ("to_train_id: [1, 2]", "to_train_id"),
+        ("nonsense", "expected a YAML mapping"),
+        ("a: [", "not valid YAML"),
+        ("other: {}", "to_train_id"),
+    ],
+)
+def test_a_wrong_mapping_is_one_sentence(tmp_path, text, says):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(QueryDiffError, match=says) as failure:
+        label_mapping(file)
+    assert "\n" not in str(failure.value)
+
+
+def test_an_unknown_mapping_names_the_known_ones():
+    with pytest.raises(QueryDiffError, match="camvid"):
+        label_mapping("kitti")
