@@ -1,0 +1,136 @@
+"""Read the whole messages of a damaged bag file: one that was cut off, or lost its index or its metadata."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO, NamedTuple
+
+from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
+
+
+class SalvagedMessage(NamedTuple):
+    """One message: `data` is its CDR bytes, `latched` whether its publisher was transient local."""
+
+    topic: str
+    msgtype: str
+    latched: bool
+    time_ns: int
+    data: bytes
+
+
+def salvage(file: Path) -> Iterator[SalvagedMessage]:
+    """Yield the whole messages of a `.mcap` or `.db3` file in the order of writing, up to where it is damaged.
+
+    An mcap chunk that does not decompress is left out; a file without any readable part yields nothing.
+    """
+    return _salvage_mcap(file) if file.suffix == ".mcap" else _salvage_sqlite3(file)
+
+
+def _salvage_mcap(file: Path) -> Iterator[SalvagedMessage]:
+    with file.open("rb") as stream:
+        if stream.read(8) == b"\x89MCAP0\r\n":
+            with suppress(struct.error):  # a record shorter than its kind demands ends what can be read
+                yield from _McapScan().messages(stream)
+
+
+class _McapScan:
+    """Walk the records of an mcap file without its index; opcodes and layouts are those of mcap.dev/spec."""
+
+    def __init__(self) -> None:
+        self._types: dict[int, str] = {}
+        self._channels: dict[int, tuple[str, str, bool]] = {}
+
+    def messages(self, stream: BinaryIO) -> Iterator[SalvagedMessage]:
+        for opcode, body in _mcap_records(stream):
+            if opcode == 0x03:
+                schema, name = body.uint("<H"), body.string()
+                self._types[schema] = name
+            elif opcode == 0x04:
+                number, schema = body.uint("<H"), body.uint("<H")
+                topic, _, metadata = body.string(), body.string(), body.string()
+                self._channels[number] = (topic, self._types.get(schema, ""), is_latched(metadata))
+            elif opcode == 0x05:
+                channel, _, time_ns, _ = (body.uint(layout) for layout in ("<H", "<I", "<Q", "<Q"))
+                if channel in self._channels:
+                    yield SalvagedMessage(*self._channels[channel], time_ns, body.read())
+            elif opcode == 0x06:
+                yield from self.messages(io.BytesIO(body.chunk()))
+
+
+class _McapBody(io.BytesIO):
+    """The body of one mcap record."""
+
+    def uint(self, layout: str) -> int:
+        (value,) = struct.unpack(layout, self.read(struct.calcsize(layout)))
+        return int(value)
+
+    def string(self) -> str:
+        return self.read(self.uint("<I")).decode(errors="replace")
+
+    def chunk(self) -> bytes:
+        """Return the decompressed records of a chunk, or nothing if they are damaged."""
+        self.seek(16)
+        size, _, compression = self.uint("<Q"), self.uint("<I"), self.string()
+        data = self.read(self.uint("<Q"))
+        try:
+            return DECOMPRESSORS[compression](data, size)
+        except Exception:  # each compressor has exceptions of its own
+            return b""
+
+
+def _mcap_records(stream: BinaryIO) -> Iterator[tuple[int, _McapBody]]:
+    while len(header := stream.read(9)) == 9:
+        opcode, size = struct.unpack("<BQ", header)
+        body = stream.read(min(size, 2**31))
+        if len(body) < size:
+            return
+        yield opcode, _McapBody(body)
+
+
+def _salvage_sqlite3(file: Path) -> Iterator[SalvagedMessage]:
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / file.name
+        shutil.copyfile(file, copy)
+        _fit_page_count(copy)
+        try:
+            with closing(sqlite3.connect(f"file:{copy}?immutable=1", uri=True)) as database:
+                yield from _sqlite3_messages(database)
+        except sqlite3.DatabaseError:
+            return  # the first page that is missing ends what can be read
+
+
+def _fit_page_count(database: Path) -> None:
+    """Cut a database to whole pages and say so in its header: SQLite refuses a file shorter than its header says."""
+    with database.open("r+b") as stream:
+        header = stream.read(100)
+        page_size = int.from_bytes(header[16:18], "big") if len(header) == 100 else 0
+        page_size = 65536 if page_size == 1 else page_size
+        if page_size >= 512:
+            pages = database.stat().st_size // page_size
+            stream.truncate(pages * page_size)
+            stream.seek(28)
+            stream.write(pages.to_bytes(4, "big"))
+
+
+def _sqlite3_messages(database: sqlite3.Connection) -> Iterator[SalvagedMessage]:
+    database.row_factory = sqlite3.Row
+    topics = {}
+    for row in database.execute("SELECT * FROM topics"):
+        profiles = row["offered_qos_profiles"] if "offered_qos_profiles" in row.keys() else ""  # noqa: SIM118
+        topics[row["id"]] = (row["name"], row["type"], is_latched(profiles))
+    # The index lies at the end of the file or is scattered through it: the table itself survives longest.
+    for row in database.execute("SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"):
+        if row["topic_id"] in topics:
+            yield SalvagedMessage(*topics[row["topic_id"]], row["timestamp"], row["data"])
+
+
+def is_latched(qos_profiles: str) -> bool:
+    """Tell whether QoS profiles as rosbag2 writes them (YAML, words or rmw's numbers) are transient local."""
+    return "durability: transient_local" in qos_profiles or "durability: 1" in qos_profiles

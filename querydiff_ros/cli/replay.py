@@ -1,0 +1,111 @@
+"""The verb `querydiff replay`: play a recorded drive into ROS topics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_ros.ros_session import ros_node, split_ros_args
+
+if TYPE_CHECKING:
+    from querydiff_ros.bag_reader import BagReader
+    from querydiff_ros.drive_replayer import DriveReplayer, ReplayOptions
+
+SUMMARY = "play a recorded drive (rosbag2) into ROS topics"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Play a bag; 0 on success, 1 if a frame in lockstep got no label."""
+    own, ros_args = split_ros_args(argv)
+    arguments = _parser().parse_args(own)
+    # Imported late: `querydiff --help` must stay fast.
+    from querydiff_ros.bag_reader import BagReader  # noqa: PLC0415
+
+    bag = BagReader(arguments.bag)
+    with ros_node("replay_drive", ros_args) as node:
+        from querydiff_ros.drive_replayer import DriveReplayer  # noqa: PLC0415
+
+        replayer = DriveReplayer(node, bag, _options(arguments))
+        _report_start(bag, replayer, arguments)
+        messages = _play(bag, replayer, arguments.loop)
+    return _report_end(bag, replayer, messages, arguments)
+
+
+def _report_start(bag: BagReader, replayer: DriveReplayer, arguments: argparse.Namespace) -> None:
+    if bag.damage:
+        _say(f"warning: {bag.damage}")
+    if replayer.skipped:
+        _say(f"warning: Skipped, their message type is not installed: {', '.join(replayer.skipped)}.")
+    if replayer.wait_for_subscriber():
+        return
+    if arguments.lockstep:
+        raise QueryDiffError(
+            f"Within {arguments.wait:g} s no active node both took the images of {arguments.bag} and published labels: "
+            "start segment_node with these cameras, or give --wait more time."
+        )
+    _say(f"warning: Nobody subscribed within {arguments.wait:g} s; playing all the same.")
+
+
+def _play(bag: BagReader, replayer: DriveReplayer, endless: bool) -> int:
+    """Play to the end, with a bar on a terminal, and return the number of messages."""
+    from rich.progress import Progress  # noqa: PLC0415
+
+    total = None if endless else sum(topic.count for topic in bag.topics.values())
+    messages = 0
+    with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
+        bar = progress.add_task(bag.path.name, total=total)
+        for _ in replayer.play():
+            messages += 1
+            progress.advance(bar)
+    return messages
+
+
+def _report_end(bag: BagReader, replayer: DriveReplayer, messages: int, arguments: argparse.Namespace) -> int:
+    if bag.damage and not arguments.loop:
+        _say(f"warning: {bag.damage}")
+    print(f"{messages} messages played.", end="")
+    if not arguments.lockstep:
+        print()
+        return 0
+    print(f" {replayer.frames_labelled} of {replayer.frames_published} frames labelled.")
+    return 0 if replayer.frames_labelled == replayer.frames_published else 1
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _options(arguments: argparse.Namespace) -> ReplayOptions:
+    from querydiff_ros.drive_replayer import ReplayOptions  # noqa: PLC0415
+
+    values = {name: value for name, value in vars(arguments).items() if name != "bag"}
+    return ReplayOptions(**values | {"topics": tuple(arguments.topics)})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="querydiff replay",
+        description="Play a rosbag2 (mcap or sqlite3) into ROS topics, byte for byte, at the recorded times.",
+        epilog="example: querydiff replay build/demo/drive --lockstep --rate 0; "
+        "rename topics with --ros-args -r /front/image:=/camera/image",
+    )
+    parser.add_argument("bag", help="a rosbag2 folder, or one of its .mcap or .db3 files")
+    parser.add_argument("--rate", type=_not_negative, default=1.0, help="times the recorded speed; 0: no pauses")
+    parser.add_argument("--start", type=_not_negative, default=0.0, help="seconds into the bag")
+    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="the topics to play (default: all)")
+    parser.add_argument("--loop", action="store_true", help="start again at the end, until Ctrl-C")
+    parser.add_argument("--lockstep", action="store_true", help="wait for a frame's label before going on")
+    parser.add_argument("--clock", action="store_true", help="publish the recorded time on /clock")
+    parser.add_argument("--wait", type=_not_negative, default=10.0, help="seconds to wait for a subscriber")
+    parser.add_argument("--timeout", type=_not_negative, default=10.0, help="seconds to wait for a label (lockstep)")
+    return parser
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be 0 or more, found {text}")
+    return value

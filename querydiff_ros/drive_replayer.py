@@ -1,0 +1,198 @@
+"""Play a recorded drive into ROS topics, byte for byte."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rclpy.duration import Duration
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_ros.bag_reader import BagMessage, BagReader, BagTopic
+from querydiff_ros.label_watch import IMAGE_TYPES, LabelWatch, label_topic, stamp_ns
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+QUEUE = 10
+FRAMES_LOST_IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """How to play.
+
+    `rate`: times the recorded speed, 0 as fast as possible. `start`: seconds into the bag. `topics`: the ones to play,
+    empty for all. `loop`: start again at the end. `lockstep`: wait for a frame's label before going on. `clock`:
+    publish the recorded time on /clock. `wait`: seconds to wait for a subscriber. `timeout`: seconds to wait for a
+    label.
+    """
+
+    rate: float = 1.0
+    start: float = 0.0
+    topics: tuple[str, ...] = ()
+    loop: bool = False
+    lockstep: bool = False
+    clock: bool = False
+    wait: float = 10.0
+    timeout: float = 10.0
+
+
+class DriveReplayer:
+    """Publish the messages of a bag through `node`, which this object spins.
+
+    Publishers are reliable, so that subscribers of both kinds receive, and latched where the recorded ones were.
+
+    Attributes:
+        skipped: names and types of topics whose message type is not installed.
+        frames_published, frames_labelled: images sent, and of those the ones a label came back for (lockstep).
+
+    Raises:
+        QueryDiffError: if the bag lacks a topic asked for, or holds nothing that can be played, or it is shorter
+            than `start`, or has no image topic to be in lockstep with.
+    """
+
+    def __init__(self, node: Node, bag: BagReader, options: ReplayOptions) -> None:
+        self._node, self._bag, self._options = node, bag, options
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(node)
+        self._topics = bag.select(options.topics or sorted(bag.topics))
+        self._publishers: dict[str, Any] = {}
+        self.skipped = [f"{topic.name} ({topic.msgtype})" for topic in self._topics if not self._advertise(topic)]
+        if not self._publishers:
+            raise QueryDiffError(f"{bag.path}: no message type is installed of {', '.join(self.skipped)}.")
+        seconds = (bag.end_ns - bag.start_ns) / 1e9
+        if options.start > seconds:
+            raise QueryDiffError(f"{bag.path} lasts {seconds:.1f} s: --start {options.start:g} is past its end.")
+        self._clock = self._make_clock() if options.clock else None
+        self._watches = self._watch_labels() if options.lockstep else {}
+        self.frames_published = self.frames_labelled = self._lost_in_a_row = 0
+
+    def wait_for_subscriber(self) -> bool:
+        """Wait until somebody listens, in lockstep to every camera; False if nobody did within `wait` seconds."""
+        if self._watches:
+            return self.spin_until(self._cameras_are_heard, self._options.wait)
+        heard = lambda: any(p.get_subscription_count() for p in self._publishers.values())  # noqa: E731
+        return self.spin_until(heard, self._options.wait)
+
+    def play(self) -> Iterator[BagMessage]:
+        """Publish message after message at its time and yield each once it is out (in lockstep: labelled).
+
+        Raises:
+            QueryDiffError: in lockstep, if the first frame or three frames in a row get no label.
+        """
+        while True:
+            yield from self._play_once()
+            if not self._options.loop:
+                break
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=2))
+
+    def spin_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Run the node's callbacks until `condition` holds; False if it does not within `seconds`."""
+        end = time.monotonic() + seconds
+        while not condition():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._executor.spin_once(timeout_sec=min(left, 0.1))
+        return True
+
+    def _play_once(self) -> Iterator[BagMessage]:
+        names, start_ns = set(self._publishers), self._bag.start_ns + round(self._options.start * 1e9)
+        yield from self._latched_before(start_ns)
+        began = time.monotonic()
+        for message in self._bag.messages(names, start_ns):
+            if self._options.rate:
+                due = began + (message.time_ns - start_ns) / 1e9 / self._options.rate
+                self.spin_until(lambda: False, due - time.monotonic())
+            yield self._publish(message)
+
+    def _latched_before(self, start_ns: int) -> Iterator[BagMessage]:
+        """Publish what latched topics said last before the start: it still holds."""
+        latched = {topic.name for topic in self._topics if topic.latched and topic.name in self._publishers}
+        last = {message.topic: message for message in self._bag.messages(latched, stop_ns=start_ns)}
+        for message in last.values():
+            yield self._publish(message)
+
+    def _publish(self, message: BagMessage) -> BagMessage:
+        if self._clock:
+            self._publish_time(message.time_ns)
+        publisher = self._publishers[message.topic]
+        publisher.publish(message.data)
+        if message.topic in self._watches:
+            self.frames_published += 1
+            self._await_label(message, publisher)
+        return message
+
+    def _await_label(self, message: BagMessage, publisher: Any) -> None:
+        watch, stamp = self._watches[message.topic], stamp_ns(message.data)
+        end = time.monotonic() + self._options.timeout
+        # A subscriber may have lost the frame (best effort, or discovery still half done): it is sent once more.
+        patience = self._options.timeout / (2 if self.frames_labelled else 10)
+        labelled = self.spin_until(lambda: stamp in watch.stamps, patience)
+        if not labelled:
+            publisher.publish(message.data)
+            labelled = self.spin_until(lambda: stamp in watch.stamps, end - time.monotonic())
+        watch.stamps.clear()
+        self.frames_labelled += labelled
+        self._lost_in_a_row = 0 if labelled else self._lost_in_a_row + 1
+        if not self.frames_labelled or self._lost_in_a_row == FRAMES_LOST_IN_A_ROW:
+            raise QueryDiffError(self._complaint(message, watch, stamp))
+
+    def _complaint(self, message: BagMessage, watch: LabelWatch, stamp: int) -> str:
+        return (
+            f"No label on {watch.topic} for frame {self.frames_published} of {message.topic} (stamp {stamp / 1e9:.3f}) "
+            f"within {self._options.timeout:g} s: is the segment node active, and are its engine and log in order?"
+        )
+
+    def _advertise(self, topic: BagTopic) -> bool:
+        kind = _message_class(topic.msgtype)
+        if kind is not None:
+            durability = QoSDurabilityPolicy.TRANSIENT_LOCAL if topic.latched else QoSDurabilityPolicy.VOLATILE
+            profile = QoSProfile(depth=QUEUE, reliability=QoSReliabilityPolicy.RELIABLE, durability=durability)
+            self._publishers[topic.name] = self._node.create_publisher(kind, topic.name, profile)
+        return kind is not None
+
+    def _watch_labels(self) -> dict[str, LabelWatch]:
+        images = [t.name for t in self._topics if t.msgtype in IMAGE_TYPES and label_topic(t.name)]
+        if not images:
+            raise QueryDiffError(
+                f"{self._bag.path}: --lockstep needs a topic <camera>/image or <camera>/image/compressed; playing are "
+                f"{', '.join(sorted(self._publishers))}."
+            )
+        watches = {name: LabelWatch(self._node, name) for name in {str(label_topic(image)) for image in images}}
+        return {image: watches[str(label_topic(image))] for image in images}
+
+    def _cameras_are_heard(self) -> bool:
+        connected = [watch.connect() for watch in self._watches.values()]
+        # A camera's raw and compressed images share one watch, and the node may listen to either.
+        heard = {self._watches[name] for name in self._watches if self._publishers[name].get_subscription_count()}
+        return all(connected) and heard == set(self._watches.values())
+
+    def _make_clock(self) -> Any:
+        from rosgraph_msgs.msg import Clock  # noqa: PLC0415
+
+        return self._node.create_publisher(Clock, "/clock", QUEUE)
+
+    def _publish_time(self, time_ns: int) -> None:
+        from builtin_interfaces.msg import Time  # noqa: PLC0415
+        from rosgraph_msgs.msg import Clock  # noqa: PLC0415
+
+        seconds, nanoseconds = divmod(time_ns, 10**9)
+        assert self._clock
+        self._clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
+
+
+def _message_class(msgtype: str) -> Any:
+    """Return the class of a type such as sensor_msgs/msg/Image, None if it is not installed."""
+    package, _, name = msgtype.partition("/msg/")
+    try:
+        return getattr(import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError, ValueError):
+        return None

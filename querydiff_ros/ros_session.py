@@ -1,0 +1,56 @@
+"""A ROS node for the length of a command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_ros.dds_profile import dds_profile_variables
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+
+@contextmanager
+def ros_node(name: str, ros_args: Sequence[str] = ()) -> Iterator[Node]:
+    """Yield a node in a ROS context of its own, which ends with the block; Ctrl-C stays Python's own.
+
+    Whole images travel: the DDS profile for large ones applies unless the user has set another.
+
+    Raises:
+        QueryDiffError: if rclpy is missing or does not take `ros_args`.
+    """
+    try:
+        import rclpy  # noqa: PLC0415
+        from rclpy.context import Context  # noqa: PLC0415
+        from rclpy.signals import SignalHandlerOptions  # noqa: PLC0415
+    except ImportError as error:
+        raise QueryDiffError(
+            f"ROS 2 for Python is missing ({error}): pip install 'querydiff_ros[ros]', or source a ROS installation."
+        ) from error
+    os.environ.update(dds_profile_variables())
+    context = Context()
+    try:
+        rclpy.init(args=[name, *ros_args], context=context, signal_handler_options=SignalHandlerOptions.NO)
+        node = rclpy.create_node(name, context=context)
+    except Exception as error:  # rcl's exceptions for arguments it does not know have no common class
+        context.try_shutdown()
+        raise QueryDiffError(f"ROS 2 does not start: {' '.join(str(error).split())}.") from error
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def split_ros_args(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into its own arguments and those from `--ros-args` up to `--`."""
+    own = list(argv)
+    if "--ros-args" not in own:
+        return own, []
+    start = own.index("--ros-args")
+    end = own.index("--", start) + 1 if "--" in own[start:] else len(own)
+    return own[:start] + own[end:], own[start:end]
