@@ -1,0 +1,105 @@
+"""The publishers of one camera; they exist while the node is configured, and send while it is active."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
+
+from querydiff_core.deployment.segmenter import Segmentation
+from querydiff_core.label_space import UNLABELLED, LabelSpace
+from querydiff_core.overlay import overlay
+from querydiff_ros.camera_frame import CameraFrame, topic_name
+from querydiff_ros.conversions import image_message, jpeg_message
+from querydiff_ros.parameters import Parameters
+
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class CameraOutput:
+    """Publish labels, confidence, overlays and calibration of one camera, each under the header of its frame."""
+
+    def __init__(self, node: LifecycleNode, camera: str, parameters: Parameters, label_space: LabelSpace):
+        self._node = node
+        self._camera = camera
+        self._label_space = label_space
+        self._opacity = parameters.overlay_opacity
+        self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[parameters.output_reliability.upper()])
+        self._publishers: list[LifecyclePublisher] = []
+        self._label = self._publisher(Image, "label")
+        self._confidence = self._publisher(Image, "confidence") if parameters.publish_confidence else None
+        self._overlay = self._publisher(Image, "overlay")
+        self._overlay_compressed = self._publisher(CompressedImage, "overlay/compressed")
+        self._calibration = self._publisher(CameraInfo, "label/camera_info")
+        self._label_map = self._publisher(String, "label_map", LATCHED)
+        label_info = _label_info_type()
+        self._label_info = self._publisher(label_info, "label_info", LATCHED) if label_info else None
+
+    def close(self) -> None:
+        """Withdraw the topics."""
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def publish_classes(self) -> None:
+        """Latch what the label values mean, for those who subscribe later."""
+        self._label_map.publish(String(data=_label_map_json(self._label_space)))
+        if self._label_info is not None:
+            message = _label_info(self._label_info.msg_type, self._label_space)
+            message.header.stamp = self._node.get_clock().now().to_msg()
+            self._label_info.publish(message)
+
+    def publish(
+        self, frame: CameraFrame, rgb: np.ndarray, segmentation: Segmentation, calibration: CameraInfo | None
+    ) -> None:
+        """Publish the results of `frame`, whose pixels are `rgb` `(H, W, 3)`; overlays only for those who watch."""
+        self._label.publish(image_message(segmentation.labels, "mono8", frame.header))
+        if self._confidence is not None:
+            self._confidence.publish(image_message(segmentation.confidence, "mono8", frame.header))
+        if calibration is not None:
+            # The label has the camera's size, so its calibration holds; a pair is matched by equal stamps.
+            matched = copy.copy(calibration)
+            matched.header = frame.header
+            self._calibration.publish(matched)
+        self._publish_overlay(frame, rgb, segmentation.labels)
+
+    def _publish_overlay(self, frame: CameraFrame, rgb: np.ndarray, labels: np.ndarray) -> None:
+        raw, compressed = self._overlay.get_subscription_count(), self._overlay_compressed.get_subscription_count()
+        if not (raw or compressed):
+            return
+        painted = overlay(np.ascontiguousarray(rgb), labels, self._label_space, self._opacity)
+        if raw:
+            self._overlay.publish(image_message(painted, "rgb8", frame.header))
+        if compressed:
+            self._overlay_compressed.publish(jpeg_message(painted, frame.header))
+
+    def _publisher(self, kind: type, name: str, qos: QoSProfile | None = None) -> LifecyclePublisher:
+        publisher = self._node.create_lifecycle_publisher(kind, topic_name(self._camera, name), qos or self._qos)
+        self._publishers.append(publisher)
+        return publisher
+
+
+def _label_map_json(label_space: LabelSpace) -> str:
+    rows = zip(label_space.names, label_space.palette, strict=True)
+    classes = [{"id": i, "name": name, "color": list(color)} for i, (name, color) in enumerate(rows)]
+    return json.dumps({"classes": classes, "unlabelled": UNLABELLED})
+
+
+def _label_info_type() -> type | None:
+    try:
+        from vision_msgs.msg import LabelInfo  # noqa: PLC0415 - comes with a ROS distribution only
+    except ImportError:
+        return None
+    return LabelInfo
+
+
+def _label_info(label_info: Any, label_space: LabelSpace) -> Any:
+    from vision_msgs.msg import VisionClass  # noqa: PLC0415
+
+    classes = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(label_space.names)]
+    return label_info(class_map=classes, threshold=0.0)
