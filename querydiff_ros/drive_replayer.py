@@ -74,11 +74,18 @@ class DriveReplayer:
         self.frames_published = self.frames_labelled = self._lost_in_a_row = 0
 
     def wait_for_subscriber(self) -> bool:
-        """Wait until somebody listens, in lockstep to every camera; False if nobody did within `wait` seconds."""
-        if self._watches:
-            return self.spin_until(self._cameras_are_heard, self._options.wait)
-        heard = lambda: any(p.get_subscription_count() for p in self._publishers.values())  # noqa: E731
-        return self.spin_until(heard, self._options.wait)
+        """Wait until `is_heard`; False if that takes longer than `wait` seconds."""
+        return self.spin_until(self.is_heard, self._options.wait)
+
+    def is_heard(self) -> bool:
+        """Tell whether somebody listens; in lockstep: whether every camera has a listener and publishes labels."""
+        heard = {name for name, publisher in self._publishers.items() if publisher.get_subscription_count()}
+        if not self._watches:
+            return bool(heard)
+        connected = [watch.connect() for watch in self._watches.values()]
+        # A camera's raw and compressed images share one watch, and the node may listen to either.
+        answered = {watch for name, watch in self._watches.items() if name in heard}
+        return all(connected) and answered == set(self._watches.values())
 
     def play(self) -> Iterator[BagMessage]:
         """Publish message after message at its time and yield each once it is out (in lockstep: labelled).
@@ -168,12 +175,6 @@ class DriveReplayer:
             )
         watches = {name: LabelWatch(self._node, name) for name in {str(label_topic(image)) for image in images}}
         return {image: watches[str(label_topic(image))] for image in images}
-
-    def _cameras_are_heard(self) -> bool:
-        connected = [watch.connect() for watch in self._watches.values()]
-        # A camera's raw and compressed images share one watch, and the node may listen to either.
-        heard = {self._watches[name] for name in self._watches if self._publishers[name].get_subscription_count()}
-        return all(connected) and heard == set(self._watches.values())
 
     def _make_clock(self) -> Any:
         from rosgraph_msgs.msg import Clock  # noqa: PLC0415

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.image_files import read_image
 from querydiff_core.label_space import LabelMapping, label_mapping
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -85,8 +86,7 @@ class LabelledFolder:
             QueryDiffError: if a file cannot be decoded, the labels are no 8-bit ids, or the sizes differ.
         """
         file = self._image_files[index]
-        # An orientation tag turns the image and not its labels, so it is ignored.
-        image = cv2.cvtColor(_decode(file, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), cv2.COLOR_BGR2RGB)
+        image = read_image(file)
         stem = file.relative_to(self.images).with_suffix("").as_posix()
         return LabelledImage(image, self._read_labels(index, image.shape[:2]), stem)
 
@@ -94,7 +94,9 @@ class LabelledFolder:
         if self._label_files is None:
             return None
         file = self._label_files[index]
-        values = _decode(file, cv2.IMREAD_UNCHANGED)
+        values = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        if values is None:
+            raise QueryDiffError(f"{file} cannot be decoded as an image: it is damaged or of an unknown format.")
         if values.dtype != np.uint8 or values.ndim != 2:
             raise QueryDiffError(
                 f"{file}: expected one channel of 8-bit class ids, found {values.dtype} of shape {values.shape}."
@@ -130,10 +132,3 @@ def _image_files(folder: Path) -> list[Path]:
 def _key(file: Path, endings: tuple[str, ...]) -> str:
     ending = next(e for e in endings if file.stem.endswith(e))
     return file.with_name(file.stem.removesuffix(ending) or file.stem).as_posix()
-
-
-def _decode(file: Path, how: int) -> np.ndarray:
-    pixels = cv2.imread(str(file), how)
-    if pixels is None:
-        raise QueryDiffError(f"{file} cannot be decoded as an image: it may be damaged, replace it or take it out.")
-    return pixels

@@ -1,0 +1,64 @@
+"""The verb `querydiff demo`: watch the real node label a drive through five conditions."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+SUMMARY = "label a drive through five conditions with the real node: video, pictures, scores"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo; 0 on success."""
+    arguments = _parser().parse_args(argv)
+    # A graph of its own, so that neither a robot on this network nor a second demo is disturbed. It is set before
+    # rclpy loads the middleware.
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    from querydiff_ros.demo.run_demo import DemoOptions, run_demo  # noqa: PLC0415
+
+    run_demo(DemoOptions(**vars(arguments)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="querydiff demo",
+        description="Render a drive through clear air, fog, night, rain and snow, or take a recorded one, replay it "
+        "over DDS into segment_node running as its own process, and write what came back.",
+        epilog="example: querydiff demo --drive camvid.bag --score camvid --output build/camvid",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/demo"), help="folder to write (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--frames", type=_count, default=150, help="length of the rendered drive (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--size", type=_size, default=(256, 512), metavar="HxW", help="of its frames (default: 256x512)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the rendered drive (default: %(default)s)")
+    parser.add_argument("--drive", type=Path, help="label this rosbag2 instead of a rendered drive")
+    parser.add_argument("--engine", type=Path, help="the node's engine (default: the shipped one)")
+    parser.add_argument(
+        "--score",
+        default="train_ids",
+        metavar="MAPPING",
+        help="judge the classes of this label mapping, such as camvid",
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 5:
+        raise argparse.ArgumentTypeError(f"must be a number of 5 or more, one for each condition, found {text}")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 32):
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH of at least 32 each, such as 256x512, found {text}")
+    return int(height), int(width)

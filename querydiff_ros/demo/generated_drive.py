@@ -1,0 +1,33 @@
+"""The drive that the demo labels when it is given none."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rich.progress import track
+
+from querydiff_core.data.street_scenes import render_drive
+from querydiff_core.errors import QueryDiffError
+from querydiff_ros.drive_recording import DriveRecorder
+
+RATE = 10.0
+FIRST_STAMP_NS = 1_700_000_000 * 10**9
+
+
+def record_generated_drive(bag: Path, frames: int, size: tuple[int, int], seed: int) -> None:
+    """Render `frames` frames of `size` (height, width) through every condition into the new rosbag2 `bag`.
+
+    A bag that an earlier demo left there is replaced.
+
+    Raises:
+        QueryDiffError: if `bag` exists and is no bag.
+    """
+    if (bag / "metadata.yaml").is_file():
+        shutil.rmtree(bag)
+    elif bag.exists():
+        raise QueryDiffError(f"{bag} is in the way of the demo's bag: move it, or choose another --output.")
+    with DriveRecorder(bag) as recorder:
+        drive = render_drive(seed, frames, size=size, rate=RATE)
+        for index, frame in enumerate(track(drive, "rendering a drive", total=frames, transient=True)):
+            recorder.write(FIRST_STAMP_NS + round(index * 1e9 / RATE), frame.image, frame.labels, frame.condition)

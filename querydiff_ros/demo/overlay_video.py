@@ -1,0 +1,80 @@
+"""The demo's video: the drive under its labels, beside input, ground truth and confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from querydiff_core.label_space import LabelSpace
+from querydiff_core.overlay import overlay
+from querydiff_core.video import write_video
+from querydiff_ros.demo.canvas import blank, legend, paste, percent, write
+from querydiff_ros.demo.drive_scores import DriveScores
+from querydiff_ros.demo.labelled_drive import LabelledDrive, LabelledFrame
+
+MAIN_WIDTH, MAIN_HEIGHT = 1024, 768
+HEADER, GAP, MARGIN = 44, 8, 16
+OPACITY = 0.55
+
+
+class OverlayVideo:
+    """Compose and write the video of a labelled drive."""
+
+    def __init__(self, drive: LabelledDrive, scores: DriveScores, label_space: LabelSpace) -> None:
+        self._drive, self._scores, self._label_space = drive, scores, label_space
+        self._title = f"QueryDiff {drive.diagnostics.get('variant', '')} on {drive.diagnostics.get('engine', '')}"
+
+    def write(self, path: Path, rate: float) -> int:
+        """Write the labelled frames as H.264 at `rate` frames a second and return their number."""
+        return write_video(path, self._pictures(), rate)
+
+    def _pictures(self) -> Iterator[np.ndarray]:
+        for number, frame in enumerate(self._drive, 1):
+            yield self.compose(frame, number)
+
+    def compose(self, frame: LabelledFrame, number: int) -> np.ndarray:
+        """Return the picture of one frame, uint8 RGB; every frame of a drive gives one size."""
+        height, width = _fit(frame.image)
+        panels = self._side_panels(frame)
+        side_height = (height - GAP * (len(panels) - 1)) // len(panels)
+        side_width = round(side_height * width / height)
+        full_width = width + GAP + side_width
+        classes = legend(full_width - 2 * MARGIN, self._label_space)
+        picture = blank(HEADER + height + GAP + len(classes) + GAP, full_width)
+        self._write_header(picture, frame, number)
+        painted = overlay(np.ascontiguousarray(frame.image), frame.labels, self._label_space, OPACITY)
+        paste(picture, painted, (0, HEADER, width, height), "labels over input")
+        for index, (caption, panel) in enumerate(panels.items()):
+            y = HEADER + index * (side_height + GAP)
+            paste(picture, panel, (width + GAP, y, side_width, side_height), caption)
+        picture[HEADER + height + GAP :][: len(classes), MARGIN : MARGIN + classes.shape[1]] = classes
+        return picture
+
+    def _side_panels(self, frame: LabelledFrame) -> dict[str, np.ndarray]:
+        judged = frame.labels if frame.truth is None else frame.truth
+        panels = {
+            "input": frame.image,
+            "labels" if frame.truth is None else "ground truth": self._label_space.paint(judged),
+        }
+        if frame.confidence is not None:
+            heat = cv2.applyColorMap(frame.confidence, cv2.COLORMAP_INFERNO)
+            panels["confidence"] = cv2.cvtColor(heat, cv2.COLOR_BGR2RGB)
+        return panels
+
+    def _write_header(self, picture: np.ndarray, frame: LabelledFrame, number: int) -> None:
+        x = write(picture, frame.condition or "drive", (MARGIN, 29), scale=0.75, bold=True)
+        miou = self._scores.miou(frame.condition)
+        if miou is not None:
+            x = write(picture, f"mIoU {percent(miou)}", (x + 24, 28), scale=0.55)
+        write(picture, f"frame {number} of {self._drive.labelled}", (x + 24, 28), muted=True)
+        wide = cv2.getTextSize(self._title, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
+        write(picture, self._title, (picture.shape[1] - MARGIN - wide, 28), muted=True)
+
+
+def _fit(image: np.ndarray) -> tuple[int, int]:
+    """Return the (height, width) of the main panel: the image's aspect inside the largest size."""
+    scale = min(MAIN_WIDTH / image.shape[1], MAIN_HEIGHT / image.shape[0])
+    return max(32, round(image.shape[0] * scale)), max(32, round(image.shape[1] * scale))
