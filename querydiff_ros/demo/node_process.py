@@ -6,20 +6,20 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from querydiff_ros.dds_profile import environment_with_dds_profile
+from querydiff_ros.executable_path import executable_path
 
 PATIENCE = 10.0
 """Seconds that the node has to end after Ctrl-C."""
 
 
 class NodeProcess:
-    """Run `segment_node` of this Python environment, brought up by itself, for the length of a `with` block.
+    """Run `segment_node` of this installation, brought up by itself, for the length of a `with` block.
 
     Args:
         log: file that receives everything the node prints.
@@ -36,11 +36,10 @@ class NodeProcess:
         """Start the process."""
         assignments = [f"{name}:={json.dumps(value)}" for name, value in self._parameters.items()]
         ros_args = [word for assignment in assignments for word in ("-p", assignment)]
-        start = "from querydiff_ros.segment_node import main; main()"
         environment = {**environment_with_dds_profile(), "PYTHONUNBUFFERED": "1"}
         self._file = self.log.open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-c", start, "--ros-args", *ros_args],
+            [executable_path("segment_node"), "--ros-args", *ros_args],
             stdin=subprocess.DEVNULL,
             stdout=self._file,
             stderr=subprocess.STDOUT,
