@@ -1,0 +1,82 @@
+"""Variant to wired model: the only place that knows sizes, weights and hubs."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries
+from querydiff_core.models.backbone import Backbone, TimmPyramid
+from querydiff_core.models.mask_decoder import MaskDecoder
+from querydiff_core.models.pixel_decoder import PixelDecoder
+from querydiff_core.models.querydiff import QueryDiff
+from querydiff_core.models.refinement import Refinement, Unrefined
+from querydiff_core.models.variants import VARIANTS, VariantConfig, variant_config
+
+__all__ = ["VARIANTS", "VariantConfig", "build_model", "variant_config"]
+
+MAPS = 4  # what refinement reads: the mask feature at 1/4 scale and three maps
+
+
+def build_model(
+    variant: str, *, classes: int = 19, pretrained: bool | str | Path = False, **overrides: Any
+) -> QueryDiff:
+    """Build the student of that name with random weights, or with a pretrained backbone.
+
+    Args:
+        variant: one of `VARIANTS`.
+        classes: number of classes, without `no object`.
+        pretrained: True takes the backbone's published weights from its hub; a path takes them from that file (timm)
+            or folder (MiT).
+        overrides: settings of `VariantConfig` that differ from the variant's.
+
+    Returns:
+        The model, in training mode. Its `variant`, `classes` and `config` rebuild it; `mean` and `std` normalise RGB
+        in 0..1 for it.
+
+    Raises:
+        QueryDiffError: for an unknown variant or setting, or pretrained weights that cannot be had.
+    """
+    config = variant_config(variant, **overrides)
+
+    backbone = _build_backbone(config, pretrained)
+    return QueryDiff(
+        backbone,
+        _build_queries(config, backbone.channels),
+        _build_pixel_decoder(config, backbone.channels),
+        _build_refinements(config),
+        _build_mask_decoder(config, classes),
+        _build_pixel_head(config, classes),
+        variant=variant,
+        config={"classes": classes, **dataclasses.asdict(config)},
+    )
+
+
+def _build_backbone(config: VariantConfig, pretrained: bool | str | Path) -> Backbone:
+    return TimmPyramid(config.backbone, pretrained=bool(pretrained), **config.backbone_options)
+
+
+def _build_queries(config: VariantConfig, in_channels: Sequence[int]) -> nn.Module:
+    if config.query_source == "learned":
+        return LearnedQueries(config.channels, config.queries)
+    return AgentQueries(in_channels, config.channels, config.queries, **config.query_options)
+
+
+def _build_pixel_decoder(config: VariantConfig, in_channels: Sequence[int]) -> nn.Module:
+    return PixelDecoder(in_channels, config.channels, config.encoder_layers, config.heads, config.encoder_feedforward)
+
+
+def _build_refinements(config: VariantConfig) -> list[nn.Module]:
+    return [Refinement(config.channels) if config.refinement else Unrefined() for _ in range(MAPS)]
+
+
+def _build_mask_decoder(config: VariantConfig, classes: int) -> nn.Module:
+    return MaskDecoder(
+        config.channels, config.queries, classes, config.decoder_layers, config.heads, config.decoder_feedforward
+    )
+
+
+def _build_pixel_head(config: VariantConfig, classes: int) -> nn.Module | None:
+    return nn.Conv2d(config.channels, classes, 1) if config.auxiliary_head else None
