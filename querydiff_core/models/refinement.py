@@ -42,7 +42,9 @@ class Refinement(nn.Module):
         attended = self.attention(feature.flatten(2).transpose(1, 2), queries)  # (B, hw, c)
         attended = attended.transpose(1, 2).unflatten(2, feature.shape[-2:])  # (B, c, h, w)
         fused = self.fuse(torch.cat((feature, attended), 1)).chunk(len(self.branches), 1)
-        branches = [branch(part) for branch, part in zip(self.branches, fused, strict=True)]
+        # Contiguous, as oneDNN's bf16 weight gradient of dilated depthwise convolutions in channels-last order reads
+        # memory that nothing wrote, and now and then returns NaN (PyTorch 2.14 on CPUs).
+        branches = [branch(part.contiguous()) for branch, part in zip(self.branches, fused, strict=True)]
         refined = self.align(torch.cat(branches, 1))  # (B, c, h, w)
         return feature + refined if self.residual else refined
 
