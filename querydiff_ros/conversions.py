@@ -156,8 +156,8 @@ def _demosaic(code: int) -> Callable[[np.ndarray], np.ndarray]:
     def to_rgb(mosaic: np.ndarray) -> np.ndarray:
         if min(mosaic.shape[:2]) >= 3:
             return cv2.cvtColor(mosaic, code)
-        # OpenCV answers black below 3 x 3: repeat the mosaic by its own period, which keeps every colour in place.
-        return cv2.cvtColor(np.pad(mosaic[..., 0], 2, mode="wrap"), code)[2:-2, 2:-2]
+        # OpenCV answers black below 3 x 3: reflect, which keeps every colour in its place of the mosaic.
+        return cv2.cvtColor(np.pad(mosaic[..., 0], 2, mode="reflect"), code)[2:-2, 2:-2]
 
     return to_rgb
 

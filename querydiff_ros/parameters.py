@@ -132,13 +132,18 @@ def _problem(option: Field[Any], value: Any) -> str | None:
     """Return the sentence that refuses `value`, or None."""
     expected: type = list if isinstance(option.default, tuple) else type(option.default)
     between, one_of = option.metadata["between"], option.metadata["one_of"]
-    if type(value) is not expected or (expected is list and not all(isinstance(item, str) for item in value)):
+    if not _has_type(value, expected):
         return f"Parameter {option.name} must be {TYPE_NAMES[expected]}, found {value!r}."
     if between and not between[0] <= value <= between[1]:
         return f"Parameter {option.name} must lie between {between[0]} and {between[1]}, found {value}."
     if one_of and value not in one_of:
         return f"Parameter {option.name} must be one of {', '.join(one_of)}, found {value!r}."
     return _camera_problem(value) if option.name == "cameras" else None
+
+
+def _has_type(value: Any, expected: type) -> bool:
+    # Exactly: a bool is an int to isinstance, and 1 must not pass for true.
+    return type(value) is expected and (expected is not list or all(isinstance(item, str) for item in value))
 
 
 def _camera_problem(cameras: Sequence[str]) -> str | None:

@@ -1,0 +1,277 @@
+"""The node over real DDS: what goes in and what comes out, camera by camera."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import BEST_EFFORT, RELIABLE, Peer
+from diagnostic_msgs.msg import DiagnosticArray
+from engines import expected_labels
+from image_messages import compressed, picture, pixels, raw, stamped
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
+
+from querydiff_core.label_space import cityscapes
+from querydiff_ros.camera_statistics import Outcome
+
+MakeNode = Callable[..., Any]
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def exchange(peer: Peer, kind: type, topic: str, message: Any, output: str = "/front/label") -> Any:
+    """Publish `message` until all ends have found each other, and return the label that answers it."""
+    labels = peer.subscribe(Image, output)
+    camera = peer.publisher(kind, topic)
+    peer.wait_for_match(camera)
+    return peer.wait_for(lambda: (camera.publish(message), labels)[1], "a label")[0]
+
+
+@pytest.mark.parametrize(("encoding", "padding"), [("rgb8", 0), ("bgr8", 0), ("bgra8", 0), ("mono8", 0), ("bgr8", 5)])
+def test_raw_frames_are_labelled(peer: Peer, make_active_node: MakeNode, encoding: str, padding: int) -> None:
+    make_active_node()
+    rgb = picture(red=None if encoding != "mono8" else 44)
+    message = raw(rgb, encoding, stamp=7, padding=padding)
+    label = exchange(peer, Image, "/front/image", message)
+    assert (label.encoding, label.step, label.header) == ("mono8", label.width, message.header)
+    np.testing.assert_array_equal(pixels(label), expected_labels(rgb))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_compressed_frames_are_labelled(peer: Peer, make_active_node: MakeNode, suffix: str) -> None:
+    make_active_node()
+    rgb = picture(red=100)
+    message = compressed(rgb, suffix, stamp=7)
+    label = exchange(peer, CompressedImage, "/front/image/compressed", message)
+    assert label.header == message.header
+    np.testing.assert_array_equal(pixels(label), expected_labels(rgb))
+
+
+def test_every_output_carries_the_header_of_its_frame(peer: Peer, make_active_node: MakeNode) -> None:
+    make_active_node(overlay_opacity=0.5)
+    topics = {"label": Image, "confidence": Image, "overlay": Image, "overlay/compressed": CompressedImage}
+    outputs = {name: peer.subscribe(kind, f"/front/{name}") for name, kind in topics.items()}
+    outputs["label/camera_info"] = peer.subscribe(CameraInfo, "/front/label/camera_info")
+    camera, info = peer.publisher(Image, "/front/image"), peer.publisher(CameraInfo, "/front/camera_info")
+    peer.wait_for_match(camera, info)
+    peer.wait_for(lambda: all(peer.node.count_publishers(f"/front/{name}") for name in outputs), "the outputs")
+    rgb = picture()
+    calibration = stamped(CameraInfo(height=12, width=16, k=[float(i) for i in range(9)]), 7, "front")
+    info.publish(calibration)
+    node_has_it = raw(rgb, stamp=6)
+    peer.wait_for(lambda: (camera.publish(node_has_it), outputs["label/camera_info"])[1], "calibration")
+    for messages in outputs.values():
+        messages.clear()
+    camera.publish(raw(rgb, stamp=7))
+    for name, messages in outputs.items():
+        output = peer.wait_for(lambda m=messages: next((x for x in m if x.header.stamp.sec == 7), None), name)
+        assert output.header == calibration.header, name
+    np.testing.assert_array_equal(pixels(outputs["confidence"][-1]), rgb[..., 1])
+    assert outputs["label/camera_info"][-1] == calibration
+    blended = (rgb.astype(int) + cityscapes().paint(expected_labels(rgb))) / 2
+    assert np.abs(pixels(outputs["overlay"][-1]) - blended).max() <= 1
+    assert outputs["overlay/compressed"][-1].format == "rgb8; jpeg compressed bgr8"
+
+
+def test_overlays_cost_nothing_while_nobody_watches(
+    peer: Peer, make_active_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("querydiff_ros.camera_output.overlay", lambda *arguments: drawn.append(arguments))
+    make_active_node()
+    exchange(peer, Image, "/front/image", raw(picture()))
+    assert drawn == []
+
+
+def test_confidence_can_be_switched_off(peer: Peer, make_active_node: MakeNode) -> None:
+    make_active_node(publish_confidence=False)
+    exchange(peer, Image, "/front/image", raw(picture()))
+    assert peer.node.count_publishers("/front/confidence") == 0
+
+
+def test_two_cameras_of_different_sizes(peer: Peer, make_active_node: MakeNode) -> None:
+    make_active_node(cameras=["front", "/vehicle/rear"])
+    sizes = {"/front": (12, 16), "/vehicle/rear": (7, 31)}
+    labels = {name: peer.subscribe(Image, f"{name}/label") for name in sizes}
+    cameras = {name: peer.publisher(Image, f"{name}/image") for name in sizes}
+    peer.wait_for_match(*cameras.values())
+    peer.wait_for(lambda: all(peer.node.count_publishers(f"{name}/label") for name in sizes), "labels")
+    for stamp in range(3):
+        for name, camera in cameras.items():
+            camera.publish(raw(picture(*sizes[name]), stamp=stamp, frame_id=name))
+        for name, messages in labels.items():
+            peer.wait_for(lambda m=messages, s=stamp: len(m) > s, name)
+            assert messages[stamp].header.frame_id == name
+            np.testing.assert_array_equal(pixels(messages[stamp]), expected_labels(picture(*sizes[name])))
+
+
+def test_a_camera_without_a_namespace(peer: Peer, make_active_node: MakeNode) -> None:
+    make_active_node(cameras=[""])
+    exchange(peer, Image, "/image", raw(picture()), output="/label")
+
+
+def test_a_frame_that_comes_by_both_transports_counts_once(peer: Peer, make_active_node: MakeNode) -> None:
+    node = make_active_node()
+    labels = peer.subscribe(Image, "/front/label")
+    plain = peer.publisher(Image, "/front/image")
+    packed = peer.publisher(CompressedImage, "/front/image/compressed")
+    peer.wait_for_match(plain, packed)
+    peer.wait_for(lambda: peer.node.count_publishers("/front/label"), "label")
+    for stamp in (1, 2, 3):
+        plain.publish(raw(picture(), stamp=stamp))
+        peer.wait_for(lambda s=stamp: len(labels) == s, "label")
+        packed.publish(compressed(picture(), stamp=stamp))
+        packed.publish(compressed(picture(), stamp=stamp))  # the second follows the first in the node as well
+        statistics = node._labeller._statistics["front"]
+        peer.executor.spin_once(timeout_sec=0.05)
+    plain.publish(raw(picture(), stamp=4))
+    peer.wait_for(lambda: labels[-1].header.stamp.sec == 4, "the last label")
+    assert statistics.total(Outcome.RECEIVED) == 4
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_one_transport_subscribes_to_one_topic(peer: Peer, make_active_node: MakeNode, transport: str) -> None:
+    make_active_node(transport=transport)
+    wanted, other = "/front/image", "/front/image/compressed"
+    if transport == "compressed":
+        wanted, other = other, wanted
+    peer.wait_for(lambda: peer.node.count_subscribers(wanted), wanted)
+    assert peer.node.count_subscribers(other) == 0
+
+
+@pytest.mark.parametrize("input_reliability", ["best_effort", "reliable"])
+@pytest.mark.parametrize("output_reliability", ["best_effort", "reliable"])
+def test_quality_of_service_is_what_was_asked(
+    peer: Peer, make_active_node: MakeNode, input_reliability: str, output_reliability: str
+) -> None:
+    make_active_node(input_reliability=input_reliability, output_reliability=output_reliability)
+    wanted_in, wanted_out = ReliabilityPolicy[input_reliability.upper()], ReliabilityPolicy[output_reliability.upper()]
+    (reader,) = peer.wait_for(lambda: peer.node.get_subscriptions_info_by_topic("/front/image"), "image")
+    assert reader.qos_profile.reliability == wanted_in
+    for name in ("label", "confidence", "overlay", "overlay/compressed", "label/camera_info"):
+        topic = f"/front/{name}"
+        (writer,) = peer.wait_for(lambda t=topic: peer.node.get_publishers_info_by_topic(t), topic)
+        assert writer.qos_profile.reliability == wanted_out
+    exact = BEST_EFFORT if output_reliability == "best_effort" else RELIABLE
+    labels = peer.subscribe(Image, "/front/label", exact)
+    camera = peer.publisher(Image, "/front/image", BEST_EFFORT if input_reliability == "best_effort" else RELIABLE)
+    peer.wait_for_match(camera)
+    peer.wait_for(lambda: (camera.publish(raw(picture())), labels)[1], "a label")
+
+
+def test_the_classes_are_latched(peer: Peer, make_active_node: MakeNode) -> None:
+    make_active_node()
+    maps = peer.subscribe(String, "/front/label_map", LATCHED)
+    (message,) = peer.wait_for(lambda: maps, "label_map")
+    label_map = json.loads(message.data)
+    assert label_map["unlabelled"] == 255
+    assert label_map["classes"][0] == {"id": 0, "name": "road", "color": [128, 64, 128]}
+    assert [c["name"] for c in label_map["classes"]] == list(cityscapes().names)
+
+
+def test_label_info_is_latched_where_vision_msgs_exists(peer: Peer, make_active_node: MakeNode) -> None:
+    vision_msgs = pytest.importorskip("vision_msgs.msg", reason="vision_msgs comes with a ROS distribution only")
+    make_active_node()
+    infos = peer.subscribe(vision_msgs.LabelInfo, "/front/label_info", LATCHED)
+    (message,) = peer.wait_for(lambda: infos, "label_info")
+    assert [(c.class_id, c.class_name) for c in message.class_map] == list(enumerate(cityscapes().names))
+
+
+def test_stale_frames_are_dropped(peer: Peer, make_active_node: MakeNode) -> None:
+    node = make_active_node(max_age=3600.0)
+    labels = peer.subscribe(Image, "/front/label")
+    camera = peer.publisher(Image, "/front/image")
+    peer.wait_for_match(camera)
+    camera.publish(raw(picture(), stamp=1))
+    statistics = node._labeller._statistics["front"]
+    peer.wait_for(lambda: statistics.total(Outcome.STALE), "the verdict")
+    fresh = raw(picture())
+    fresh.header.stamp = peer.node.get_clock().now().to_msg()
+    camera.publish(fresh)
+    peer.wait_for(lambda: labels, "the fresh label")
+    assert labels[0].header == fresh.header
+
+
+def status(messages: list[DiagnosticArray], name: str) -> dict[str, str]:
+    """Return level, message and values of the newest status called `name`."""
+    for message in reversed(messages):
+        for each in message.status:
+            if each.name == f"segment_node: {name}":
+                values = {value.key: value.value for value in each.values}
+                return {"level": str(each.level[0]), "message": each.message, **values}
+    return {}
+
+
+def test_diagnostics_tell_what_became_of_the_frames(peer: Peer, make_active_node: MakeNode) -> None:
+    make_active_node()
+    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
+    camera = peer.publisher(Image, "/front/image")
+    peer.wait_for_match(camera)
+    peer.wait_for(lambda: status(reports, "front").get("message") == "no frames arrive", "a report on silence")
+    camera.publish(raw(picture(red=51)))
+    peer.wait_for(lambda: status(reports, "front")["frames_labelled"] == "1", "a report on the label")
+    front, engine = status(reports, "front"), status(reports, "engine")
+    assert front["frames_received"] == "1"
+    assert [front[f"frames_{name}"] for name in ("dropped", "stale", "rejected", "failed", "lost")] == ["0"] * 5
+    assert front["mean_confidence"] == "0.200"  # 51 of 255
+    assert float(front["latency_from_arrival_p50_ms"]) <= float(front["latency_from_arrival_p99_ms"])
+    assert float(front["latency_from_stamp_p50_ms"]) > 1e9  # the stamp is from 1970
+    assert engine["engine"] == "onnxruntime"
+    assert engine["device"] == "cpu"
+    assert engine["variant"] == "pixel"
+    assert engine["message"] == "active"
+
+
+BAD_FRAMES = {
+    "truncated": {"data": raw(picture()).data[:-1]},
+    "oversized": {"data": raw(picture()).data * 2},
+    "no pixels": {"height": 0},
+    "small step": {"step": 3},
+    "unknown encoding": {"encoding": "sepia"},
+}
+
+
+@pytest.mark.parametrize("fault", BAD_FRAMES)
+def test_a_bad_frame_is_reported_and_the_next_labelled(peer: Peer, make_active_node: MakeNode, fault: str) -> None:
+    make_active_node()
+    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
+    camera = peer.publisher(Image, "/front/image")
+    peer.wait_for_match(camera)
+    bad = raw(picture(), stamp=1)
+    for name, value in BAD_FRAMES[fault].items():
+        setattr(bad, name, value)
+    camera.publish(bad)
+    peer.wait_for(lambda: status(reports, "front").get("frames_rejected") == "1", "the rejection")
+    assert status(reports, "front")["last_rejection"]
+    label = exchange(peer, Image, "/front/image", raw(picture(), stamp=2))
+    assert label.header.stamp.sec == 2
+
+
+def test_an_undecodable_jpeg_is_reported_and_the_next_labelled(peer: Peer, make_active_node: MakeNode) -> None:
+    make_active_node()
+    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
+    camera = peer.publisher(CompressedImage, "/front/image/compressed")
+    peer.wait_for_match(camera)
+    bad = compressed(picture(), ".jpg", stamp=1)
+    bad.data = bad.data[: len(bad.data) // 2]
+    camera.publish(bad)
+    peer.wait_for(lambda: "truncated" in status(reports, "front").get("last_rejection", ""), "the rejection")
+    exchange(peer, CompressedImage, "/front/image/compressed", compressed(picture(), stamp=2))
+
+
+def test_an_engine_that_fails_is_reported_and_tried_again(peer: Peer, make_active_node: MakeNode) -> None:
+    node = make_active_node()
+    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
+    camera = peer.publisher(Image, "/front/image")
+    peer.wait_for_match(camera)
+    node._labeller._segmenter.close()  # a closed engine raises at every call
+    for stamp in (1, 2):
+        camera.publish(raw(picture(), stamp=stamp))
+        peer.wait_for(lambda s=stamp: status(reports, "engine").get("errors") == str(s), "the error")
+    assert "closed" in status(reports, "engine")["last_error"]
+    assert status(reports, "front")["frames_failed"] == "2"
+    peer.wait_for(lambda: any(s.level == b"\x02" for m in reports for s in m.status), "the level ERROR")
