@@ -1,0 +1,43 @@
+"""Walls, fences and hedges along the sidewalk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from querydiff_core.data.street_scenes.canvas import Canvas
+from querydiff_core.data.street_scenes.foliage import hedge_texture
+from querydiff_core.data.street_scenes.labels import FENCE, VEGETATION, WALL
+from querydiff_core.data.street_scenes.wall_textures import fence_texture, wall_texture
+from querydiff_core.data.street_scenes.weather import Weather
+
+UP = np.array([0.0, 1.0, 0.0])
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """A straight piece of `kind` (wall, fence, hedge) from `near` to `far_end` `(3,)`, from `base` up to `top` metres."""
+
+    near: np.ndarray
+    far_end: np.ndarray
+    kind: str
+    index: int
+    base: float
+    top: float
+    far: float
+
+    def draw(self, canvas: Canvas, weather: Weather) -> None:
+        """Draw it."""
+        along = self.far_end - self.near
+        length = float(np.linalg.norm(along))
+        side = np.sign(self.near[0] - canvas.camera.position[0])
+        light = weather.brightness * float(weather.shade(np.array([-side, 0.0, 0.0])))
+        rise = self.top - self.base
+        if self.kind == "wall":
+            texture, label, repeat = wall_texture(self.index), WALL, (max(length / 4, 0.2), max(rise / 2, 0.3))
+        elif self.kind == "fence":
+            texture, label, repeat = fence_texture(self.index), FENCE, (max(length / 2, 0.2), 1.0)
+        else:
+            texture, label, repeat = hedge_texture(self.index % 24), VEGETATION, (max(length / 3, 0.2), 1.0)
+        canvas.quad(self.near + self.base * UP, along, rise * UP, texture, label, light, repeat)

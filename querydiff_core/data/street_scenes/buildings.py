@@ -1,0 +1,81 @@
+"""Buildings: a textured front, an end wall and a roof, at their place beside the road."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from querydiff_core.data.street_scenes.canvas import Canvas
+from querydiff_core.data.street_scenes.facade_textures import facade
+from querydiff_core.data.street_scenes.labels import BUILDING
+from querydiff_core.data.street_scenes.sprite import Sprite
+from querydiff_core.data.street_scenes.wall_textures import roof_texture
+from querydiff_core.data.street_scenes.weather import Weather
+
+UP = np.array([0.0, 1.0, 0.0])
+
+
+@dataclass(frozen=True)
+class Building:
+    """A building whose front runs from `near` to `far_end` (world points `(3,)`), on `side` (-1 left, +1 right)."""
+
+    near: np.ndarray
+    far_end: np.ndarray
+    side: int
+    height: float
+    style: str
+    index: int
+    tint: tuple[float, float, float]
+    exposed: bool
+    roof: float
+    depth: float
+    far: float
+
+    def draw(self, canvas: Canvas, weather: Weather) -> None:
+        """Draw the end wall, the roof and the front."""
+        front = facade(self.style, self.index, weather.night)
+        along = self.far_end - self.near
+        outward = np.array([self.side, 0.0, 0.0])
+        shade = weather.brightness * np.array(self.tint)
+        if self.exposed:
+            self._draw_end(canvas, front, outward, shade * float(weather.shade(np.array([0.0, 0.0, -1.0]))))
+        if self.roof > 0:
+            self._draw_roof(canvas, along, outward, weather)
+        light = shade * float(weather.shade(np.array([-float(self.side), 0.0, 0.0])))
+        if self.side > 0:
+            canvas.quad(self.far_end, -along, self.height * UP, front, BUILDING, light)
+        else:
+            canvas.quad(self.near, along, self.height * UP, front, BUILDING, light)
+
+    def _draw_end(self, canvas: Canvas, texture: Sprite, outward: np.ndarray, light: np.ndarray) -> None:
+        start = self.near if self.side > 0 else self.near + self.depth * outward
+        right = self.depth * np.array([1.0, 0.0, 0.0])
+        canvas.quad(start, right, self.height * UP, texture, BUILDING, light)
+        if self.roof > 0:
+            eaves = self.near + self.height * UP
+            peak = eaves + 0.5 * self.depth * outward + self.roof * UP
+            wall = texture.color[::8, ::8, :3].reshape(-1, 3).mean(axis=0) * light
+            canvas.face(np.stack([eaves, eaves + self.depth * outward, peak]), tuple(wall), BUILDING)
+
+    def _draw_roof(self, canvas: Canvas, along: np.ndarray, outward: np.ndarray, weather: Weather) -> None:
+        slope = 0.5 * self.depth * outward + self.roof * UP
+        normal = np.array([-self.side * self.roof, 0.5 * self.depth, 0.0])
+        light = weather.brightness * float(weather.shade(normal / np.linalg.norm(normal)))
+        eaves = self.near + self.height * UP
+        tiles = roof_texture(self.index % 32)
+        repeat = (max(float(np.linalg.norm(along)) / 4, 1.0), 2.0)
+        if weather.snow > 0:
+            light = light * (1 + 1.6 * weather.snow)
+        canvas.quad(eaves, along, slope, tiles, BUILDING, light, repeat)
+        if self.index % 3 == 0:
+            foot = eaves + 0.4 * along + slope * 0.8
+            canvas.bar(foot, foot + 1.6 * UP, 0.9, (96, 74, 64), BUILDING)
+
+
+def draw_tint(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draw the colour that a building's paint differs by from its library front."""
+    red, green, blue = rng.uniform(0.72, 1.15) * (
+        1 + rng.uniform(-0.1, 0.1, 3) + rng.uniform(-0.08, 0.08) * np.array([1, 0, -1])
+    )
+    return float(red), float(green), float(blue)

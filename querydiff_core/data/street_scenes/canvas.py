@@ -1,0 +1,182 @@
+"""What a scene is painted on: colour, emission, label and depth of every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from querydiff_core.data.street_scenes.camera import Camera, cut_near
+from querydiff_core.data.street_scenes.labels import NOTHING, VOID
+from querydiff_core.data.street_scenes.sprite import Sprite
+
+FAR = 2000.0
+"""Depth of the sky, metres."""
+
+Color = Sequence[float]
+"""RGB, or RGB and emission, each 0 to 255."""
+
+
+class Canvas:
+    """Paints polygons, textured quads and sprites, later ones over earlier ones.
+
+    `color` uint8 `(H, W, 4)`: RGB as by day, and how much of it shines by itself. `labels` uint8 `(H, W)`: trainIds,
+    never anti-aliased. `depth` float32 `(H, W)`: metres along the optical axis.
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        self.camera = camera
+        self.color = np.zeros((camera.height, camera.width, 4), np.uint8)
+        self.labels = np.full((camera.height, camera.width), VOID, np.uint8)
+        self.depth = np.full((camera.height, camera.width), FAR, np.float32)
+
+    def polygon(self, pixels: np.ndarray, color: Color, label: int | None = None, depth: float = FAR) -> None:
+        """Fill the convex polygon `pixels` `(N, 2)`; without `label` only its colour is painted."""
+        points = (np.clip(pixels, -8000, 8000) * 16).astype(np.int32)
+        cv2.fillConvexPoly(self.color, points, _rgbe(color), cv2.LINE_AA, 4)
+        if label is not None:
+            cv2.fillConvexPoly(self.labels, points, label, cv2.LINE_8, 4)
+            cv2.fillConvexPoly(self.depth, points, depth, cv2.LINE_8, 4)
+
+    def face(self, points: np.ndarray, color: Color, label: int | None = None) -> None:
+        """Fill the flat convex world polygon `points` `(N, 3)`."""
+        seen = cut_near(self.camera.see(points))
+        if len(seen) >= 3:
+            self.polygon(self.camera.to_pixels(seen), color, label, float(seen[:, 2].mean()))
+
+    def bar(self, foot: np.ndarray, head: np.ndarray, width: float, color: Color, label: int) -> None:
+        """Draw a round bar of `width` metres from `foot` to `head` `(3,)`, lit from one side."""
+        seen = self.camera.see(np.stack([foot, head]))
+        if seen[:, 2].min() < 0.5:
+            return
+        ends = self.camera.to_pixels(seen)
+        along = ends[1] - ends[0]
+        across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
+        radius = np.maximum(0.5 * width * self.camera.focal / seen[:, 2:3], 0.5) * across
+        self.polygon(np.concatenate([ends - radius, (ends + radius)[::-1]]), color, label, float(seen[:, 2].mean()))
+        if float(np.abs(radius).max()) > 1.2:
+            dark = tuple(0.62 * c for c in color)
+            self.polygon(np.concatenate([ends + 0.1 * radius, (ends + radius)[::-1]]), dark)
+
+    def quad(  # one call per surface, many kinds of surface
+        self,
+        origin: np.ndarray,
+        right: np.ndarray,
+        up: np.ndarray,
+        texture: Sprite,
+        label: int | None,
+        shade: float | np.ndarray = 1.0,
+        repeat: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """Paint `texture` on the parallelogram at `origin` `(3,)` spanned by `right` and `up` `(3,)`, metres.
+
+        `repeat`: how often the texture fits across and up. The texture's own labels win where it has some; a `label`
+        of None leaves labels and depth alone, as a stain on the ground does.
+        """
+        corners = np.stack([origin, origin + right, origin + right + up, origin + up])
+        outline = self.camera.outline(corners)
+        box = None if outline is None else self._box(outline)
+        if outline is None or box is None:
+            return
+        texture = self._shrink(texture, outline, repeat)
+        height, width = texture.alpha.shape
+        across = right / (width * repeat[0])
+        down = -up / (height * repeat[1])
+        start = origin + up - np.asarray(self.camera.position) + 0.5 * (across + down)
+        to_image = self.camera.projection @ np.stack([across, down, start], axis=1)
+        if abs(np.linalg.det(to_image)) < 1e-12:
+            return
+        self._warp(texture, to_image, outline, box, label, shade)
+
+    def _warp(
+        self,
+        texture: Sprite,
+        to_image: np.ndarray,
+        outline: np.ndarray,
+        box: tuple[int, int, int, int],
+        label: int | None,
+        shade: float | np.ndarray,
+    ) -> None:
+        left, top, right, bottom = box
+        size = (right - left, bottom - top)
+        to_box = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64) @ to_image
+        mask = np.zeros(size[::-1], np.uint8)
+        points = (np.clip(outline - [left, top], -8000, 8000) * 16).astype(np.int32)
+        cv2.fillConvexPoly(mask, points, 255, cv2.LINE_8, 4)
+        paint = cv2.warpPerspective(texture.color, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        paint = cv2.multiply(paint, np.append(np.ones(3) * shade, 1.0))
+        target = self.color[top:bottom, left:right]
+        if texture.solid:
+            cv2.copyTo(paint, mask, target)
+        else:
+            alpha = cv2.warpPerspective(texture.alpha, to_box, size, borderMode=cv2.BORDER_WRAP)
+            blend(target, paint, cv2.min(alpha, mask))
+        if label is not None:
+            self._stamp_plane(texture, to_box, mask, box, label)
+
+    def _stamp_plane(
+        self, texture: Sprite, to_box: np.ndarray, mask: np.ndarray, box: tuple[int, int, int, int], label: int
+    ) -> None:
+        left, top, right, bottom = box
+        inside = mask > 0
+        if not texture.solid:
+            held = cv2.warpPerspective(
+                texture.labels, to_box, mask.shape[::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP
+            )
+            inside &= held != NOTHING
+        # The third row of the inverse homography is 1 / depth, affine over the image.
+        plane = np.linalg.inv(to_box)[2]
+        inverse = plane[0] * np.arange(right - left) + (plane[1] * np.arange(bottom - top)[:, None] + plane[2])
+        self.labels[top:bottom, left:right][inside] = label
+        depth = 1.0 / np.clip(inverse.astype(np.float32), 1 / FAR, 10.0)
+        np.copyto(self.depth[top:bottom, left:right], depth, where=inside)
+
+    def sprite(self, foot: np.ndarray, size: tuple[float, float], sprite: Sprite, shade: float = 1.0) -> None:
+        """Stand an upright `sprite` of `size` (width, height) metres with the middle of its lower edge at `foot`."""
+        seen = self.camera.see(foot[None])
+        if seen[0, 2] < 1.0:
+            return
+        scale = self.camera.focal / seen[0, 2]
+        base = self.camera.to_pixels(seen)[0]
+        width, height = max(round(size[0] * scale), 1), max(round(size[1] * scale), 2)
+        left, top = round(base[0] - width / 2), round(base[1]) - height
+        x0, y0 = max(left, 0), max(top, 0)
+        x1, y1 = min(left + width, self.camera.width), min(top + height, self.camera.height)
+        if x1 <= x0 or y1 <= y0:
+            return
+        piece = sprite.piece((width, height), (x0 - left, y0 - top, x1 - left, y1 - top))
+        paint = piece.color if shade == 1.0 else cv2.multiply(piece.color, np.array([shade, shade, shade, 1.0]))
+        blend(self.color[y0:y1, x0:x1], paint, piece.alpha)
+        solid = piece.labels != NOTHING
+        np.copyto(self.labels[y0:y1, x0:x1], piece.labels, where=solid)
+        self.depth[y0:y1, x0:x1][solid] = seen[0, 2]
+
+    def _box(self, outline: np.ndarray) -> tuple[int, int, int, int] | None:
+        left, top = np.floor(np.clip(outline.min(axis=0), -1e6, 1e6)).astype(int)
+        right, bottom = np.ceil(np.clip(outline.max(axis=0), -1e6, 1e6)).astype(int) + 1
+        left, top = max(int(left), 0), max(int(top), 0)
+        right, bottom = min(int(right), self.camera.width), min(int(bottom), self.camera.height)
+        return (left, top, right, bottom) if right > left and bottom > top else None
+
+    @staticmethod
+    def _shrink(texture: Sprite, outline: np.ndarray, repeat: tuple[float, float]) -> Sprite:
+        """Shrink a texture to about the size that it is seen at, so that far surfaces do not flicker."""
+        extent = np.maximum(outline.max(axis=0) - outline.min(axis=0), 1.0)
+        height, width = texture.alpha.shape
+        seen = (int(1.4 * extent[0] / repeat[0]) + 1, int(1.4 * extent[1] / repeat[1]) + 1)
+        # Seen at a slant a texture shrinks far more one way than the other.
+        if 3 * seen[0] >= width and 3 * seen[1] >= height:
+            return texture.reduced(seen)
+        return texture.resized((max(min(seen[0], width), 2), max(min(seen[1], height), 2)))
+
+
+def blend(target: np.ndarray, paint: np.ndarray, alpha: np.ndarray) -> None:
+    """Mix `paint` `(h, w, 4)` into `target` `(h, w, 4)` in place by `alpha` uint8 `(h, w)`."""
+    weight = cv2.multiply(alpha, 1.0, scale=1 / 255, dtype=cv2.CV_32F)
+    target[:] = cv2.blendLinear(paint, np.ascontiguousarray(target), weight, 1.0 - weight)
+
+
+def _rgbe(color: Color) -> tuple[float, float, float, float]:
+    red, green, blue = (min(max(float(c), 0.0), 255.0) for c in color[:3])
+    return red, green, blue, float(color[3]) if len(color) > 3 else 0.0

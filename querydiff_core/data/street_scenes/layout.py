@@ -1,0 +1,143 @@
+"""The standing things of one block of a street: frontages, trees, lamps, parked vehicles, signs, crossings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from querydiff_core.data.street_scenes.big_vehicles import BIG_VEHICLES, BigVehicle
+from querydiff_core.data.street_scenes.car_shapes import CARS
+from querydiff_core.data.street_scenes.cycles import CYCLES, Cycle
+from querydiff_core.data.street_scenes.drawable import Drawable
+from querydiff_core.data.street_scenes.foliage import BUSHES, KINDS, Tree
+from querydiff_core.data.street_scenes.frontage import GRASSY, frontage
+from querydiff_core.data.street_scenes.furniture import Box, Lamp, Post
+from querydiff_core.data.street_scenes.people import PEOPLE, Person
+from querydiff_core.data.street_scenes.signs import SIGNS, SignPost, TrafficLight
+from querydiff_core.data.street_scenes.street import FRONTAGES, Street
+from querydiff_core.data.street_scenes.vehicles import Car
+
+
+@dataclass(frozen=True)
+class Block:
+    """The things of one block, and whether grass lies behind the left and the right sidewalk."""
+
+    things: tuple[Drawable, ...]
+    grass: tuple[bool, bool]
+
+
+@lru_cache(maxsize=64)
+def block(street: Street, index: int) -> Block:
+    """Return block `index` of `street`, the same whenever it is asked for."""
+    rng = street.rng(10, index)
+    start = index * street.block + _margin(street, index)
+    end = (index + 1) * street.block - _margin(street, index + 1)
+    kinds = [str(rng.choice(FRONTAGES, p=street.frontages)) for _ in (-1, 1)]
+    things: list[Drawable] = []
+    for side, kind in zip((-1, 1), kinds, strict=True):
+        things += frontage(street, kind, side, start, end, rng)
+        things += _kerbside(street, side, start, end, rng)
+        things += _loiterers(street, side, start, end, rng)
+        things += _parked(street, side, start, end, rng)
+    if street.crossing(index):
+        things += _crossing(street, index, rng)
+    return Block(tuple(things), (kinds[0] in GRASSY, kinds[1] in GRASSY))
+
+
+def _margin(street: Street, index: int) -> float:
+    half = street.crossing(index)
+    return half + street.sidewalk * 0.5 + 1.2 if half else 0.0
+
+
+def _kerbside(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
+    """Yield trees, lamps, signs, bollards and boxes between the kerb and the sidewalk."""
+    kerb = street.half_width + 0.55
+    for s in np.arange(start + rng.uniform(0, street.tree_spacing), end, street.tree_spacing):
+        if street.tree_spacing < 40 and rng.random() < 0.8:
+            kind = int(rng.choice(street.tree_kinds))
+            yield Tree(street.place(s, side * (kerb + 0.4)), float(rng.uniform(5, 11)), kind, float(s))
+    if side == street.side or rng.random() < 0.6:
+        height, arm, grey = rng.uniform(5, 9), -side * rng.uniform(0.8, 2.4), rng.uniform(50, 150)
+        for s in np.arange(start + rng.uniform(0, street.lamp_spacing), end, street.lamp_spacing):
+            yield Lamp(street.place(s, side * kerb), float(height), float(arm), float(grey), float(s))
+    for _ in range(int(rng.integers(0, 4))):
+        s = rng.uniform(start, end)
+        kind = int(rng.integers(SIGNS))
+        size = 0.7 if kind % 9 not in (6, 7) else 1.3
+        height = float(rng.uniform(2.0, 3.0))
+        yield SignPost(street.place(s, side * (kerb + 0.1)), kind, height, float(size * rng.uniform(0.85, 1.3)), s)
+    if rng.random() < 0.3:
+        color = tuple(float(c) for c in rng.uniform(20, 130) * np.ones(3))
+        for s in np.arange(start, start + rng.uniform(6, 25), rng.uniform(1.4, 2.5)):
+            yield Post(street.place(s, side * (kerb - 0.1)), 0.95, 0.13, (color[0], color[1], color[2]), float(s))
+    for _ in range(int(rng.integers(0, 3))):
+        s = rng.uniform(start, end)
+        size = (float(rng.uniform(0.4, 0.8)), float(rng.uniform(0.7, 1.4)), float(rng.uniform(0.4, 1.5)))
+        grey = rng.uniform(25, 120, 3)
+        yield Box(street.place(s, side * (kerb + 0.3)), size, (grey[0], grey[1], grey[2]), s)
+
+
+def _loiterers(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
+    """Yield people who stand about and bicycles that lean on things."""
+    inner, outer = street.half_width + 0.6, street.frontage_line - 0.3
+    for _ in range(rng.poisson(1.2 * street.crowd)):
+        s, d = rng.uniform(start, end), rng.uniform(inner, outer)
+        height = float(rng.normal(1.72, 0.09) if rng.random() < 0.88 else rng.uniform(1.0, 1.5))
+        facing = int(rng.choice([-1, 0, 0, 1]))
+        yield Person(street.place(s, side * d), int(rng.integers(PEOPLE)), 0, facing, height, s)
+    if rng.random() < 0.55:
+        s0, d = rng.uniform(start, end), inner if rng.random() < 0.5 else outer
+        motor = bool(rng.random() < 0.3)
+        for step in range(int(rng.integers(1, 6))):
+            s = s0 + step * rng.uniform(0.6, 2.2)
+            view = int(rng.choice([-1, 1, 1, 0]))
+            kind = int(rng.integers(CYCLES))
+            yield Cycle(street.place(s, side * d), kind, motor and rng.random() < 0.8, False, view, 0, s)
+
+
+def _parked(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
+    """Yield vehicles parked along the kerb."""
+    if not street.parking:
+        return
+    d = street.half_width - 1.05 - (1.4 if street.cycle_lane else 0)
+    s = start + rng.uniform(0, 8)
+    while s < end - 5:
+        if rng.random() < street.parked_share:
+            yaw = 0.0 if side == street.side else np.pi
+            yaw += float(np.arctan(street.slope(s))) + rng.normal(0, 0.02)
+            if rng.random() < 0.05:
+                yield BigVehicle(street.place(s, side * d), yaw, "truck", int(rng.integers(BIG_VEHICLES)), s + 4)
+                s += 5
+            else:
+                kind, color = int(rng.integers(CARS)), int(rng.integers(240))
+                yield Car(street.place(s, side * d), yaw, kind, color, True, False, s + 2.2)
+        s += rng.uniform(5.3, 7.5)
+
+
+def _crossing(street: Street, index: int, rng: np.random.Generator) -> Iterator[Drawable]:
+    """Yield traffic lights, signs and waiting cars where another road crosses."""
+    middle, half = index * street.block, street.crossing(index)
+    if rng.random() < 0.7:
+        state = int(rng.integers(3))
+        own = street.side * (street.half_width + 0.6)
+        arm = -street.side * rng.uniform(2.5, 4.5) if rng.random() < 0.4 else 0.0
+        for s, d, reach in (
+            (middle - half - 1.5, own, 0.0),
+            (middle + half + 1.0, own, arm),
+            (middle + half + 1.0, -own, 0),
+        ):
+            yield TrafficLight(street.place(s, d), float(rng.uniform(2.9, 3.6)), state, float(reach), s)
+    for side in (-1, 1):
+        if rng.random() < 0.5:
+            kind, color = int(rng.integers(CARS)), int(rng.integers(240))
+            d = side * (street.half_width + rng.uniform(4, 9))
+            way = -np.pi / 2 * side
+            lane = middle + street.side * side * half * 0.5
+            yield Car(street.place(lane, d), float(way), kind, color, False, False, lane + 1)
+        far = side * (street.half_width + rng.uniform(35, 60))
+        for step in np.linspace(-half - 4, half + 6, 5):
+            kind = int(rng.integers(BUSHES, KINDS))
+            yield Tree(street.place(middle + step, far), float(rng.uniform(7, 12)), kind, middle + step)

@@ -1,0 +1,99 @@
+"""What kind of street a world has: drawn once for a scene or a whole drive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FRONTAGES = ("terrace", "shops", "houses", "offices", "park", "wall", "open")
+"""What stands behind the sidewalk of a block."""
+
+
+@dataclass(frozen=True)
+class Street:
+    """The constants of a street; lengths in metres, `side` is +1 where traffic keeps right and -1 where left.
+
+    Lateral positions `d` count from the centre line to the right, `s` along the road is the world's Z.
+    """
+
+    seed: int
+    side: int
+    lanes: int
+    lane_width: float
+    parking: bool
+    cycle_lane: bool
+    tram: bool
+    sidewalk: float
+    verge: float
+    block: float
+    crossing_share: float
+    frontages: tuple[float, ...]
+    tree_spacing: float
+    tree_kinds: tuple[int, ...]
+    lamp_spacing: float
+    parked_share: float
+    crowd: float
+    yellow_lines: bool
+    bends: tuple[tuple[float, float, float], ...]
+
+    @property
+    def half_width(self) -> float:
+        """Return the distance from the centre line to the kerb."""
+        return self.lanes * self.lane_width / 2 + (2.3 if self.parking else 0.35) + (1.4 if self.cycle_lane else 0.0)
+
+    @property
+    def frontage_line(self) -> float:
+        """Return the distance from the centre line to where buildings may start."""
+        return self.half_width + self.verge + self.sidewalk
+
+    def centre(self, s: np.ndarray | float) -> np.ndarray:
+        """Return the world X of the centre line at `s`."""
+        return sum((a * np.sin(np.asarray(s) / length + phase) for a, length, phase in self.bends), np.asarray(0.0))
+
+    def slope(self, s: float) -> float:
+        """Return dX/dZ of the centre line at `s`."""
+        return float(sum(a / length * np.cos(s / length + phase) for a, length, phase in self.bends))
+
+    def place(self, s: float, d: float, height: float = 0.0) -> np.ndarray:
+        """Return the world point at `s` along and `d` right of the centre line, float64 `(3,)`."""
+        return np.array([float(self.centre(s)) + d, height, s])
+
+    def crossing(self, block: int) -> float:
+        """Return half the width of the road that crosses at the start of `block`, 0 if none does."""
+        rng = self.rng(1, block)
+        return float(rng.uniform(2.8, 5.0)) if rng.random() < self.crossing_share else 0.0
+
+    def rng(self, purpose: int, index: int = 0) -> np.random.Generator:
+        """Return the random numbers of one part of the world, the same whenever they are asked for."""
+        return np.random.default_rng((self.seed, purpose, index + 1_000_000))
+
+
+def draw_street(seed: int) -> Street:
+    """Draw the street of world `seed`."""
+    rng = np.random.default_rng((seed, 0))
+    town = rng.dirichlet((2.0, 2.2, 1.0, 1.0, 1.0, 0.6, 0.4))
+    return Street(
+        seed=seed,
+        side=1 if rng.random() < 0.6 else -1,
+        lanes=int(rng.choice([2, 2, 2, 2, 1, 4])),
+        lane_width=float(rng.uniform(2.9, 3.7)),
+        parking=bool(rng.random() < 0.45),
+        cycle_lane=bool(rng.random() < 0.2),
+        tram=bool(rng.random() < 0.2),
+        sidewalk=float(rng.uniform(1.8, 4.8)),
+        verge=float(rng.uniform(1.0, 3.0)) if rng.random() < 0.25 else 0.0,
+        block=float(rng.uniform(45, 85)),
+        crossing_share=float(rng.uniform(0.2, 0.9)),
+        frontages=tuple(float(share) for share in town),
+        tree_spacing=float(rng.choice([7.0, 10.0, 14.0, 22.0, 60.0])),
+        tree_kinds=tuple(int(kind) for kind in rng.integers(16, 120, 3)),
+        lamp_spacing=float(rng.uniform(18, 40)),
+        parked_share=float(rng.uniform(0.2, 0.85)),
+        crowd=float(rng.uniform(0.3, 2.2)),
+        yellow_lines=bool(rng.random() < 0.25),
+        bends=tuple(
+            (float(rng.uniform(0, 0.9) ** 2 * length * share), float(length), float(rng.uniform(0, 6.28)))
+            for length, share in ((140.0, 0.16), (60.0, 0.06))
+        ),
+    )

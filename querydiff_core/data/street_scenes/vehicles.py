@@ -1,0 +1,217 @@
+"""Cars, drawn face by face with the reflections of a street in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from querydiff_core.data.street_scenes.camera import cut_near
+from querydiff_core.data.street_scenes.canvas import Canvas
+from querydiff_core.data.street_scenes.car_shapes import (
+    CHROME,
+    DARK,
+    GLASS,
+    HEADLIGHT,
+    PAINT,
+    PLATE,
+    ROOF,
+    TAILLIGHT,
+    Mesh,
+    car_mesh,
+)
+from querydiff_core.data.street_scenes.labels import CAR
+from querydiff_core.data.street_scenes.noise import noise_tile
+from querydiff_core.data.street_scenes.weather import Weather
+
+PAINTS = np.array(
+    [
+        [196, 198, 200],
+        [148, 152, 156],
+        [92, 96, 100],
+        [30, 32, 36],
+        [228, 228, 226],
+        [36, 52, 98],
+        [128, 26, 28],
+        [58, 84, 116],
+        [60, 72, 58],
+        [150, 134, 108],
+        [24, 26, 30],
+        [170, 172, 176],
+    ],
+    np.float64,
+)
+_FIXED = {
+    GLASS: (44, 50, 56),
+    DARK: (24, 25, 27),
+    CHROME: (170, 172, 174),
+    HEADLIGHT: (222, 224, 226),
+    TAILLIGHT: (170, 22, 24),
+    PLATE: (206, 200, 150),
+}
+
+
+@dataclass(frozen=True)
+class Car:
+    """A car of `kind` (0 to CARS - 1) whose middle is at `foot` `(3,)`, heading `yaw` radians right of +Z."""
+
+    foot: np.ndarray
+    yaw: float
+    kind: int
+    color: int
+    parked: bool
+    braking: bool
+    far: float
+
+    @property
+    def length(self) -> float:
+        """Return its length in metres."""
+        return car_mesh(self.kind).length
+
+    def draw(self, canvas: Canvas, weather: Weather) -> None:
+        """Draw the shadow, the body, the wheels."""
+        mesh = car_mesh(self.kind)
+        turn = turn_about_up(self.yaw)
+        seen = canvas.camera.see(mesh.vertices @ turn.T + self.foot)
+        if seen[:, 2].max() < 1.0:
+            return
+        cast_shadow(canvas, self.foot, turn, mesh.width, mesh.length)
+        normals = mesh.normals @ turn.T
+        colors = self._colors(mesh, normals, weather)
+        eye = np.asarray(canvas.camera.position) - self.foot
+        toward = ((eye - (mesh.vertices.reshape(-1, 4, 3).mean(axis=1) @ turn.T)) * normals).sum(axis=1) > 0
+        depth = float(max(canvas.camera.see(self.foot[None])[0, 2], 1.0))
+        _draw_wheels(canvas, self.foot, turn, mesh, eye, depth)
+        boxes = _draw_faces(canvas, mesh.faces, seen, colors, toward, depth, CAR)
+        _draw_wheels(canvas, self.foot, turn, mesh, eye, depth, near_side_only=True)
+        if boxes is not None:
+            _reflect(canvas, boxes, self.kind + self.color, CAR)
+
+    def _colors(self, mesh: Mesh, normals: np.ndarray, weather: Weather) -> np.ndarray:
+        """Return RGB and emission of each face `(F, 4)`: paint mirrors the sky above and the street beside."""
+        paint = PAINTS[self.color % len(PAINTS)] * (0.8 + 0.02 * (self.kind % 20))
+        base = np.array([_FIXED.get(int(m), paint) for m in mesh.materials], np.float64)
+        shade = np.asarray(weather.shade(normals))[:, None]
+        up = normals[:, 1:2]
+        sky = np.asarray(weather.haze_color) * (0.25 if weather.night else 1.0)
+        mirror = np.where(np.isin(mesh.materials, (GLASS,)), 0.45, 0.26)[:, None] * np.clip(up * 1.2 + 0.15, 0.04, 1)
+        mirror[np.isin(mesh.materials, (DARK, PLATE, HEADLIGHT, TAILLIGHT))] = 0.0
+        color = base * shade * weather.brightness * 0.95
+        color += (sky - color) * mirror
+        if weather.snow > 0:
+            cover = (np.isin(mesh.materials, (PAINT, ROOF))[:, None] & (up > 0.75)) * min(weather.snow + 0.2, 0.95)
+            color += (np.array([226, 230, 236]) * weather.brightness - color) * cover * (1.0 if self.parked else 0.4)
+        glow = np.zeros(len(color))
+        lit = not self.parked and (weather.night or weather.condition != "clear")
+        if lit or self.braking:
+            tail = mesh.materials == TAILLIGHT
+            color[tail], glow[tail] = (255, 40, 34), 230
+        if lit:
+            head = mesh.materials == HEADLIGHT
+            color[head], glow[head] = (255, 250, 235), 255
+        return np.column_stack([color, glow])
+
+
+def turn_about_up(yaw: float) -> np.ndarray:
+    """Return the rotation `(3, 3)` that turns +Z to `yaw` radians towards +X."""
+    return np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+
+
+def cast_shadow(canvas: Canvas, foot: np.ndarray, turn: np.ndarray, width: float, length: float) -> None:
+    """Darken the ground under a vehicle."""
+    angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    rim = (
+        np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** 0.4,
+        np.sign(np.sin(angles)) * np.abs(np.sin(angles)) ** 0.4,
+    )
+    for scale, tone in ((1.12, 0.72), (1.0, 0.45)):
+        ring = np.column_stack([rim[0] * width / 2 * scale, np.zeros(12), rim[1] * (length / 2 + 0.15) * scale])
+        darken(canvas, ring @ turn.T + foot, tone)
+
+
+def darken(canvas: Canvas, ring: np.ndarray, tone: float) -> None:
+    """Multiply what is seen inside the convex ground polygon `ring` `(N, 3)` by `tone`."""
+    outline = canvas.camera.outline(ring)
+    if outline is None:
+        return
+    left, top = np.maximum(np.floor(outline.min(axis=0)), 0).astype(int)
+    right = int(min(outline[:, 0].max() + 2, canvas.camera.width))
+    bottom = int(min(outline[:, 1].max() + 2, canvas.camera.height))
+    if right <= left or bottom <= top:
+        return
+    weight = np.full((bottom - top, right - left), 255, np.uint8)
+    points = (np.clip(outline - [left, top], -8000, 8000) * 16).astype(np.int32)
+    cv2.fillConvexPoly(weight, points, int(255 * tone), cv2.LINE_AA, 4)
+    area = canvas.color[top:bottom, left:right]
+    area[:] = cv2.multiply(area, cv2.merge([weight] * 4), scale=1 / 255)
+
+
+def _draw_faces(
+    canvas: Canvas,
+    faces: np.ndarray,
+    seen: np.ndarray,
+    colors: np.ndarray,
+    toward: np.ndarray,
+    depth: float,
+    label: int,
+) -> tuple[int, int, int, int] | None:
+    """Draw the faces that look `toward` the camera and return the box they fill."""
+    whole = seen[:, 2].min() > 0.5
+    pixels = canvas.camera.to_pixels(seen) if whole else np.zeros((0, 2))
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    tiny = whole and float(np.ptp(pixels[:, 1])) < 9
+    for index in np.flatnonzero(toward):
+        if tiny and np.abs(colors[index, :3]).sum() == 0:
+            continue
+        if whole:
+            outline = pixels[faces[index]]
+        else:
+            cut = cut_near(seen[faces[index]])
+            if len(cut) < 3:
+                continue
+            outline = canvas.camera.to_pixels(cut)
+        canvas.polygon(outline, colors[index], label, depth)
+        low, high = np.minimum(low, outline.min(axis=0)), np.maximum(high, outline.max(axis=0))
+    if not np.isfinite(low).all():
+        return None
+    left, top = np.clip(low, 0, None).astype(int)
+    right, bottom = int(min(high[0] + 1, canvas.camera.width)), int(min(high[1] + 1, canvas.camera.height))
+    return (left, top, right, bottom) if right - left > 3 and bottom - top > 3 else None
+
+
+def _draw_wheels(
+    canvas: Canvas,
+    foot: np.ndarray,
+    turn: np.ndarray,
+    mesh: Mesh,
+    eye: np.ndarray,
+    depth: float,
+    near_side_only: bool = False,
+) -> None:
+    """Draw the four wheels, or those on the side that shows."""
+    across = turn @ np.array([1.0, 0.0, 0.0])
+    near_side = 1.0 if float(eye @ across) > 0 else -1.0
+    angles = np.linspace(0, 2 * np.pi, 14, endpoint=False)
+    circle = np.column_stack([np.zeros(14), np.sin(angles), np.cos(angles)])
+    for side in (near_side,) if near_side_only else (-near_side,):
+        for axle in mesh.axles:
+            hub = np.array([side * (mesh.width / 2 - (0.02 if near_side_only else 0.12)), mesh.wheel, axle])
+            for radius, color in ((mesh.wheel, (20, 20, 22)), (0.58 * mesh.wheel, (118, 120, 122))):
+                outline = canvas.camera.outline((circle * radius + hub) @ turn.T + foot)
+                if outline is not None:
+                    canvas.polygon(outline, color, CAR if radius == mesh.wheel else None, depth)
+
+
+def _reflect(canvas: Canvas, box: tuple[int, int, int, int], seed: int, label: int) -> None:
+    """Lay the broken reflections of a street over a body: lighter and darker bands, softly uneven."""
+    left, top, right, bottom = box
+    if right - left < 14:
+        return
+    tile = noise_tile(seed % 8, 256, 1.0)
+    piece = tile[(seed * 37) % 200 : (seed * 37) % 200 + 24, (seed * 53) % 200 : (seed * 53) % 200 + 24]
+    gloss = cv2.resize(1.0 + 0.13 * piece, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    gloss[canvas.labels[top:bottom, left:right] != label] = 1.0
+    area = canvas.color[top:bottom, left:right]
+    gain = cv2.merge([gloss, gloss, gloss, np.ones_like(gloss)])
+    area[:] = cv2.multiply(area, gain, dtype=cv2.CV_8U)

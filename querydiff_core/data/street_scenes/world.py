@@ -1,0 +1,86 @@
+"""Looks into the world of a street: camera, weather and moment in, picture and labels out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from querydiff_core.data.street_scenes.camera import Camera
+from querydiff_core.data.street_scenes.canvas import Canvas
+from querydiff_core.data.street_scenes.drawable import Drawable
+from querydiff_core.data.street_scenes.furniture import Lamp
+from querydiff_core.data.street_scenes.ground import paint_ground
+from querydiff_core.data.street_scenes.labels import VOID
+from querydiff_core.data.street_scenes.layout import block
+from querydiff_core.data.street_scenes.lighting import light_up
+from querydiff_core.data.street_scenes.optics import Lens, photograph
+from querydiff_core.data.street_scenes.precipitation import drops_on_lens, fall, lay_snow, veil, wet_the_road
+from querydiff_core.data.street_scenes.sky import paint_sky, paint_skyline
+from querydiff_core.data.street_scenes.street import Street
+from querydiff_core.data.street_scenes.traffic import traffic
+from querydiff_core.data.street_scenes.weather import Weather
+
+SIGHT = 130.0
+"""How many metres ahead things are drawn; the skyline stands behind."""
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a picture depends on. `bonnet`: share of the height that the own car hides below, 0 for none."""
+
+    street: Street
+    weather: Weather
+    camera: Camera
+    lens: Lens
+    time: float
+    ego_speed: float
+    bonnet: float
+    moment: int
+
+
+def look(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image uint8 `(H, W, 3)` RGB and the labels uint8 `(H, W)` of `view`."""
+    canvas, weather = Canvas(view.camera), view.weather
+    lamps = _paint(canvas, view)
+    if weather.snow > 0:
+        lay_snow(canvas, weather, view.street.seed)
+    picture = light_up(canvas, weather, lamps)
+    if weather.wetness > 0:
+        wet_the_road(picture, canvas, weather)
+    veil(picture, canvas, weather)
+    fall(picture, weather, view.moment)
+    drops_on_lens(picture, weather)
+    labels = canvas.labels
+    if view.bonnet > 0:
+        _cover_with_bonnet(picture, labels, view)
+    return photograph(picture, view.lens, view.moment), labels
+
+
+def _paint(canvas: Canvas, view: View) -> list[np.ndarray]:
+    """Paint the whole street, far things first; return where its lamps burn."""
+    street, weather, s = view.street, view.weather, view.camera.position[2]
+    first, last = int(np.floor((s - 6) / street.block)), int(np.floor((s + SIGHT) / street.block))
+    blocks = {index: block(street, index) for index in range(first, last + 1)}
+    paint_sky(canvas, weather)
+    paint_skyline(canvas, street.seed, weather)
+    paint_ground(canvas, street, weather, {index: b.grass for index, b in blocks.items()})
+    things: list[Drawable] = [t for b in blocks.values() for t in b.things if s + 0.5 < t.far < s + SIGHT]
+    things += traffic(street, view.time, s, view.ego_speed)
+    for thing in sorted(things, key=lambda t: -t.far):
+        thing.draw(canvas, weather)
+    return [t.bulb for t in things if isinstance(t, Lamp) and t.far < s + 70] if weather.night else []
+
+
+def _cover_with_bonnet(picture: np.ndarray, labels: np.ndarray, view: View) -> None:
+    """Hide the lower edge behind the own car's bonnet, unlabelled."""
+    height, width = labels.shape
+    x = np.linspace(-1, 1, width)
+    edge = height * (1 - view.bonnet * (1 - 0.45 * x**4))
+    rows = np.arange(height)[:, None]
+    hidden = rows >= edge
+    rng = np.random.default_rng((view.street.seed, 12))
+    paint = rng.uniform(10, 120) * view.weather.brightness * (0.3 if view.weather.night else 1.0)
+    gloss = np.clip(1.25 - 2.0 * (rows - edge) / height + 0.15 * np.cos(3 * x), 0.5, 1.4)
+    picture[hidden] = (paint * gloss)[hidden][:, None]
+    labels[hidden] = VOID
