@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from querydiff_core.errors import QueryDiffError
 from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries
-from querydiff_core.models.backbone import Backbone, TimmPyramid
+from querydiff_core.models.backbone import Backbone, MixTransformer, Pretrained, TimmPyramid, VisionTransformerPyramid
 from querydiff_core.models.mask_decoder import MaskDecoder
 from querydiff_core.models.pixel_decoder import PixelDecoder
 from querydiff_core.models.querydiff import QueryDiff
@@ -20,9 +21,7 @@ __all__ = ["VARIANTS", "VariantConfig", "build_model", "variant_config"]
 MAPS = 4  # what refinement reads: the mask feature at 1/4 scale and three maps
 
 
-def build_model(
-    variant: str, *, classes: int = 19, pretrained: bool | str | Path = False, **overrides: Any
-) -> QueryDiff:
+def build_model(variant: str, *, classes: int = 19, pretrained: Pretrained = False, **overrides: Any) -> QueryDiff:
     """Build the student of that name with random weights, or with a pretrained backbone.
 
     Args:
@@ -54,8 +53,29 @@ def build_model(
     )
 
 
-def _build_backbone(config: VariantConfig, pretrained: bool | str | Path) -> Backbone:
-    return TimmPyramid(config.backbone, pretrained=bool(pretrained), **config.backbone_options)
+def _build_backbone(config: VariantConfig, pretrained: Pretrained) -> Backbone:
+    family = {"timm": TimmPyramid, "mit": MixTransformer, "vit": VisionTransformerPyramid}[config.family]
+    if pretrained is False:
+        return family(config.backbone, **config.backbone_options)
+    _check_pretrained(config, pretrained)
+    try:
+        return family(config.backbone, pretrained=pretrained, **config.backbone_options)
+    except Exception as error:  # hubs and loaders raise errors of many libraries
+        source = "their hub" if pretrained is True else pretrained
+        reason = " ".join(str(error).split())[:200]
+        raise QueryDiffError(f"Weights of {config.backbone} could not be loaded from {source}: {reason}") from error
+
+
+def _check_pretrained(config: VariantConfig, pretrained: Pretrained) -> None:
+    if isinstance(pretrained, bool):
+        return
+    path = Path(pretrained)
+    if config.family == "mit" and not path.is_dir():
+        raise QueryDiffError(
+            f"Pretrained weights of {config.backbone}: expected a folder of the hub's, found no {path}."
+        )
+    if config.family != "mit" and not (path.is_file() and path.suffix == ".safetensors"):
+        raise QueryDiffError(f"Pretrained weights of {config.backbone}: expected a .safetensors file, found {path}.")
 
 
 def _build_queries(config: VariantConfig, in_channels: Sequence[int]) -> nn.Module:

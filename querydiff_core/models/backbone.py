@@ -1,13 +1,18 @@
 """Backbones behind one interface: an image to four feature maps at strides 4, 8, 16 and 32."""
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import timm
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from transformers import SegformerConfig, SegformerModel
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# False: random weights; True: the published ones from the network's hub; a path: that file or folder.
+Pretrained = bool | str | Path
 
 
 class Backbone(nn.Module):
@@ -15,17 +20,20 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: of the four maps.
-        strides: of the four maps: (4, 8, 16, 32).
+        strides: of the four maps.
         mean, std: normalisation the weights expect, for RGB in 0..1.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...] = (4, 8, 16, 32)
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return maps `(B, channels[i], ceil(H / strides[i]), ceil(W / strides[i]))` of normalised `(B, 3, H, W)`."""
+        """Return maps `(B, channels[i], h_i, w_i)` of normalised images `(B, 3, H, W)`.
+
+        h_i is H / strides[i], rounded up by most networks and down by ConvNeXt.
+        """
         raise NotImplementedError
 
 
@@ -34,27 +42,101 @@ class TimmPyramid(Backbone):
 
     Args:
         name: timm's name of it.
-        pretrained: whether timm loads its weights.
+        pretrained: where its weights come from; a path is a safetensors file of timm's layout.
         options: further arguments of `timm.create_model`.
     """
 
-    def __init__(self, name: str, pretrained: bool = False, **options: Any) -> None:
+    def __init__(self, name: str, pretrained: Pretrained = False, **options: Any) -> None:
         super().__init__()
-        indices = (-4, -3, -2, -1)
-        self.network = timm.create_model(
-            name, features_only=True, out_indices=indices, pretrained=pretrained, **options
-        )
+        # The last four of a network's maps, which are at strides 4 to 32.
+        options = {"features_only": True, "out_indices": (-4, -3, -2, -1), **options}
+        self.network = create_timm(name, pretrained, **options)
         self.channels = tuple(self.network.feature_info.channels())
-        self.strides = tuple(self.network.feature_info.reduction())
-        self.mean, self.std = normalisation(self.network.pretrained_cfg)
+        self.mean, self.std = normalisation(self.network)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the network's four maps."""
         return self.network(images)
 
 
-def normalisation(pretrained_config: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and standard deviation that timm recorded for a network, ImageNet's if it recorded none."""
-    mean: Sequence[float] = pretrained_config.get("mean", IMAGENET_MEAN)
-    std: Sequence[float] = pretrained_config.get("std", IMAGENET_STD)
-    return tuple(mean), tuple(std)
+class MixTransformer(Backbone):
+    """The Mix Transformer of Segformer (MiT-B0 to B5), from transformers.
+
+    Args:
+        name: its name on the Hugging Face hub.
+        pretrained: where its weights come from; a path is a folder of the hub's layout.
+        options: further arguments of `SegformerConfig`, for random weights.
+    """
+
+    def __init__(self, name: str, pretrained: Pretrained = False, **options: Any) -> None:
+        super().__init__()
+        if pretrained is False:
+            self.network: Any = SegformerModel(SegformerConfig(**options))
+        else:
+            self.network = SegformerModel.from_pretrained(name if pretrained is True else pretrained)
+        self.channels = tuple(self.network.config.hidden_sizes)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the encoder's four maps."""
+        return list(self.network(images, output_hidden_states=True).hidden_states)
+
+
+class VisionTransformerPyramid(Backbone):
+    """A plain ViT of timm (DINOv2, CLIP, SAM) and a simple pyramid of four evenly spaced blocks.
+
+    Images are resized to the nearest multiple of the patch size, and position embeddings follow. Block i's tokens are
+    projected by a 1 x 1 convolution and resized to stride 4, 8, 16 or 32 of the image: early blocks give the fine maps.
+
+    Args:
+        name: timm's name of it.
+        channels: of each of the four maps.
+        pretrained: where its weights come from; a path is a safetensors file of timm's layout.
+        options: further arguments of `timm.create_model`.
+    """
+
+    def __init__(self, name: str, channels: int = 256, pretrained: Pretrained = False, **options: Any) -> None:
+        super().__init__()
+        self.network = create_timm(name, pretrained, **options)
+        self.blocks = [len(self.network.blocks) * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+        self.network.prune_intermediate_layers(self.blocks, prune_norm=True, prune_head=True)
+        self.patch: tuple[int, int] = self.network.patch_embed.patch_size
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(self.network.embed_dim, channels, 1), nn.GroupNorm(32, channels))
+            for _ in self.blocks
+        )
+        self.channels = (channels,) * len(self.blocks)
+        self.mean, self.std = normalisation(self.network)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the pyramid's four maps."""
+        height, width = images.shape[-2:]
+        tokens = self.network.forward_intermediates(self._fit(images), indices=self.blocks, intermediates_only=True)
+        return [
+            _resize(project(block), -(-height // stride), -(-width // stride))
+            for project, block, stride in zip(self.projections, tokens, self.strides, strict=True)
+        ]
+
+    def _fit(self, images: Tensor) -> Tensor:
+        nearest = (
+            max(1, round(size / patch)) * patch for size, patch in zip(images.shape[-2:], self.patch, strict=True)
+        )
+        return _resize(images, *nearest)
+
+
+def create_timm(name: str, pretrained: Pretrained, **options: Any) -> Any:
+    """Create a timm network with random, published or stored weights."""
+    if not isinstance(pretrained, bool):
+        options["pretrained_cfg_overlay"] = {"file": str(pretrained)}
+    return timm.create_model(name, pretrained=pretrained is not False, **options)
+
+
+def normalisation(network: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and standard deviation that a timm network was trained with, ImageNet's if it records none."""
+    recorded = network.pretrained_cfg
+    return tuple(recorded.get("mean", IMAGENET_MEAN)), tuple(recorded.get("std", IMAGENET_STD))
+
+
+def _resize(maps: Tensor, height: int, width: int) -> Tensor:
+    if maps.shape[-2:] == (height, width):
+        return maps
+    return interpolate(maps, (height, width), mode="bilinear", align_corners=False)

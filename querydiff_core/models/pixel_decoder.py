@@ -34,8 +34,8 @@ class PixelDecoder(nn.Module):
             encoder_feedforward_dim=feedforward,
         )
         self.decoder = Mask2FormerPixelDecoder(config, list(in_channels))
-        # The constructor leaves it as raw memory.
-        nn.init.normal_(self.decoder.level_embed)
+        # The constructor leaves it as raw memory, on the CPU whatever the device.
+        self.decoder.level_embed = nn.Parameter(torch.randn(self.decoder.level_embed.shape))
         for module in self.decoder.modules():
             if isinstance(module, Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention):
                 initialise_deformable_attention(module)

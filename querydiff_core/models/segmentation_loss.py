@@ -25,7 +25,8 @@ class SegmentationLoss(nn.Module):
         bce_weight, dice_weight, class_weight: lambdas of L_seg; Mask2Former's own, as the paper gives none.
         no_object_weight: class weight of queries that match nothing.
         auxiliary_weight: of the auxiliary head's cross-entropy.
-        points: points a mask is compared at; Mask2Former takes 12,544 for its larger crops and GPUs.
+        points: points at which a mask is compared; Mask2Former takes 12,544 for its larger crops, on GPUs.
+        matching_points: points at which all r masks are compared with all targets, the costly part on a CPU.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class SegmentationLoss(nn.Module):
         no_object_weight: float = 0.1,
         auxiliary_weight: float = 1.0,
         points: int = 4096,
+        matching_points: int = 2048,
     ) -> None:
         super().__init__()
         self.weights = (bce_weight, dice_weight, class_weight)
@@ -52,6 +54,7 @@ class SegmentationLoss(nn.Module):
         config.num_labels = classes
         # It only carries a weight dictionary along; the weights are applied here.
         self.criterion = Mask2FormerLoss(config, {})
+        self.criterion.matcher.num_points = matching_points
 
     def forward(self, output: QueryDiffOutput, labels: Tensor) -> dict[str, Tensor]:
         """Return the terms `bce`, `dice`, `class` and, with an auxiliary head, `pixel`, and their weighted sum `loss`.

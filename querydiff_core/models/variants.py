@@ -1,7 +1,7 @@
 """The sizes of every variant of the student; importing this loads no PyTorch."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -44,6 +44,23 @@ class VariantConfig:
     auxiliary_head: bool = True
 
 
+# Depths and widths of MiT-B0 to B5 (Table 6 of the Segformer paper).
+_MIT_SIZES = (
+    ((2, 2, 2, 2), (32, 64, 160, 256)),
+    ((2, 2, 2, 2), (64, 128, 320, 512)),
+    ((3, 4, 6, 3), (64, 128, 320, 512)),
+    ((3, 4, 18, 3), (64, 128, 320, 512)),
+    ((3, 8, 27, 3), (64, 128, 320, 512)),
+    ((3, 6, 40, 3), (64, 128, 320, 512)),
+)
+# timm's ViTs then resample their position embeddings to the image; its SAM always does.
+_ANY_SIZE = {"dynamic_img_size": True}
+
+
+def _mix_transformer(index: int, depths: Sequence[int], widths: Sequence[int]) -> VariantConfig:
+    return VariantConfig("mit", f"nvidia/mit-b{index}", {"depths": list(depths), "hidden_sizes": list(widths)})
+
+
 VARIANTS: Mapping[str, VariantConfig] = MappingProxyType(
     {
         "tiny": VariantConfig(
@@ -54,7 +71,7 @@ VARIANTS: Mapping[str, VariantConfig] = MappingProxyType(
             queries=20,
             heads=2,
             encoder_layers=1,
-            decoder_layers=2,
+            decoder_layers=3,
             encoder_feedforward=64,
             decoder_feedforward=64,
         ),
@@ -70,7 +87,15 @@ VARIANTS: Mapping[str, VariantConfig] = MappingProxyType(
             encoder_feedforward=384,
             decoder_feedforward=384,
         ),
-        "resnet50": VariantConfig("timm", "resnet50"),
+        "resnet50": VariantConfig("timm", "resnet50.a1_in1k"),
+        **{f"mit-b{i}": _mix_transformer(i, *sizes) for i, sizes in enumerate(_MIT_SIZES)},
+        "dinov2-s": VariantConfig("vit", "vit_small_patch14_dinov2.lvd142m", _ANY_SIZE),
+        "dinov2-b": VariantConfig("vit", "vit_base_patch14_dinov2.lvd142m", _ANY_SIZE),
+        "dinov2-l": VariantConfig("vit", "vit_large_patch14_dinov2.lvd142m", _ANY_SIZE),
+        "clip-l": VariantConfig("vit", "vit_large_patch14_clip_224.openai", _ANY_SIZE),
+        "sam-b": VariantConfig("vit", "samvit_base_patch16.sa1b"),
+        "sam-l": VariantConfig("vit", "samvit_large_patch16.sa1b"),
+        "convnext-l": VariantConfig("timm", "convnext_large.fb_in22k"),
     }
 )
 
