@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 QUEUE = 10
 FRAMES_LOST_IN_A_ROW = 3
+DISCOVERY_SETTLES = 0.5
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,19 @@ class DriveReplayer:
 
     def wait_for_subscriber(self) -> bool:
         """Wait until `is_heard`; False if that takes longer than `wait` seconds."""
-        return self.spin_until(self.is_heard, self._options.wait)
+        heard = self.spin_until(self.is_heard, self._options.wait)
+        # Discovery goes topic by topic: whoever has found one of ours is about to find the others.
+        self.spin_until(lambda: not heard or all(self._heard().values()), DISCOVERY_SETTLES)
+        return heard
 
     def is_heard(self) -> bool:
         """Tell whether somebody listens; in lockstep: whether every camera has a listener and publishes labels."""
-        heard = {name for name, publisher in self._publishers.items() if publisher.get_subscription_count()}
+        heard = self._heard()
         if not self._watches:
-            return bool(heard)
+            return any(heard.values())
         connected = [watch.connect() for watch in self._watches.values()]
         # A camera's raw and compressed images share one watch, and the node may listen to either.
-        answered = {watch for name, watch in self._watches.items() if name in heard}
+        answered = {watch for name, watch in self._watches.items() if heard[name]}
         return all(connected) and answered == set(self._watches.values())
 
     def play(self) -> Iterator[BagMessage]:
@@ -109,6 +113,9 @@ class DriveReplayer:
                 return False
             self._executor.spin_once(timeout_sec=min(left, 0.1))
         return True
+
+    def _heard(self) -> dict[str, bool]:
+        return {name: bool(publisher.get_subscription_count()) for name, publisher in self._publishers.items()}
 
     def _play_once(self) -> Iterator[BagMessage]:
         names, start_ns = set(self._publishers), self._bag.start_ns + round(self._options.start * 1e9)

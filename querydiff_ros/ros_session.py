@@ -38,7 +38,8 @@ def ros_node(name: str, ros_args: Sequence[str] = ()) -> Iterator[Node]:
         node = rclpy.create_node(name, context=context)
     except Exception as error:  # rcl's exceptions for arguments it does not know have no common class
         context.try_shutdown()
-        raise QueryDiffError(f"ROS 2 does not start: {' '.join(str(error).split())}.") from error
+        reason = " ".join(str(error).split()).partition(", at /")[0]  # what follows are rcl's source lines
+        raise QueryDiffError(f"ROS 2 does not start: {reason}.") from error
     try:
         yield node
     finally:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -166,9 +165,25 @@ def test_a_loop_goes_on_until_interrupted(bag, peer, replay):
     assert stamps(images[:COUNT]) == stamps(images[COUNT : 2 * COUNT])
 
 
-def test_lockstep_gets_every_label_from_the_real_node(bag, peer, replay, start_process, slow_engine):
-    labels = peer.subscribe(Image, "/front/label", EVERYTHING)
-    start_process("segment_node", "--ros-args", "-p", "bring_up:=true", "-p", f"engine:={slow_engine}")
+@pytest.fixture
+def start_segment_node(peer, start_process):
+    """Return a starter of a segment node that ends when its labels reach the peer; it returns their growing list."""
+
+    def start(camera, engine):
+        labels, probe = [], Image(height=1, width=1, encoding="mono8", step=1, data=[0])
+        keep = lambda label: label.header.stamp.sec and labels.append(label)  # noqa: E731
+        peer.node.create_subscription(Image, f"/{camera}/label", keep, EVERYTHING)
+        answers, images = peer.subscribe(Image, f"/{camera}/label"), peer.publisher(Image, f"/{camera}/image")
+        parameters = ("bring_up:=true", f"engine:={engine}", f"cameras:=[{camera}]")
+        start_process("segment_node", "--ros-args", *(word for p in parameters for word in ("-p", p)))
+        peer.wait_for(lambda: images.publish(probe) or answers, "the answer to a probe")
+        return labels
+
+    return start
+
+
+def test_lockstep_gets_every_label_from_the_real_node(bag, peer, replay, start_segment_node, slow_engine):
+    labels = start_segment_node("front", slow_engine)
     code, out, _ = replay(bag, "--lockstep", "--rate", 0, "--wait", 60, "--timeout", 60).finish()
     assert code == 0
     assert out.endswith(f"{COUNT} of {COUNT} frames labelled.\n")
@@ -300,7 +315,6 @@ def test_unknown_message_types_are_skipped(tmp_path, peer, replay):
         (["--topics", "/nope"], "has no topic /nope; it has /condition, /front/camera_info, /front/image, "),
         (["--start", "9"], "lasts 0.6 s: --start 9 is past its end"),
         (["--lockstep", "--topics", "/condition"], "--lockstep needs a topic <camera>/image"),
-        (["--ros-args", "-r", "nonsense"], "ROS 2 does not start"),
     ],
 )
 def test_a_wrong_wish_is_one_sentence(bag, replay, arguments, sentence):
@@ -309,6 +323,13 @@ def test_a_wrong_wish_is_one_sentence(bag, replay, arguments, sentence):
     assert err.startswith("error: ")
     assert sentence in err
     assert err.count("\n") == 1
+
+
+def test_ros_arguments_that_mean_nothing_are_refused(bag, replay):
+    code, _, err = replay(bag, "--ros-args", "-r", "nonsense").finish()
+    assert code == 1
+    # The line before is rcl's own.
+    assert err.splitlines()[-1].startswith("error: ROS 2 does not start: failed to initialize rcl")
 
 
 def test_what_is_no_bag_is_one_sentence(tmp_path, replay):
@@ -328,17 +349,10 @@ def test_what_is_no_bag_is_one_sentence(tmp_path, replay):
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason=f"CamVid is not at {os.path.relpath(CAMVID)}")
-def test_camvid_through_the_real_node(tmp_path, peer, replay, start_process, pixel_engine):
-    folder = tmp_path / "camvid"
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True)
-        for file in sorted((CAMVID / name).iterdir()):
-            shutil.copy(file, folder / name)
-    assert record_drive.main([str(folder), str(tmp_path / "bag"), "--mapping", "camvid", "--camera", "rear"]) == 0
-    count = len(list((folder / "images").iterdir()))
-    labels = peer.subscribe(Image, "/rear/label", EVERYTHING)
-    parameters = ("bring_up:=true", f"engine:={pixel_engine}", "cameras:=[rear]")
-    start_process("segment_node", "--ros-args", *(word for p in parameters for word in ("-p", p)))
+def test_camvid_through_the_real_node(tmp_path, peer, replay, start_segment_node, pixel_engine):
+    assert record_drive.main([str(CAMVID), str(tmp_path / "bag"), "--mapping", "camvid", "--camera", "rear"]) == 0
+    count = len(list((CAMVID / "images").iterdir()))
+    labels = start_segment_node("rear", pixel_engine)
     code, out, _ = replay(tmp_path / "bag", "--lockstep", "--rate", 0, "--wait", 60).finish()
     assert code == 0
     assert out.endswith(f"{count} of {count} frames labelled.\n")
