@@ -100,7 +100,7 @@ def pixel_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def slow_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, at several frame intervals of a 60 Hz camera per inference."""
-    return write_pixel_engine(tmp_path_factory.mktemp("engines") / "slow.onnx", work=512)
+    return write_pixel_engine(tmp_path_factory.mktemp("engines") / "slow.onnx", work=800)
 
 
 @pytest.fixture
@@ -155,9 +155,9 @@ class NodeProcess:
     def wait_for_line(self, text: str) -> str:
         """Return the first line that holds `text`, once it is there."""
         with self._printed:
-            found = self._printed.wait_for(lambda: self._find(text) or self._process.poll() is not None, PATIENCE)
+            found = self._printed.wait_for(lambda: self.find(text) or self._process.poll() is not None, PATIENCE)
         assert found, f"waited in vain for {text!r}, got: {self.output}"
-        line = self._find(text)
+        line = self.find(text)
         assert line, f"ended without {text!r}: {self.output}"
         return line
 
@@ -175,7 +175,8 @@ class NodeProcess:
             self._process.kill()
         self.wait()
 
-    def _find(self, text: str) -> str:
+    def find(self, text: str) -> str:
+        """Return the first line so far that holds `text`, or nothing."""
         return next((line for line in self.lines if text in line), "")
 
     def _read(self) -> None:

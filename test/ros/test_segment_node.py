@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BEST_EFFORT, RELIABLE, Peer
+from conftest import BEST_EFFORT, PATIENCE, RELIABLE, Peer
 from diagnostic_msgs.msg import DiagnosticArray
 from engines import expected_labels
 from image_messages import compressed, picture, pixels, raw, stamped
@@ -275,3 +276,39 @@ def test_an_engine_that_fails_is_reported_and_tried_again(peer: Peer, make_activ
     assert "closed" in status(reports, "engine")["last_error"]
     assert status(reports, "front")["frames_failed"] == "2"
     peer.wait_for(lambda: any(s.level == b"\x02" for m in reports for s in m.status), "the level ERROR")
+
+
+def test_the_next_frame_is_the_newest_that_arrived(
+    peer: Peer, make_active_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label is never older than one inference plus one wait: what waits while the engine is busy is replaced."""
+    node = make_active_node()
+    segmenter, statistics = node._labeller._segmenter, node._labeller._statistics["front"]
+    started, go, segment = threading.Semaphore(0), threading.Semaphore(0), segmenter.segment_cameras
+
+    def segment_when_told(images: list[np.ndarray]) -> Any:
+        started.release()
+        assert go.acquire(timeout=PATIENCE)
+        return segment(images)
+
+    monkeypatch.setattr(segmenter, "segment_cameras", segment_when_told)
+    labels, camera = peer.subscribe(Image, "/front/label"), peer.publisher(Image, "/front/image")
+    peer.wait_for_match(camera)
+    peer.wait_for(lambda: peer.node.count_publishers("/front/label"), "label")
+
+    def send(stamps: Iterable[int]) -> None:
+        for stamp in stamps:
+            received = statistics.total(Outcome.RECEIVED)
+            camera.publish(raw(picture(), stamp=stamp))
+            peer.wait_for(lambda n=received: statistics.total(Outcome.RECEIVED) > n, "arrival")
+
+    send([1])
+    for burst in range(2, 50, 12):  # 12 frames arrive during every inference
+        peer.wait_for(lambda: started.acquire(blocking=False), "an inference")
+        send(range(burst, burst + 12))
+        go.release()
+    peer.wait_for(lambda: started.acquire(blocking=False), "the last inference")
+    go.release()
+    peer.wait_for(lambda: len(labels) == 5, "five labels")
+    assert [label.header.stamp.sec for label in labels] == [1, 13, 25, 37, 49]
+    assert statistics.total(Outcome.DROPPED) == 4 * 11
