@@ -66,7 +66,7 @@ class SegmentationData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Return shuffled crops: images uint8 (B, 3, h, w) and labels int64 (B, h, w)."""
-        crops = ConcatDataset([_Crops(folder.open(), self.transform) for folder in self.train])
+        crops: ConcatDataset = ConcatDataset([_Crops(folder.open(), self.transform) for folder in self.train])
         if len(crops) < self.batch_size:
             raise QueryDiffError(
                 f"The training folders hold {len(crops)} images, fewer than a batch of {self.batch_size}."

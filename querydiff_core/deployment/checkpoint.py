@@ -14,8 +14,8 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.whole_file import whole_file
 
-TRAINING_ONLY = ("auxiliary_head.",)
-"""Parameters that exist in training only and are left out of checkpoints for driving."""
+TRAINING_ONLY = "pixel_head."
+"""Prefix of the parameters that exist in training only and are left out of checkpoints for driving."""
 
 
 def save_checkpoint(model: QueryDiff, metadata: ModelMetadata, path: Path) -> None:
@@ -48,7 +48,9 @@ def load_checkpoint(path: Path) -> tuple[QueryDiff, ModelMetadata]:
     except (SafetensorError, OSError) as error:
         raise QueryDiffError(f"{path} is not a readable safetensors file: {error}.") from error
     metadata = ModelMetadata.from_json(text, path)
-    model = build_model(metadata.variant, classes=len(metadata.class_names), **metadata.overrides)
+    model = build_model(
+        metadata.variant, classes=len(metadata.class_names), **{**metadata.overrides, "auxiliary_head": False}
+    )
     _load_weights(model, weights, path)
     return model.eval(), metadata
 
@@ -58,7 +60,6 @@ def _load_weights(model: QueryDiff, weights: dict[str, torch.Tensor], path: Path
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise QueryDiffError(f"{path} does not fit its variant: {str(error).splitlines()[1].strip()}") from error
-    missing = [name for name in missing if not name.startswith(TRAINING_ONLY)]
     if missing or unexpected:
         name = (missing or unexpected)[0]
         raise QueryDiffError(

@@ -29,8 +29,8 @@ class ModelMetadata:
 
     variant: str
     input_size: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     class_names: tuple[str, ...] = field(default_factory=lambda: cityscapes().names)
     palette: tuple[tuple[int, int, int], ...] = field(default_factory=lambda: cityscapes().palette)
     overrides: Mapping[str, Any] = field(default_factory=dict)

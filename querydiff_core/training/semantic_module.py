@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,7 +17,7 @@ from querydiff_core.build import build_model
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED, cityscapes
 from querydiff_core.models.querydiff import semantic_probabilities
-from querydiff_core.models.segmentation_loss import SegmentationLoss
+from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
 from querydiff_core.training.schedule import polynomial_decay
 
 Phase = Literal["pixels", "whole"]
@@ -37,6 +39,9 @@ class SemanticModule(lightning.LightningModule):
         model: overrides of `build_model`.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         variant: str = "small",
@@ -52,13 +57,15 @@ class SemanticModule(lightning.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.overrides = dict(model or {})
-        self.model = build_model(variant, auxiliary_head=True, **self.overrides)
+        self.model = build_model(variant, **self.overrides)
         if start_from is not None:
             _start_from(self.model, start_from)
+        if phase == "pixels":
+            _freeze([self.model.mask_decoder, *self.model.refinements[1:]])
         self.variant, self.phase = variant, phase
         self.rates = (learning_rate, backbone_learning_rate or learning_rate)
-        self.weight_decay, self.warm_up, self.auxiliary_weight = weight_decay, warm_up, auxiliary_weight
-        self.loss = SegmentationLoss(classes=len(cityscapes()))
+        self.weight_decay, self.warm_up = weight_decay, warm_up
+        self.loss = SegmentationLoss(len(cityscapes()), auxiliary_weight=auxiliary_weight)
         self.register_buffer("mean", 255 * torch.tensor(self.model.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(self.model.std).view(1, 3, 1, 1), persistent=False)
 
@@ -95,11 +102,12 @@ class SemanticModule(lightning.LightningModule):
         for name, confusion in zip(self._validation_names(), self._confusions, strict=True):
             self.log(f"miou/{name}", _mean_iou(confusion.compute()), prog_bar=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with the backbone in a group of its own, and the polynomial schedule."""
         backbone = {id(p) for p in self.model.backbone.parameters()}
+        trained = [p for p in self.model.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in self.model.parameters() if (id(p) in backbone) == inside], "lr": rate}
+            {"params": [p for p in trained if (id(p) in backbone) == inside], "lr": rate}
             for inside, rate in ((False, self.rates[0]), (True, self.rates[1]))
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
@@ -109,11 +117,8 @@ class SemanticModule(lightning.LightningModule):
 
     def _losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         if self.phase == "pixels":
-            return {"loss": _pixel_loss(self.model.pixel_path(images), labels)}
-        output = self.model(images)
-        losses = dict(self.loss(output, labels))
-        losses["pixels"] = _pixel_loss(output.pixel_logits, labels)
-        losses["loss"] = losses["loss"] + self.auxiliary_weight * losses["pixels"]
+            return {"loss": pixel_loss(self.model.pixel_path(images), labels)}
+        losses: dict[str, Tensor] = self.loss(self.model(images), labels)
         return losses
 
     def _normalise(self, images: Tensor) -> Tensor:
@@ -131,10 +136,10 @@ def _mean_iou(confusion: Tensor) -> Tensor:
     return (intersection / (truth + predicted - intersection))[truth > 0].mean()
 
 
-def _pixel_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of logits (B, 19, h / 4, w / 4) against labels (B, h, w), 255 ignored."""
-    logits = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear")
-    return F.cross_entropy(logits, labels, ignore_index=UNLABELLED)
+def _freeze(modules: Iterable[torch.nn.Module]) -> None:
+    """Leave out what a phase does not run: processes that train together wait for every trained parameter."""
+    for module in modules:
+        module.requires_grad_(False)
 
 
 def _start_from(model: torch.nn.Module, path: str) -> None:
@@ -145,6 +150,6 @@ def _start_from(model: torch.nn.Module, path: str) -> None:
     else:
         weights = {name: value.float() for name, value in load_file(path).items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
-    wrong = [*unexpected, *(name for name in missing if not name.startswith("auxiliary_head."))]
+    wrong = [*unexpected, *(name for name in missing if not name.startswith("pixel_head."))]
     if wrong:
         raise QueryDiffError(f"{path} holds another variant's weights ({wrong[0]} does not fit).")
