@@ -47,7 +47,7 @@ class MergingStage(nn.Module):
 
     def forward(self, queries: Tensor) -> Tensor:
         """Return `(B, n_i r, c)` from the previous stage's `(B, n_(i-1) r, c)`."""
-        start = self.q_init.expand(len(queries), -1, -1)
+        start = self.q_init.expand(queries.shape[0], -1, -1)
         merged = self._add(start, self.cross_attention(self.target_norm(start), self.source_norm(queries)))
         merged = self._add(merged, self.cross_ffn(self.cross_ffn_norm(merged)))
         normed = self.self_norm(merged)
@@ -112,7 +112,7 @@ class LearnedQueries(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return `(B, r, c)`, of the feature maps using the batch size only."""
-        return self.q_init.expand(len(features[0]), -1, -1)
+        return self.q_init.expand(features[0].shape[0], -1, -1)
 
 
 def halving(layers: int) -> list[int]:

@@ -63,7 +63,7 @@ class MaskDecoder(nn.Module):
             multi_stage_positional_embeddings=positions,
             pixel_embeddings=mask_features,
             encoder_hidden_states=[key + level for key, level in zip(keys, self.level_embedding, strict=True)],
-            query_position_embeddings=self.position_embedding[:, None].expand(-1, len(queries), -1),
+            query_position_embeddings=self.position_embedding[:, None].expand(-1, queries.shape[0], -1),
             feature_size_list=[feature.shape[-2:] for feature in maps],
             output_attentions=False,
             output_hidden_states=False,
