@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 QUEUE = 10
 FRAMES_LOST_IN_A_ROW = 3
 DISCOVERY_SETTLES = 0.5
+ACKNOWLEDGED_WITHIN = Duration(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class DriveReplayer:
     def wait_for_subscriber(self) -> bool:
         """Wait until `is_heard`; False if that takes longer than `wait` seconds."""
         heard = self.spin_until(self.is_heard, self._options.wait)
-        # Discovery goes topic by topic: whoever has found one of ours is about to find the others.
-        self.spin_until(lambda: not heard or all(self._heard().values()), DISCOVERY_SETTLES)
+        # Discovery goes topic by topic and side by side: whom we have found is about to find all of ours.
+        self.spin_until(lambda: not heard, DISCOVERY_SETTLES)
         return heard
 
     def is_heard(self) -> bool:
@@ -102,7 +103,7 @@ class DriveReplayer:
             if not self._options.loop:
                 break
         for publisher in self._publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=2))
+            publisher.wait_for_all_acked(ACKNOWLEDGED_WITHIN)
 
     def spin_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Run the node's callbacks until `condition` holds; False if it does not within `seconds`."""
@@ -138,28 +139,33 @@ class DriveReplayer:
         if self._clock:
             self._publish_time(message.time_ns)
         publisher = self._publishers[message.topic]
-        publisher.publish(message.data)
         if message.topic in self._watches:
             self.frames_published += 1
-            self._await_label(message, publisher)
+            self._publish_frame(message, publisher)
+        else:
+            publisher.publish(message.data)
         return message
 
-    def _await_label(self, message: BagMessage, publisher: Any) -> None:
+    def _publish_frame(self, message: BagMessage, publisher: Any) -> None:
         watch, stamp = self._watches[message.topic], stamp_ns(message.data)
-        end = time.monotonic() + self._options.timeout
-        # A subscriber may have lost the frame (best effort, or discovery still half done): it is sent once more.
+        # A best-effort subscriber may lose a frame: it is sent once more, the first one until discovery must be over.
         patience = self._options.timeout / (2 if self.frames_labelled else 10)
-        labelled = self.spin_until(lambda: stamp in watch.stamps, patience)
-        if not labelled:
+        end = time.monotonic() + self._options.timeout
+        labelled = False
+        while not labelled and (left := end - time.monotonic()) > 0:
             publisher.publish(message.data)
-            labelled = self.spin_until(lambda: stamp in watch.stamps, end - time.monotonic())
+            labelled = self.spin_until(lambda: stamp in watch.stamps, min(left, patience))
         watch.stamps.clear()
+        self._count(message, watch, labelled)
+
+    def _count(self, message: BagMessage, watch: LabelWatch, labelled: bool) -> None:
         self.frames_labelled += labelled
         self._lost_in_a_row = 0 if labelled else self._lost_in_a_row + 1
         if not self.frames_labelled or self._lost_in_a_row == FRAMES_LOST_IN_A_ROW:
-            raise QueryDiffError(self._complaint(message, watch, stamp))
+            raise QueryDiffError(self._complaint(message, watch))
 
-    def _complaint(self, message: BagMessage, watch: LabelWatch, stamp: int) -> str:
+    def _complaint(self, message: BagMessage, watch: LabelWatch) -> str:
+        stamp = stamp_ns(message.data)
         return (
             f"No label on {watch.topic} for frame {self.frames_published} of {message.topic} (stamp {stamp / 1e9:.3f}) "
             f"within {self._options.timeout:g} s: is the segment node active, and are its engine and log in order?"

@@ -224,7 +224,7 @@ def test_a_frame_without_a_label_is_counted_and_passed_over(bag, peer, replay):
     assert out.endswith(f" {COUNT - 1} of {COUNT} frames labelled.\n")
 
 
-@pytest.mark.parametrize(("lose", "frame"), [({0: 2}, 1), ({4: 2, 5: 2, 6: 2}, 7)])
+@pytest.mark.parametrize(("lose", "frame"), [({0: 99}, 1), ({4: 2, 5: 2, 6: 2}, 7)])
 def test_lockstep_ends_when_no_labels_come(bag, peer, replay, lose, frame):
     Labeller(peer, lose)
     code, _, err = replay(bag, "--lockstep", "--rate", 0, "--timeout", 1).finish()
