@@ -171,9 +171,14 @@ class NodeProcess:
         return code
 
     def stop(self) -> None:
+        """End the process with a farewell, so that the next test does not meet its ghost in discovery."""
         if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self.wait()
+        except subprocess.TimeoutExpired:
             self._process.kill()
-        self.wait()
+            raise
 
     def find(self, text: str) -> str:
         """Return the first line so far that holds `text`, or nothing."""

@@ -1,0 +1,193 @@
+"""`segment.launch.py` run for real: the node comes up active, comes back after a crash, and stops cleanly."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import rclpy
+import rclpy.executors
+from engines import write_pixel_engine
+from lifecycle_msgs.srv import GetState
+
+pytest.importorskip("launch_ros.actions", reason="launch_ros comes with a ROS distribution only")
+
+LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "segment.launch.py"
+PATIENCE = 90
+DOMAIN = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+RUN = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+arguments = [argument.split(":=") for argument in sys.argv[2:]]
+include = IncludeLaunchDescription(PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments)
+service = LaunchService()
+service.include_launch_description(LaunchDescription([include]))
+sys.exit(service.run())
+"""
+
+
+class Launch:
+    """`ros2 launch` without ros2cli, and every line that it prints."""
+
+    def __init__(self, log_folder: Path, *arguments: str):
+        environment = {**os.environ, **DOMAIN, "ROS_LOG_DIR": str(log_folder)}
+        command = [sys.executable, "-c", RUN, str(LAUNCH_FILE), *arguments]
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._printed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, text: str) -> None:
+        with self._printed:
+            found = self._printed.wait_for(lambda: any(text in line for line in self.lines), PATIENCE)
+        assert found, f"waited in vain for {text!r}: {''.join(self.lines)}"
+
+    def node(self, other_than: int = 0) -> psutil.Process:
+        """Return the process of the node, once there is one."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for child in psutil.Process(self.process.pid).children():
+                if child.pid != other_than and child.status() != psutil.STATUS_ZOMBIE:
+                    return child
+        raise AssertionError(f"no node: {''.join(self.lines)}")
+
+    def interrupt(self) -> int:
+        """Do what Ctrl-C does: signal launch and its children together."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            with self._printed:
+                self.lines.append(line)
+                self._printed.notify_all()
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
+    started: list[Launch] = []
+
+    def start(*arguments: str) -> Launch:
+        started.append(Launch(tmp_path / "log", *arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def wait_until_active() -> Iterator[Callable[[str], None]]:
+    """Return a function that waits until the node of that name is active, asked over its own service."""
+    os.environ.update(DOMAIN)
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context)
+    observer = rclpy.create_node("observer", context=context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    executor.add_node(observer)
+
+    def wait(node: str) -> None:
+        client, deadline = observer.create_client(GetState, f"{node}/get_state"), time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if client.wait_for_service(timeout_sec=1):
+                answer = client.call_async(GetState.Request())
+                executor.spin_until_future_complete(answer, timeout_sec=1)  # in vain if it has just been killed
+                if answer.done() and answer.result().current_state.label == "active":
+                    return
+        raise AssertionError(f"{node} does not become active")
+
+    yield wait
+    executor.shutdown()
+    observer.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pixel_engine(tmp_path_factory.mktemp("engines") / "pixel.onnx")
+
+
+def test_comes_up_with_its_arguments_and_stops_cleanly(
+    launch: Callable[..., Launch], engine: Path, wait_until_active: Callable[[str], None]
+) -> None:
+    run = launch(f"engine:={engine}", "cameras:=left, right", "namespace:=vehicle", "log_level:=info")
+    wait_until_active("/vehicle/segment_node")
+    run.wait_for("cameras 'left', 'right'")
+    environment = run.node().environ()
+    assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"].endswith("fastdds_large_images.xml")
+    assert any("__ns:=/vehicle" in argument for argument in run.node().cmdline())
+    assert run.interrupt() == 0
+    assert any("process has finished cleanly" in line for line in run.lines)
+    assert not any("Traceback" in line for line in run.lines)
+
+
+def test_comes_back_active_after_a_crash(
+    launch: Callable[..., Launch], engine: Path, wait_until_active: Callable[[str], None]
+) -> None:
+    run = launch(f"engine:={engine}")
+    wait_until_active("/segment_node")
+    crashed = run.node()
+    crashed.kill()
+    assert run.node(other_than=crashed.pid).is_running()
+    wait_until_active("/segment_node")
+    assert run.interrupt() == 0
+
+
+def test_takes_a_parameter_file_which_arguments_override(
+    launch: Callable[..., Launch], engine: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"/**:\n  ros__parameters:\n    engine: {engine}\n    cameras: [from_file]\n")
+    run = launch(f"params_file:={file}")
+    run.wait_for("cameras 'from_file'")
+    run.interrupt()
+    run = launch(f"params_file:={file}", "cameras:=from_argument")
+    run.wait_for("cameras 'from_argument'")
+    run.interrupt()
+
+
+def test_a_missing_engine_is_one_sentence_and_the_node_lives(launch: Callable[..., Launch]) -> None:
+    run = launch("engine:=/nowhere.onnx")
+    run.wait_for("Cannot configure: No model file /nowhere.onnx")
+    assert run.node().is_running()
+    assert run.interrupt() == 0
+
+
+def test_every_argument_is_described() -> None:
+    specification = importlib.util.spec_from_file_location("segment_launch", LAUNCH_FILE)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    arguments = module.generate_launch_description().get_launch_arguments()
+    assert {"engine", "cameras", "namespace", "params_file", "log_level"} <= {each.name for each in arguments}
+    assert all(each.description for each in arguments)
