@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from querydiff_ros.dds_profile import environment_with_dds_profile
+from querydiff_ros.executable_path import executable_path
 from querydiff_ros.segment_lifecycle_node import SegmentLifecycleNode
 
 # Test processes that run at the same time must not hear each other, nor the network. ROS reads these when it starts.
@@ -136,9 +136,11 @@ def make_active_node(make_node: Callable[..., Any]) -> Callable[..., Any]:
 class NodeProcess:
     """An executable of this package as its own process, and every line that it prints."""
 
-    def __init__(self, executable: str, *arguments: str):
-        command = [str(Path(sys.executable).with_name(executable)), *arguments]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    def __init__(self, executable: str, *arguments: str, environment: Mapping[str, str] | None = None):
+        command = [executable_path(executable), *arguments]
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         self.lines: list[str] = []
         self._printed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -199,8 +201,8 @@ def start_process() -> Iterator[Callable[..., NodeProcess]]:
     """Return a starter of this package's executables, ended with the test."""
     processes: list[NodeProcess] = []
 
-    def start(executable: str, *arguments: str) -> NodeProcess:
-        processes.append(NodeProcess(executable, *arguments))
+    def start(executable: str, *arguments: str, environment: Mapping[str, str] | None = None) -> NodeProcess:
+        processes.append(NodeProcess(executable, *arguments, environment=environment))
         return processes[-1]
 
     yield start

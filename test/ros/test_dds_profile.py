@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import BEST_EFFORT, PATIENCE, Peer
+from conftest import BEST_EFFORT, PATIENCE, NodeProcess, Peer
 from image_messages import picture, raw
 from sensor_msgs.msg import Image
 
@@ -78,3 +79,37 @@ def test_our_own_segment_is_the_large_one(peer: Peer) -> None:
         line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines() if "fastrtps" in line
     ]
     assert max(int(end, 16) - int(start, 16) for start, end in mapped) >= 64 * 2**20
+
+
+CAMERA = """
+import array, time
+import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+rclpy.init(args=[])
+node = rclpy.create_node("camera")
+camera = node.create_publisher(Image, "front/image", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+frame = Image(height=1080, width=1920, encoding="rgb8", step=5760, data=array.array("B", bytes(1080 * 5760)))
+node.create_timer(1 / 30, lambda: camera.publish(frame))
+try:
+    rclpy.spin(node)
+except rclpy.executors.ExternalShutdownException:
+    pass
+"""
+
+
+def test_the_node_notices_that_frames_are_lost_and_says_what_helps(
+    start_process: Callable[..., NodeProcess], pixel_engine: Path
+) -> None:
+    without = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
+    parameters = ["-p", f"engine:={pixel_engine}", "-p", "bring_up:=true"]
+    node = start_process("segment_node", "--ros-args", *parameters, environment=without)
+    camera = subprocess.Popen([sys.executable, "-c", CAMERA], env=without)
+    try:
+        line = node.wait_for_line("frames of /front/image were lost")
+        assert str(dds_profile()) in line
+        assert PROFILE_VARIABLES[0] in line
+    finally:
+        camera.terminate()
+        camera.wait(PATIENCE)

@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from engines import expected_labels
 from image_messages import compressed, picture, pixels, raw, stamped
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
@@ -312,3 +313,17 @@ def test_the_next_frame_is_the_newest_that_arrived(
     peer.wait_for(lambda: len(labels) == 5, "five labels")
     assert [label.header.stamp.sec for label in labels] == [1, 13, 25, 37, 49]
     assert statistics.total(Outcome.DROPPED) == 4 * 11
+
+
+def test_simulated_time_decides_what_is_stale(peer: Peer, make_active_node: MakeNode) -> None:
+    node = make_active_node(use_sim_time=True, max_age=5.0)
+    clock, camera = peer.publisher(Clock, "/clock", BEST_EFFORT), peer.publisher(Image, "/front/image")
+    labels = peer.subscribe(Image, "/front/label")
+    peer.wait_for_match(clock, camera)
+    now = Clock()
+    now.clock.sec = 100
+    peer.wait_for(lambda: (clock.publish(now), node.get_clock().now().nanoseconds == 100 * 10**9)[1], "simulated time")
+    camera.publish(raw(picture(), stamp=94))
+    peer.wait_for(lambda: node._labeller._statistics["front"].total(Outcome.STALE), "the verdict")
+    peer.wait_for(lambda: (camera.publish(raw(picture(), stamp=96)), labels)[1], "a label")
+    assert labels[0].header.stamp.sec == 96
