@@ -62,8 +62,8 @@ def _build_backbone(config: VariantConfig, pretrained: Pretrained) -> Backbone:
         return family(config.backbone, pretrained=pretrained, **config.backbone_options)
     except Exception as error:  # hubs and loaders raise errors of many libraries
         source = "their hub" if pretrained is True else pretrained
-        reason = " ".join(str(error).split())[:200]
-        raise QueryDiffError(f"Weights of {config.backbone} could not be loaded from {source}: {reason}") from error
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise QueryDiffError(f"Weights of {config.backbone} could not be loaded from {source}: {reason}.") from error
 
 
 def _check_pretrained(config: VariantConfig, pretrained: Pretrained) -> None:

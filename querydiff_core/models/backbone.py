@@ -1,9 +1,12 @@
 """Backbones behind one interface: an image to four feature maps at strides 4, 8, 16 and 32."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import timm
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from transformers import SegformerConfig, SegformerModel
@@ -48,9 +51,8 @@ class TimmPyramid(Backbone):
 
     def __init__(self, name: str, pretrained: Pretrained = False, **options: Any) -> None:
         super().__init__()
-        # The last four of a network's maps, which are at strides 4 to 32.
-        options = {"features_only": True, "out_indices": (-4, -3, -2, -1), **options}
-        self.network = create_timm(name, pretrained, **options)
+        # The last four of a network's maps are those at strides 4 to 32.
+        self.network = create_timm(name, pretrained, options, features_only=True, out_indices=(-4, -3, -2, -1))
         self.channels = tuple(self.network.feature_info.channels())
         self.mean, self.std = normalisation(self.network)
 
@@ -96,7 +98,7 @@ class VisionTransformerPyramid(Backbone):
 
     def __init__(self, name: str, channels: int = 256, pretrained: Pretrained = False, **options: Any) -> None:
         super().__init__()
-        self.network = create_timm(name, pretrained, **options)
+        self.network = create_timm(name, pretrained, options)
         self.blocks = [len(self.network.blocks) * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
         self.network.prune_intermediate_layers(self.blocks, prune_norm=True, prune_head=True)
         self.patch: tuple[int, int] = self.network.patch_embed.patch_size
@@ -123,11 +125,22 @@ class VisionTransformerPyramid(Backbone):
         return _resize(images, *nearest)
 
 
-def create_timm(name: str, pretrained: Pretrained, **options: Any) -> Any:
-    """Create a timm network with random, published or stored weights."""
-    if not isinstance(pretrained, bool):
-        options["pretrained_cfg_overlay"] = {"file": str(pretrained)}
-    return timm.create_model(name, pretrained=pretrained is not False, **options)
+def create_timm(name: str, pretrained: Pretrained, options: Mapping[str, Any], **features: Any) -> Any:
+    """Create a timm network with random, published or stored weights; `features` say which maps it returns.
+
+    Raises:
+        ValueError: if a file lacks weights of the network; timm would leave those random and say nothing.
+    """
+    if isinstance(pretrained, bool):
+        return timm.create_model(name, pretrained=pretrained, **options, **features)
+    with torch.device("meta"):
+        needed = set(timm.create_model(name, num_classes=0, **options).state_dict())
+    with safetensors.safe_open(pretrained, "pt") as file:
+        missing = sorted(needed - set(file.keys()))
+    if missing:
+        raise ValueError(f"it lacks {len(missing)} of {len(needed)} weights, {missing[0]} for one")
+    stored = {"file": str(pretrained)}
+    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=stored, **options, **features)
 
 
 def normalisation(network: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -67,7 +67,7 @@ VARIANTS: Mapping[str, VariantConfig] = MappingProxyType(
             "timm",
             "resnet18",
             {"channels": [16, 24, 32, 48]},
-            channels=32,
+            channels=64,
             queries=20,
             heads=2,
             encoder_layers=1,

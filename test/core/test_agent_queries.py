@@ -1,0 +1,128 @@
+"""Agent queries against an independent float64 reading of Eqs. 3 to 6."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries, halving
+
+C, R = 8, 3
+CHANNELS = (4, 5, 6, 7)
+SIZES = ((6, 8), (3, 4), (2, 2), (1, 1))
+
+
+def make(**options: object) -> AgentQueries:
+    torch.manual_seed(0)
+    return AgentQueries(CHANNELS, C, R, **options).double()
+
+
+def feature_maps(batch: int = 2) -> list[torch.Tensor]:
+    torch.manual_seed(1)
+    return [torch.randn(batch, c, *size, dtype=torch.float64) for c, size in zip(CHANNELS, SIZES, strict=True)]
+
+
+def softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def layer_norm(x: np.ndarray) -> np.ndarray:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+class Reference:
+    """One image at a time, in numpy, from the printed equations; it knows only the names of the weights."""
+
+    def __init__(self, model: AgentQueries, scaled: bool, residual: bool, over_pixels: bool) -> None:
+        self.weights = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+        self.stages = len(model.groups)
+        self.last_groups = model.groups[-1]
+        self.scaled, self.residual, self.over_pixels = scaled, residual, over_pixels
+
+    def linear(self, name: str, x: np.ndarray) -> np.ndarray:
+        return x @ self.weights[f"{name}.weight"].T + self.weights.get(f"{name}.bias", 0.0)
+
+    def mlp(self, name: str, x: np.ndarray) -> np.ndarray:
+        hidden = self.linear(f"{name}.0", x)
+        gelu = 0.5 * hidden * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2)))
+        return self.linear(f"{name}.2", gelu)
+
+    def attend(self, name: str, targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
+        q, k, v = (self.linear(f"{name}.{n}", x) for n, x in (("query", targets), ("key", sources), ("value", sources)))
+        return softmax(q @ k.T / math.sqrt(C), 1) @ v
+
+    def layer(self, index: int, feature: np.ndarray) -> np.ndarray:
+        f = layer_norm(self.linear(f"layers.{index}.project", feature.reshape(len(feature), -1).T))  # (hw, c)
+        scores = f @ self.weights[f"layers.{index}.q_init"].T / (math.sqrt(C) if self.scaled else 1)  # (hw, r)
+        return self.mlp("mlp", softmax(scores, 0 if self.over_pixels else 1).T @ f)
+
+    def stage(self, index: int, queries: np.ndarray) -> np.ndarray:
+        name, norm = f"stages.{index}", layer_norm if self.residual else lambda x: x
+        start = self.weights[f"{name}.q_init"]
+        first = self.residual * start + self.attend(f"{name}.cross_attention", norm(start), norm(queries))
+        second = self.residual * first + self.mlp(f"{name}.cross_ffn", norm(first))
+        third = self.residual * second + self.attend(f"{name}.self_attention", norm(second), norm(second))
+        return self.residual * third + self.mlp(f"{name}.self_ffn", norm(third))
+
+    def __call__(self, features: list[np.ndarray]) -> np.ndarray:
+        queries = np.concatenate([self.layer(i, f) for i, f in enumerate(features)])
+        for i in range(self.stages):
+            queries = self.stage(i, queries)
+        return self.linear("project", queries.reshape(self.last_groups, R, C).mean(0))
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("softmax_over", ["pixels", "queries"])
+@pytest.mark.parametrize("groups", [None, (3, 2)])
+def test_equals_the_equations(scaled: bool, residual: bool, softmax_over: str, groups: tuple[int, ...] | None) -> None:
+    model = make(scaled=scaled, residual=residual, softmax_over=softmax_over, groups=groups)
+    features = feature_maps()
+    reference = Reference(model, scaled, residual, softmax_over == "pixels")
+    expected = np.stack([reference([f[image].numpy() for f in features]) for image in range(2)])
+    np.testing.assert_allclose(model(features).detach().numpy(), expected, rtol=1e-9, atol=1e-11)
+
+
+def test_groups_halve_while_they_are_even() -> None:
+    assert halving(4) == [2, 1]
+    assert halving(24) == [12, 6, 3]
+    assert halving(5) == [1]
+    assert make().groups == (2, 1)
+
+
+def test_depends_on_the_image_and_on_no_other_image_of_the_batch() -> None:
+    model, features = make(), feature_maps()
+    queries = model(features)
+    assert (queries[0] - queries[1]).abs().max() > 1e-3
+    swapped = model([feature.flip(0) for feature in features])
+    torch.testing.assert_close(swapped, queries.flip(0))
+
+
+def test_does_not_depend_on_the_order_of_pixels() -> None:
+    model, features = make(), feature_maps()
+    shuffled = [f.flatten(2)[..., torch.randperm(f[0, 0].numel())].reshape(f.shape) for f in features]
+    torch.testing.assert_close(model(shuffled), model(features))
+
+
+def test_does_not_grow_with_the_image() -> None:
+    model, features = make(), feature_maps()
+    doubled = [feature.repeat(1, 1, 2, 2) for feature in features]
+    torch.testing.assert_close(model(doubled), model(features))
+
+
+def test_gradients_reach_every_parameter_and_every_feature() -> None:
+    model = make()
+    features = [feature.requires_grad_() for feature in feature_maps()]
+    (model(features) ** 2).sum().backward()
+    # The last pixel of a 1 x 1 map is the whole of it whatever q_init says, so its q_init alone sees no gradient.
+    silent = {name for name, parameter in model.named_parameters() if parameter.grad.abs().max() < 1e-12}
+    assert silent == {"layers.3.q_init"}
+    assert all(feature.grad.abs().max() > 0 for feature in features)
+
+
+def test_learned_queries_ignore_the_image() -> None:
+    queries = LearnedQueries(C, R)(feature_maps(batch=3))
+    assert queries.shape == (3, R, C)
+    torch.testing.assert_close(queries[0], queries[2])
