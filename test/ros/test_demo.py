@@ -1,8 +1,11 @@
 """`querydiff demo` through the real command: real node, real DDS, real pictures."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -20,9 +23,12 @@ SIZE = (48, 96)
 START = 1_700_000_000_000_000_000
 
 
+def command(*arguments):
+    return [str(Path(sys.executable).with_name("querydiff")), "demo", *map(str, arguments)]
+
+
 def demo(*arguments):
-    command = [str(Path(sys.executable).with_name("querydiff")), "demo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=240, check=False)
 
 
 def write_drive(path, conditions, wrong_rows=0):
@@ -128,6 +134,22 @@ def test_no_label_is_one_sentence_with_the_last_word_of_the_node(tmp_path):
     assert "broken.onnx" in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_ctrl_c_ends_the_demo_and_its_node(tmp_path, pixel_engine):
+    bag, log = write_drive(tmp_path / "bag", ["clear"]), tmp_path / "out" / "node.log"
+    arguments = ("--drive", bag, "--engine", pixel_engine, "--output", tmp_path / "out")
+    with subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        while process.poll() is None and not (log.exists() and "loaded" in log.read_text()):
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the demo and the node
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert "Traceback" not in log.read_text()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 def test_what_cannot_be_shown_is_one_sentence(tmp_path, pixel_engine):
