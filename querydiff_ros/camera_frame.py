@@ -8,7 +8,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from querydiff_ros.conversions import rgb_from_compressed, rgb_from_image
+from querydiff_ros.conversions import ENCODINGS, rgb_from_compressed, rgb_from_image
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ class CameraFrame:
     def stamp_ns(self) -> int:
         """Return the stamp in nanoseconds."""
         return int(self.header.stamp.sec) * 10**9 + int(self.header.stamp.nanosec)
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Return whether opening the frame leaves out the lower half of 16-bit values."""
+        encoding = ENCODINGS.get(self.message.encoding) if isinstance(self.message, Image) else None
+        return encoding is not None and encoding.dtype == "u2"
 
     def rgb(self) -> np.ndarray:
         """Return the pixels as uint8 RGB `(H, W, 3)`.

@@ -100,6 +100,11 @@ class CameraLabeller:
                 throttle_duration_sec=WARNING_PERIOD,
             )
             return None
+        if frame.is_narrowed:
+            self._loggers[camera].warning(
+                f"{frame.topic} has 16 bits a value, of which the upper 8 are used: a camera of fewer bits looks dark.",
+                once=True,
+            )
         try:
             return frame.rgb()
         except BadFrame as reason:

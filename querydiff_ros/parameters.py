@@ -143,7 +143,8 @@ def _problem(option: Field[Any], value: Any) -> str | None:
 
 def _has_type(value: Any, expected: type) -> bool:
     # Exactly: a bool is an int to isinstance, and 1 must not pass for true.
-    return type(value) is expected and (expected is not list or all(isinstance(item, str) for item in value))
+    same: bool = type(value) is expected
+    return same and (not isinstance(value, list) or all(isinstance(item, str) for item in value))
 
 
 def _camera_problem(cameras: Sequence[str]) -> str | None:

@@ -81,6 +81,7 @@ class SegmentLifecycleNode(LifecycleNode):
     def _activate(self) -> None:
         assert self._labeller is not None
         self._labeller.start()
+        self.get_logger().info("Active.")
 
     def _release(self) -> None:
         labeller, self._labeller = self._labeller, None

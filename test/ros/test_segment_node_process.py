@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import signal
 import time
 from collections.abc import Callable
@@ -170,3 +171,18 @@ def test_a_60_hz_camera_against_a_slow_engine_takes_no_memory(
     stamps = [label.header.stamp.sec for label in labels]
     assert stamps == sorted(set(stamps))
     assert 2 < len(stamps) < sent / 2  # the engine really is slower than the camera
+
+
+def test_a_16_bit_camera_is_labelled_by_its_upper_bits_which_is_said_once(
+    start_process: Start, peer: Peer, pixel_engine: Path
+) -> None:
+    process = start_process(*node_arguments(pixel_engine))
+    labels, camera = peer.subscribe(Image, "/front/label"), peer.publisher(Image, "/front/image")
+    peer.wait_for_match(camera)
+    deep = raw(picture(red=40), "mono8")
+    deep.encoding, deep.step = "mono16", 2 * deep.width
+    deep.data = array.array("B", b"\x63\x28" * (deep.height * deep.width))  # 40 * 256 + 99, little endian
+    peer.wait_for(lambda: (camera.publish(deep), len(labels) > 2)[1], "labels")
+    assert (pixels(labels[0]) == 40 % 19).all()
+    assert "/front/image has 16 bits a value" in process.wait_for_line("16 bits")
+    assert sum("16 bits" in line for line in process.lines) == 1
