@@ -26,9 +26,11 @@ def contact_sheet(drive: LabelledDrive, scores: DriveScores, label_space: LabelS
     for index, column in enumerate(columns):
         write(sheet, column, (MARGIN + GUTTER + index * (PANEL_WIDTH + GAP), HEADER - 14), scale=0.6)
     write(sheet, "QueryDiff", (MARGIN, HEADER - 14), scale=0.6, bold=True)
+    start = min(min(stamps) for stamps in scores.stamps.values())
     for index, frame in enumerate(rows):
-        y = HEADER + index * (height + GAP)
-        _write_row(sheet[y : y + height], frame, columns, scores.miou(frame.condition), label_space)
+        row = sheet[HEADER + index * (height + GAP) :][:height]
+        _write_captions(row, frame, (frame.stamp_ns - start) / 1e9, scores.miou(frame.condition))
+        _paste_panels(row, frame, len(columns), label_space)
     sheet[-MARGIN - len(classes) : -MARGIN, MARGIN:-MARGIN] = classes
     return sheet
 
@@ -42,15 +44,18 @@ def _chosen_stamps(scores: DriveScores) -> set[int]:
     return {stamps[round(pick)] for pick in picks}
 
 
-def _write_row(
-    row: np.ndarray, frame: LabelledFrame, columns: list[str], miou: float | None, label_space: LabelSpace
-) -> None:
-    middle = len(row) // 2
-    write(row, frame.condition or "drive", (MARGIN, middle), scale=0.7, bold=True)
+def _write_captions(row: np.ndarray, frame: LabelledFrame, seconds: float, miou: float | None) -> None:
+    y = len(row) // 2 - 12
+    if frame.condition:
+        write(row, frame.condition, (MARGIN, y), scale=0.7, bold=True)
     if miou is not None:
-        write(row, f"mIoU {percent(miou)}", (MARGIN, middle + 24), scale=0.45, muted=True)
+        write(row, f"mIoU {percent(miou)}", (MARGIN, y + 24), scale=0.45)
+    write(row, f"at {seconds:.1f} s", (MARGIN, y + 44), scale=0.45, muted=True)
+
+
+def _paste_panels(row: np.ndarray, frame: LabelledFrame, columns: int, label_space: LabelSpace) -> None:
     panels = [frame.image, label_space.paint(frame.labels)]
     if frame.truth is not None:
         panels.append(label_space.paint(frame.truth))
-    for index, panel in enumerate(panels[: len(columns)]):
+    for index, panel in enumerate(panels[:columns]):
         paste(row, panel, (MARGIN + GUTTER + index * (PANEL_WIDTH + GAP), 0, PANEL_WIDTH, len(row)))

@@ -65,7 +65,7 @@ class OverlayVideo:
         return panels
 
     def _write_header(self, picture: np.ndarray, frame: LabelledFrame, number: int) -> None:
-        x = write(picture, frame.condition or "drive", (MARGIN, 29), scale=0.75, bold=True)
+        x = write(picture, frame.condition or "QueryDiff", (MARGIN, 29), scale=0.75, bold=True)
         miou = self._scores.miou(frame.condition)
         if miou is not None:
             x = write(picture, f"mIoU {percent(miou)}", (x + 24, 28), scale=0.55)

@@ -72,7 +72,8 @@ def _generate(options: DemoOptions) -> Path:
 
 def _report(options: DemoOptions, metrics: dict[str, Any], scores: DriveScores) -> None:
     if scores.conditions:
-        print_scores({**scores.conditions, "all": scores.total}, title="IoU by class and condition, %")
+        whole = {"all": scores.total} if len(scores.conditions) > 1 else {}
+        print_scores({**scores.conditions, **whole}, title="IoU, %")
     latency = metrics["latency_ms"]
     print(
         f"{metrics['frames_labelled']} of {metrics['frames_published']} frames labelled by {metrics['variant']} on "
