@@ -17,7 +17,7 @@ UP = np.array([0.0, 1.0, 0.0])
 
 @dataclass(frozen=True)
 class Barrier:
-    """A straight piece of `kind` (wall, fence, hedge) from `near` to `far_end` `(3,)`, from `base` up to `top` metres."""
+    """A straight piece of `kind` (wall, fence, hedge) from `near` to `far_end` `(3,)`, `base` to `top` metres high."""
 
     near: np.ndarray
     far_end: np.ndarray
@@ -25,7 +25,11 @@ class Barrier:
     index: int
     base: float
     top: float
-    far: float
+
+    @property
+    def foot(self) -> np.ndarray:
+        """Return its far end, which nothing that stands before it is farther than."""
+        return self.far_end
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw it."""

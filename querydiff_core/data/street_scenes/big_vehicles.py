@@ -30,7 +30,6 @@ class BigVehicle:
     yaw: float
     family: str
     kind: int
-    far: float
 
     @property
     def length(self) -> float:
@@ -114,7 +113,7 @@ def body_texture(part: str, face: str, kind: int, lit: bool, night: bool) -> Spr
     elif face == "side":
         painter.window_row(long, night, part)
     else:
-        painter.end(face, night)
+        painter.end(part, face, night)
     painter.wheels(long, part, face)
     painter.lights(face, lit)
     return painter.finish()
@@ -160,11 +159,11 @@ class _BodyPainter:
             bottom = 0.14 if part in ("bus", "tram") and pane % 4 == 1 else low
             self.glass(self.area((pane + 0.08) / panes, bottom, (pane + 0.93) / panes, high), night)
 
-    def end(self, face: str, night: bool) -> None:
+    def end(self, part: str, face: str, night: bool) -> None:
         """Paint the front or the rear of a bus, tram or cab."""
         self.glass(self.area(0.06, 0.42 if face == "front" else 0.55, 0.94, 0.84), night and face == "rear")
-        self.color[self.area(0.2, 0.88, 0.8, 0.96)] = 18
-        if face == "front":
+        if face == "front" and part != "cab":
+            self.color[self.area(0.2, 0.88, 0.8, 0.96)] = 18
             self.color[self.area(0.28, 0.9, 0.7, 0.94)] = (255, 170, 40)
             self.glow[self.area(0.28, 0.9, 0.7, 0.94)] = 220
         self.color[self.area(0.1, 0.1, 0.9, 0.14)] = 40

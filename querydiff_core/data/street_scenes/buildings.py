@@ -18,7 +18,10 @@ UP = np.array([0.0, 1.0, 0.0])
 
 @dataclass(frozen=True)
 class Building:
-    """A building whose front runs from `near` to `far_end` (world points `(3,)`), on `side` (-1 left, +1 right)."""
+    """A building whose front runs from `near` to `far_end` (world points `(3,)`), on `side` (-1 left, +1 right).
+
+    Its end wall is `hidden_below` a height by its neighbour. `depth`: away from the road; `roof`: its rise, 0 if flat.
+    """
 
     near: np.ndarray
     far_end: np.ndarray
@@ -27,10 +30,14 @@ class Building:
     style: str
     index: int
     tint: tuple[float, float, float]
-    exposed: bool
+    hidden_below: float
     roof: float
     depth: float
-    far: float
+
+    @property
+    def foot(self) -> np.ndarray:
+        """Return its far end, which nothing that stands before it is farther than."""
+        return self.far_end
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw the end wall, the roof and the front."""
@@ -38,7 +45,7 @@ class Building:
         along = self.far_end - self.near
         outward = np.array([self.side, 0.0, 0.0])
         shade = weather.brightness * np.array(self.tint)
-        if self.exposed:
+        if self.hidden_below < self.height:
             self._draw_end(canvas, front, outward, shade * float(weather.shade(np.array([0.0, 0.0, -1.0]))))
         if self.roof > 0:
             self._draw_roof(canvas, along, outward, weather)
@@ -51,7 +58,8 @@ class Building:
     def _draw_end(self, canvas: Canvas, texture: Sprite, outward: np.ndarray, light: np.ndarray) -> None:
         start = self.near if self.side > 0 else self.near + self.depth * outward
         right = self.depth * np.array([1.0, 0.0, 0.0])
-        canvas.quad(start, right, self.height * UP, texture, BUILDING, light)
+        shows = self.height - self.hidden_below
+        canvas.quad(start + self.hidden_below * UP, right, shows * UP, texture, BUILDING, light)
         if self.roof > 0:
             eaves = self.near + self.height * UP
             peak = eaves + 0.5 * self.depth * outward + self.roof * UP
@@ -61,8 +69,10 @@ class Building:
     def _draw_roof(self, canvas: Canvas, along: np.ndarray, outward: np.ndarray, weather: Weather) -> None:
         slope = 0.5 * self.depth * outward + self.roof * UP
         normal = np.array([-self.side * self.roof, 0.5 * self.depth, 0.0])
-        light = weather.brightness * float(weather.shade(normal / np.linalg.norm(normal)))
         eaves = self.near + self.height * UP
+        if float((np.asarray(canvas.camera.position) - eaves) @ normal) <= 0:
+            return
+        light = weather.brightness * float(weather.shade(normal / np.linalg.norm(normal)))
         tiles = roof_texture(self.index % 32)
         repeat = (max(float(np.linalg.norm(along)) / 4, 1.0), 2.0)
         if weather.snow > 0:

@@ -56,7 +56,7 @@ class Camera:
         return seen[:, :2] * scale + [(self.width - 1) / 2, (self.height - 1) / 2]
 
     def outline(self, points: np.ndarray) -> np.ndarray | None:
-        """Project the world polygon `(N, 3)`, cut at the near plane, to pixels `(M, 2)`; None if none of it is ahead."""
+        """Project the world polygon `(N, 3)`, cut at the near plane, to pixels `(M, 2)`; None if all is behind."""
         seen = cut_near(self.see(points))
         return None if len(seen) < 3 else self.to_pixels(seen)
 
@@ -70,11 +70,12 @@ class Camera:
         axes = self.rotation.astype(np.float32)
         descent = -(axes[0, 1] * x[None, :] + axes[1, 1] * y[:, None] + axes[2, 1])
         row = int(np.argmax(descent.max(axis=1) > 1e-3)) if descent.max() > 1e-3 else self.height
-        descent = np.maximum(descent[row:], 1e-4 * self.position[1])
-        depth = self.position[1] / descent
+        descent = np.maximum(descent[row:], np.float32(1e-4 * self.position[1]))
+        depth = np.float32(self.position[1]) / descent
         east = axes[0, 0] * x[None, :] + (axes[1, 0] * y[row:, None] + axes[2, 0])
         ahead = axes[0, 2] * x[None, :] + (axes[1, 2] * y[row:, None] + axes[2, 2])
-        return row, self.position[0] + depth * east, self.position[2] + depth * ahead, depth
+        start_x, start_z = np.float32(self.position[0]), np.float32(self.position[2])
+        return row, start_x + depth * east, start_z + depth * ahead, depth
 
     @cached_property
     def horizon(self) -> float:

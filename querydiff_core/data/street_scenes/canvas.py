@@ -14,7 +14,10 @@ from querydiff_core.data.street_scenes.sprite import Sprite
 FAR = 2000.0
 """Depth of the sky, metres."""
 
-Color = Sequence[float]
+TINY = 60
+"""A textured surface of fewer pixels is painted in its mean colour."""
+
+Color = Sequence[float] | np.ndarray
 """RGB, or RGB and emission, each 0 to 255."""
 
 
@@ -51,6 +54,9 @@ class Canvas:
         if seen[:, 2].min() < 0.5:
             return
         ends = self.camera.to_pixels(seen)
+        beside = 0.5 * width * self.camera.focal / float(seen[:, 2].min()) + 2
+        if ends[:, 0].max() < -beside or ends[:, 0].min() > self.camera.width + beside or ends[:, 1].max() < -beside:
+            return
         along = ends[1] - ends[0]
         across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
         radius = np.maximum(0.5 * width * self.camera.focal / seen[:, 2:3], 0.5) * across
@@ -59,25 +65,30 @@ class Canvas:
             dark = tuple(0.62 * c for c in color)
             self.polygon(np.concatenate([ends + 0.1 * radius, (ends + radius)[::-1]]), dark)
 
-    def quad(  # one call per surface, many kinds of surface
+    def quad(
         self,
         origin: np.ndarray,
         right: np.ndarray,
         up: np.ndarray,
         texture: Sprite,
-        label: int | None,
+        label: int,
         shade: float | np.ndarray = 1.0,
         repeat: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         """Paint `texture` on the parallelogram at `origin` `(3,)` spanned by `right` and `up` `(3,)`, metres.
 
-        `repeat`: how often the texture fits across and up. The texture's own labels win where it has some; a `label`
-        of None leaves labels and depth alone, as a stain on the ground does.
+        `repeat`: how often the texture fits across and up. Where the texture's own labels hold NOTHING, what lies
+        behind keeps its label.
         """
-        corners = np.stack([origin, origin + right, origin + right + up, origin + up])
-        outline = self.camera.outline(corners)
-        box = None if outline is None else self._box(outline)
-        if outline is None or box is None:
+        seen = cut_near(self.camera.see(np.stack([origin, origin + right, origin + right + up, origin + up])))
+        if len(seen) < 3:
+            return
+        outline = self.camera.to_pixels(seen)
+        box = self._box(outline)
+        if box is None:
+            return
+        if (box[2] - box[0]) * (box[3] - box[1]) < TINY and texture.solid:
+            self.polygon(outline, texture.mean * np.append(np.ones(3) * shade, 1.0), label, float(seen[:, 2].mean()))
             return
         texture = self._shrink(texture, outline, repeat)
         height, width = texture.alpha.shape
@@ -85,9 +96,8 @@ class Canvas:
         down = -up / (height * repeat[1])
         start = origin + up - np.asarray(self.camera.position) + 0.5 * (across + down)
         to_image = self.camera.projection @ np.stack([across, down, start], axis=1)
-        if abs(np.linalg.det(to_image)) < 1e-12:
-            return
-        self._warp(texture, to_image, outline, box, label, shade)
+        if abs(np.linalg.det(to_image)) > 1e-12:
+            self._warp(texture, to_image, outline, box, label, shade)
 
     def _warp(
         self,
@@ -95,42 +105,28 @@ class Canvas:
         to_image: np.ndarray,
         outline: np.ndarray,
         box: tuple[int, int, int, int],
-        label: int | None,
+        label: int,
         shade: float | np.ndarray,
     ) -> None:
         left, top, right, bottom = box
-        size = (right - left, bottom - top)
+        size, area = (right - left, bottom - top), (slice(top, bottom), slice(left, right))
         to_box = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64) @ to_image
         mask = np.zeros(size[::-1], np.uint8)
         points = (np.clip(outline - [left, top], -8000, 8000) * 16).astype(np.int32)
         cv2.fillConvexPoly(mask, points, 255, cv2.LINE_8, 4)
         paint = cv2.warpPerspective(texture.color, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         paint = cv2.multiply(paint, np.append(np.ones(3) * shade, 1.0))
-        target = self.color[top:bottom, left:right]
         if texture.solid:
-            cv2.copyTo(paint, mask, target)
+            cv2.copyTo(paint, mask, self.color[area])
         else:
             alpha = cv2.warpPerspective(texture.alpha, to_box, size, borderMode=cv2.BORDER_WRAP)
-            blend(target, paint, cv2.min(alpha, mask))
-        if label is not None:
-            self._stamp_plane(texture, to_box, mask, box, label)
-
-    def _stamp_plane(
-        self, texture: Sprite, to_box: np.ndarray, mask: np.ndarray, box: tuple[int, int, int, int], label: int
-    ) -> None:
-        left, top, right, bottom = box
-        inside = mask > 0
-        if not texture.solid:
+            blend(self.color[area], paint, cv2.min(alpha, mask))
             held = cv2.warpPerspective(
-                texture.labels, to_box, mask.shape[::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP
+                texture.labels, to_box, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP
             )
-            inside &= held != NOTHING
-        # The third row of the inverse homography is 1 / depth, affine over the image.
-        plane = np.linalg.inv(to_box)[2]
-        inverse = plane[0] * np.arange(right - left) + (plane[1] * np.arange(bottom - top)[:, None] + plane[2])
-        self.labels[top:bottom, left:right][inside] = label
-        depth = 1.0 / np.clip(inverse.astype(np.float32), 1 / FAR, 10.0)
-        np.copyto(self.depth[top:bottom, left:right], depth, where=inside)
+            mask[held == NOTHING] = 0
+        self.labels[area][mask > 0] = label
+        cv2.copyTo(_plane_depth(to_box, size), mask, self.depth[area])
 
     def sprite(self, foot: np.ndarray, size: tuple[float, float], sprite: Sprite, shade: float = 1.0) -> None:
         """Stand an upright `sprite` of `size` (width, height) metres with the middle of its lower edge at `foot`."""
@@ -171,12 +167,20 @@ class Canvas:
         return texture.resized((max(min(seen[0], width), 2), max(min(seen[1], height), 2)))
 
 
+def _plane_depth(homography: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the depth of a plane, float32 `(h, w)`: 1 / depth is affine, the third row of the inverse homography."""
+    along_x, along_y, offset = np.linalg.inv(homography)[2].astype(np.float32)
+    columns = along_x * np.arange(size[0], dtype=np.float32) + offset
+    inverse = columns + (along_y * np.arange(size[1], dtype=np.float32))[:, None]
+    return np.asarray(cv2.divide(1.0, np.maximum(inverse, np.float32(1 / FAR), out=inverse)))
+
+
 def blend(target: np.ndarray, paint: np.ndarray, alpha: np.ndarray) -> None:
     """Mix `paint` `(h, w, 4)` into `target` `(h, w, 4)` in place by `alpha` uint8 `(h, w)`."""
-    weight = cv2.multiply(alpha, 1.0, scale=1 / 255, dtype=cv2.CV_32F)
+    weight = alpha.astype(np.float32) * np.float32(1 / 255)
     target[:] = cv2.blendLinear(paint, np.ascontiguousarray(target), weight, 1.0 - weight)
 
 
 def _rgbe(color: Color) -> tuple[float, float, float, float]:
-    red, green, blue = (min(max(float(c), 0.0), 255.0) for c in color[:3])
-    return red, green, blue, float(color[3]) if len(color) > 3 else 0.0
+    emission = float(color[3]) if len(color) > 3 else 0.0
+    return min(float(color[0]), 255.0), min(float(color[1]), 255.0), min(float(color[2]), 255.0), emission

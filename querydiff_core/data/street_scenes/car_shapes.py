@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,20 +14,21 @@ CARS = 80
 
 @dataclass(frozen=True)
 class Mesh:
-    """`vertices` `(V, 3)` right, up, ahead of the middle on the ground; `faces` `(F, 4)` in painting order.
+    """`vertices` `(V, 3)` right, up, ahead of the middle on the ground: four a face, then the tyres' outlines.
 
-    `normals` `(F, 3)` outward, `materials` `(F,)`; `length`, `width`, `height` metres; `axles` ahead of the middle.
+    `faces` `(F, 4)` in painting order, their `centres` and outward `normals` `(F, 3)`, `materials` `(F,)`.
+    `parts`: which vertices belong to the body, which to the cabin; `length`, `width`, `height` metres.
     """
 
     vertices: np.ndarray
+    centres: np.ndarray
     faces: np.ndarray
     normals: np.ndarray
     materials: np.ndarray
+    parts: tuple[np.ndarray, np.ndarray]
     length: float
     width: float
     height: float
-    axles: tuple[float, float]
-    wheel: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ def car_mesh(kind: int) -> Mesh:
     form = _draw_form(np.random.default_rng((73, kind)))
     builder = _Builder()
     _add_body(builder, form)
+    builder.part = 1
     _add_cabin(builder, form)
+    builder.part = 0
     _add_lights(builder, form)
     return builder.mesh(form)
 
@@ -76,12 +80,15 @@ class _Builder:
         self.quads: list[np.ndarray] = []
         self.materials: list[int] = []
         self.inside: list[np.ndarray] = []
+        self.parts: list[int] = []
+        self.part = 0
 
     def add(self, quad: np.ndarray, material: int, inside: np.ndarray) -> None:
         """Add a quad `(4, 3)`; its outward side is the one away from the point `inside` the body."""
         self.quads.append(quad)
         self.materials.append(material)
         self.inside.append(inside)
+        self.parts.append(self.part)
 
     def mesh(self, form: _Form) -> Mesh:
         """Return all quads as one mesh."""
@@ -90,18 +97,30 @@ class _Builder:
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
         outward = quads.mean(axis=1) - np.array(self.inside)
         normals *= np.where((normals * outward).sum(axis=1) < 0, -1, 1)[:, None]
-        count = len(quads)
+        count, parts = len(quads), np.array(self.parts)
         return Mesh(
-            quads.reshape(-1, 3),
+            np.concatenate([quads.reshape(-1, 3), _wheels(form)]),
+            quads.mean(axis=1),
             np.arange(4 * count).reshape(count, 4),
             normals,
             np.array(self.materials),
+            (_vertices_of(parts == 0), _vertices_of(parts == 1)),
             form.length,
             form.width,
             form.height,
-            (0.31 * form.length, -0.3 * form.length),
-            0.32,
         )
+
+
+def _wheels(form: _Form) -> np.ndarray:
+    """Return the outlines of the tyres, `(2 sides x 2 axles x 14, 3)`, left side first."""
+    angles, radius = np.linspace(0, 2 * np.pi, 14, endpoint=False), 0.32
+    circle = radius * np.column_stack([np.zeros(14), np.sin(angles) + 1, np.cos(angles)])
+    hubs = [(side * (form.width / 2 - 0.02), 0.0, axle * form.length) for side in (-1, 1) for axle in (0.31, -0.3)]
+    return np.concatenate([circle + np.array(hub) for hub in hubs])
+
+
+def _vertices_of(quads: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.repeat(quads, 4))
 
 
 def _add_body(builder: _Builder, form: _Form) -> None:
@@ -118,7 +137,7 @@ def _add_body(builder: _Builder, form: _Form) -> None:
         (0.5, 0.72, form.bonnet - 0.3, 0.3),
     ]
     rings = [_ring(share * length, wide * half, top, low) for share, wide, top, low in stations]
-    for rear, front in zip(rings[:-1], rings[1:], strict=True):
+    for rear, front in pairwise(rings):
         inside = (rear.mean(axis=0) + front.mean(axis=0)) / 2
         for edge in range(7):
             quad = np.stack([rear[edge], rear[edge + 1], front[edge + 1], front[edge]])

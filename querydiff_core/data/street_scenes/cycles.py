@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,7 +10,7 @@ import numpy as np
 from querydiff_core.data.street_scenes.canvas import Canvas
 from querydiff_core.data.street_scenes.labels import BICYCLE, MOTORCYCLE, RIDER
 from querydiff_core.data.street_scenes.people import Outfit, draw_outfit
-from querydiff_core.data.street_scenes.sprite import Brush, Sprite
+from querydiff_core.data.street_scenes.sprite import Brush, Points, Sprite
 from querydiff_core.data.street_scenes.weather import Weather
 
 CYCLES = 48
@@ -31,7 +30,6 @@ class Cycle:
     ridden: bool
     view: int
     phase: int
-    far: float
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw it facing the camera plane."""
@@ -154,7 +152,7 @@ def _rider_end(brush: Brush, outfit: Outfit, helmet: bool, front: bool, turn: fl
     _rider_head(brush, outfit, helmet, (0.0, 1.7), 0.0 if front else None)
 
 
-def _torso(brush: Brush, points: Sequence[Sequence[float]], outfit: Outfit) -> None:
+def _torso(brush: Brush, points: Points, outfit: Outfit) -> None:
     brush.polygon(points, outfit.jacket, RIDER)
     if outfit.hooded:  # a reflective stripe or a rucksack
         brush.ellipse((0, 1.25), (0.15, 0.2), outfit.jacket * 0.5 + 40, RIDER)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from querydiff_core.data.street_scenes.canvas import Canvas
 from querydiff_core.data.street_scenes.weather import Weather
 
 
 class Drawable(Protocol):
-    """A thing in the street. `far`: the world Z of its farthest part; things are drawn from far to near."""
+    """A thing in the street. `foot`: the world point `(3,)` where it stands, or where a long thing ends."""
 
     @property
-    def far(self) -> float:
-        """Return the world Z of the farthest part."""
+    def foot(self) -> np.ndarray:
+        """Return where it stands, by which things are sorted from far to near."""
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Paint the thing as it looks in `weather`."""

@@ -27,7 +27,6 @@ class Tree:
     foot: np.ndarray
     height: float
     kind: int
-    far: float
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw it facing the camera."""

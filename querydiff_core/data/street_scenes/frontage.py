@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def _row(
     """Yield buildings in a row; houses and offices leave gaps, terraces do not."""
     style = kind if kind in STYLES else "terrace"
     family = int(rng.integers(FACADES))
-    s, exposed, previous = start, True, 0.0
+    s, previous = start, 0.0
     while s < end - 3:
         index = int(rng.integers(FACADES)) if rng.random() < 0.75 else family
         front_width, front_height = facade_size(style, index)
@@ -66,13 +67,12 @@ def _row(
             style=style,
             index=index,
             tint=draw_tint(rng),
-            exposed=exposed or height > previous + 0.3,
+            hidden_below=previous,
             roof=float(rng.uniform(2, 4)) if pitched else 0.0,
             depth=float(rng.uniform(8, 12)),
-            far=s + width,
         )
         gap = rng.uniform(1.5, 6) if style in ("houses", "offices") or rng.random() < 0.1 else 0.0
-        s, exposed, previous = s + width + gap, gap > 0, height
+        s, previous = s + width + gap, 0.0 if gap > 0 else height
 
 
 def _garden_edge(
@@ -108,7 +108,7 @@ def _barrier(
     index = int(rng.integers(1 << 16))
     pieces = max(int((span[1] - span[0]) / 9), 1)
     stations = np.linspace(*span, pieces + 1)
-    for near, far in zip(stations[:-1], stations[1:], strict=True):
+    for near, far in pairwise(stations):
         yield Barrier(
             near=street.place(near, side * line),
             far_end=street.place(far, side * line),
@@ -116,7 +116,6 @@ def _barrier(
             index=index % (64 if kind == "wall" else 32),
             base=heights[0],
             top=heights[1],
-            far=float(far) - (0.02 if heights[0] == 0 else 0.0),
         )
 
 
@@ -135,4 +134,4 @@ def _trees(
         bush = rng.random() < 0.25
         kind = int(rng.choice(street.tree_kinds)) if rng.random() < 0.6 else int(rng.integers(BUSHES, KINDS))
         kind, height = (int(rng.integers(BUSHES)), rng.uniform(1.0, 2.6)) if bush else (kind, rng.uniform(5, 13))
-        yield Tree(street.place(s, side * d), float(height), kind, s)
+        yield Tree(street.place(s, side * d), float(height), kind)

@@ -21,7 +21,6 @@ class Lamp:
     height: float
     arm: float
     grey: float
-    far: float
 
     @property
     def bulb(self) -> np.ndarray:
@@ -51,7 +50,6 @@ class Post:
     height: float
     width: float
     color: tuple[float, float, float]
-    far: float
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw it."""
@@ -66,7 +64,6 @@ class Box:
     foot: np.ndarray
     size: tuple[float, float, float]
     color: tuple[float, float, float]
-    far: float
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw its front and the side that shows."""

@@ -58,26 +58,26 @@ def _kerbside(street: Street, side: int, start: float, end: float, rng: np.rando
     for s in np.arange(start + rng.uniform(0, street.tree_spacing), end, street.tree_spacing):
         if street.tree_spacing < 40 and rng.random() < 0.8:
             kind = int(rng.choice(street.tree_kinds))
-            yield Tree(street.place(s, side * (kerb + 0.4)), float(rng.uniform(5, 11)), kind, float(s))
+            yield Tree(street.place(s, side * (kerb + 0.4)), float(rng.uniform(5, 11)), kind)
     if side == street.side or rng.random() < 0.6:
         height, arm, grey = rng.uniform(5, 9), -side * rng.uniform(0.8, 2.4), rng.uniform(50, 150)
         for s in np.arange(start + rng.uniform(0, street.lamp_spacing), end, street.lamp_spacing):
-            yield Lamp(street.place(s, side * kerb), float(height), float(arm), float(grey), float(s))
+            yield Lamp(street.place(s, side * kerb), float(height), float(arm), float(grey))
     for _ in range(int(rng.integers(0, 4))):
         s = rng.uniform(start, end)
         kind = int(rng.integers(SIGNS))
         size = 0.7 if kind % 9 not in (6, 7) else 1.3
         height = float(rng.uniform(2.0, 3.0))
-        yield SignPost(street.place(s, side * (kerb + 0.1)), kind, height, float(size * rng.uniform(0.85, 1.3)), s)
+        yield SignPost(street.place(s, side * (kerb + 0.1)), kind, height, float(size * rng.uniform(0.85, 1.3)))
     if rng.random() < 0.3:
         color = tuple(float(c) for c in rng.uniform(20, 130) * np.ones(3))
         for s in np.arange(start, start + rng.uniform(6, 25), rng.uniform(1.4, 2.5)):
-            yield Post(street.place(s, side * (kerb - 0.1)), 0.95, 0.13, (color[0], color[1], color[2]), float(s))
+            yield Post(street.place(s, side * (kerb - 0.1)), 0.95, 0.13, (color[0], color[1], color[2]))
     for _ in range(int(rng.integers(0, 3))):
         s = rng.uniform(start, end)
-        size = (float(rng.uniform(0.4, 0.8)), float(rng.uniform(0.7, 1.4)), float(rng.uniform(0.4, 1.5)))
-        grey = rng.uniform(25, 120, 3)
-        yield Box(street.place(s, side * (kerb + 0.3)), size, (grey[0], grey[1], grey[2]), s)
+        box = (float(rng.uniform(0.4, 0.8)), float(rng.uniform(0.7, 1.4)), float(rng.uniform(0.4, 1.5)))
+        red, green, blue = (float(c) for c in rng.uniform(25, 120, 3))
+        yield Box(street.place(s, side * (kerb + 0.3)), box, (red, green, blue))
 
 
 def _loiterers(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
@@ -87,7 +87,7 @@ def _loiterers(street: Street, side: int, start: float, end: float, rng: np.rand
         s, d = rng.uniform(start, end), rng.uniform(inner, outer)
         height = float(rng.normal(1.72, 0.09) if rng.random() < 0.88 else rng.uniform(1.0, 1.5))
         facing = int(rng.choice([-1, 0, 0, 1]))
-        yield Person(street.place(s, side * d), int(rng.integers(PEOPLE)), 0, facing, height, s)
+        yield Person(street.place(s, side * d), int(rng.integers(PEOPLE)), 0, facing, height)
     if rng.random() < 0.55:
         s0, d = rng.uniform(start, end), inner if rng.random() < 0.5 else outer
         motor = bool(rng.random() < 0.3)
@@ -95,7 +95,7 @@ def _loiterers(street: Street, side: int, start: float, end: float, rng: np.rand
             s = s0 + step * rng.uniform(0.6, 2.2)
             view = int(rng.choice([-1, 1, 1, 0]))
             kind = int(rng.integers(CYCLES))
-            yield Cycle(street.place(s, side * d), kind, motor and rng.random() < 0.8, False, view, 0, s)
+            yield Cycle(street.place(s, side * d), kind, motor and rng.random() < 0.8, False, view, 0)
 
 
 def _parked(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
@@ -108,12 +108,12 @@ def _parked(street: Street, side: int, start: float, end: float, rng: np.random.
         if rng.random() < street.parked_share:
             yaw = 0.0 if side == street.side else np.pi
             yaw += float(np.arctan(street.slope(s))) + rng.normal(0, 0.02)
-            if rng.random() < 0.05:
-                yield BigVehicle(street.place(s, side * d), yaw, "truck", int(rng.integers(BIG_VEHICLES)), s + 4)
+            if rng.random() < 0.03:
+                yield BigVehicle(street.place(s, side * d), yaw, "truck", int(rng.integers(BIG_VEHICLES)))
                 s += 5
             else:
                 kind, color = int(rng.integers(CARS)), int(rng.integers(240))
-                yield Car(street.place(s, side * d), yaw, kind, color, True, False, s + 2.2)
+                yield Car(street.place(s, side * d), yaw, kind, color, True, False)
         s += rng.uniform(5.3, 7.5)
 
 
@@ -129,15 +129,15 @@ def _crossing(street: Street, index: int, rng: np.random.Generator) -> Iterator[
             (middle + half + 1.0, own, arm),
             (middle + half + 1.0, -own, 0),
         ):
-            yield TrafficLight(street.place(s, d), float(rng.uniform(2.9, 3.6)), state, float(reach), s)
+            yield TrafficLight(street.place(s, d), float(rng.uniform(2.9, 3.6)), state, float(reach))
     for side in (-1, 1):
         if rng.random() < 0.5:
             kind, color = int(rng.integers(CARS)), int(rng.integers(240))
             d = side * (street.half_width + rng.uniform(4, 9))
             way = -np.pi / 2 * side
             lane = middle + street.side * side * half * 0.5
-            yield Car(street.place(lane, d), float(way), kind, color, False, False, lane + 1)
+            yield Car(street.place(lane, d), float(way), kind, color, False, False)
         far = side * (street.half_width + rng.uniform(35, 60))
         for step in np.linspace(-half - 4, half + 6, 5):
             kind = int(rng.integers(BUSHES, KINDS))
-            yield Tree(street.place(middle + step, far), float(rng.uniform(7, 12)), kind, middle + step)
+            yield Tree(street.place(middle + step, far), float(rng.uniform(7, 12)), kind)

@@ -30,7 +30,7 @@ def _night_light(canvas: Canvas, weather: Weather, lamps: Sequence[np.ndarray]) 
     depth = cv2.resize(canvas.depth, size, interpolation=cv2.INTER_NEAREST)
     right = ((np.arange(size[0]) + 0.5) * COARSE - camera.width / 2)[None, :] / camera.focal * depth
     down = ((np.arange(size[1]) + 0.5) * COARSE - camera.height / 2)[:, None] / camera.focal * depth
-    ambient = np.array([0.16, 0.17, 0.21]) * rng.uniform(0.8, 2.2)
+    ambient = np.array([0.16, 0.17, 0.21]) * rng.uniform(1.0, 2.6)
     light = np.ones((*depth.shape, 3), np.float32) * ambient.astype(np.float32)
     warm = np.array([1.0, rng.uniform(0.66, 0.95), rng.uniform(0.35, 0.9)], np.float32)
     power = rng.uniform(14, 34)

@@ -44,18 +44,20 @@ def photograph(picture: np.ndarray, lens: Lens, moment: int) -> np.ndarray:
     height, width = picture.shape[:2]
     if lens.blur > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), lens.blur * max(height, 128) / 256)
-    grey = picture @ np.array([0.3, 0.59, 0.11], np.float32)
-    picture = grey[..., None] + (picture - grey[..., None]) * lens.saturation
-    picture *= np.array(lens.gain, np.float32)
+    to_grey = np.ones((3, 1)) * np.array([0.3, 0.59, 0.11])
+    mix = np.array(lens.gain)[:, None] * (to_grey + lens.saturation * (np.eye(3) - to_grey))
+    picture = cv2.transform(picture, mix.astype(np.float32))
     if lens.vignette > 0.02:
-        y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
-        picture *= (1 - lens.vignette * (x * x + y * y) / 2).astype(np.float32)[..., None]
+        y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+        x = np.linspace(-1, 1, width, dtype=np.float32)[None]
+        picture *= (1 - np.float32(lens.vignette / 2) * (x * x + y * y))[..., None]
     rng = np.random.default_rng((moment, 11))
     tile = noise_tile(3 + int(rng.integers(4)), 512, 0.15)
     rows, columns = np.arange(height) + rng.integers(512), np.arange(width) + rng.integers(512)
     grain = tile[np.ix_(rows % 512, columns % 512)]
-    picture += (lens.noise * grain)[..., None]
-    image = cv2.LUT(np.clip(picture, 0, 255).astype(np.uint8), _tone_curve(lens))
+    grain *= np.float32(lens.noise)
+    picture += grain[..., None]
+    image = cv2.LUT(cv2.convertScaleAbs(np.maximum(picture, 0, out=picture)), _tone_curve(lens))
     if not lens.quality:
         return image
     _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, lens.quality])

@@ -54,14 +54,13 @@ def draw_cloth(rng: np.random.Generator, bright_share: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Person:
-    """A person of `kind` (0 to PEOPLE - 1) at `foot` `(3,)`; `phase` of the step, `facing` +1 right, -1 left, 0 along."""
+    """A person of `kind` (0 to PEOPLE - 1) at `foot` `(3,)`; `phase` of a step, `facing` 1 right, -1 left, 0 along."""
 
     foot: np.ndarray
     kind: int
     phase: int
     facing: int
     height: float
-    far: float
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw the person facing the camera plane."""

@@ -89,7 +89,7 @@ def fall(picture: np.ndarray, weather: Weather, moment: int) -> None:
         start = (int(x * 16), int(y * 16))
         end = (int((x + slant * length) * 16), int((y + length) * 16))
         cv2.line(overlay, start, end, strength, thickness, cv2.LINE_AA, 4)
-    overlay = cv2.GaussianBlur(overlay, (0, 0), max(0.5 * height / 256, 0.3))
+    cv2.GaussianBlur(overlay, (0, 0), max(0.5 * height / 256, 0.3), dst=overlay)
     tone = np.array([235, 238, 244], np.float32) * (0.35 if weather.night else min(weather.brightness, 1.0))
     picture += (tone - picture) * overlay[..., None]
 
@@ -108,5 +108,5 @@ def drops_on_lens(picture: np.ndarray, weather: Weather) -> None:
         centre = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
         radius = max(int(rng.uniform(1.5, 9) * height / 256), 1)
         cv2.ellipse(mask, centre, (radius, int(radius * rng.uniform(1, 1.5))), 0, 0, 360, 0.75, -1, cv2.LINE_AA)
-    mask = cv2.GaussianBlur(mask, (0, 0), max(height / 256, 0.5))
+    cv2.GaussianBlur(mask, (0, 0), max(height / 256, 0.5), dst=mask)
     picture += (blurred - picture) * mask[..., None]

@@ -25,7 +25,6 @@ class SignPost:
     kind: int
     height: float
     size: float
-    far: float
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw the post and the sign."""
@@ -45,7 +44,6 @@ class TrafficLight:
     height: float
     state: int
     arm: float
-    far: float
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw the post, the arm over the road if it has one, and the lights."""
@@ -114,7 +112,7 @@ def sign_sprite(kind: int) -> Sprite:
 
 def _glyphs(brush: Brush, rng: np.random.Generator, color: tuple[int, int, int], reach: float = 0.16) -> None:
     for _ in range(int(rng.integers(2, 4))):
-        points = rng.uniform(-reach, reach, (3, 2)) + [0, 0.4]
+        points = rng.uniform(-reach, reach, (3, 2)) + np.array([0, 0.4])
         brush.line(points, 0.07, color, TRAFFIC_SIGN)
 
 

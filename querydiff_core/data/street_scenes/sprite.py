@@ -12,6 +12,10 @@ import numpy as np
 from querydiff_core.data.street_scenes.labels import NOTHING
 from querydiff_core.data.street_scenes.noise import noise_patch
 
+Vector = Sequence[float] | np.ndarray
+"""A point in metres, radii, or a colour: RGB, or RGB and emission, 0 to 255."""
+Points = Sequence[Vector] | np.ndarray
+
 
 @dataclass(frozen=True)
 class Sprite:
@@ -34,29 +38,34 @@ class Sprite:
         return Sprite(np.dstack([color, glow]), full, full, solid=True)
 
     @cached_property
+    def mean(self) -> np.ndarray:
+        """Return its mean colour, RGB and emission, float64 `(4,)`."""
+        return self.color.reshape(-1, 4).mean(axis=0)
+
+    @cached_property
     def half(self) -> Sprite:
         """Return the sprite at half its size, kept for the next time."""
         height, width = self.alpha.shape
-        return self._shrunk((max(width // 2, 1), max(height // 2, 1)))
+        return self._scaled((max(width // 2, 1), max(height // 2, 1)), cv2.INTER_AREA)
 
     def resized(self, size: tuple[int, int]) -> Sprite:
         """Return the sprite at `size` (width, height) pixels, smaller than it is."""
         height, width = self.alpha.shape
         if width >= 2 * size[0] and height >= 2 * size[1]:
             return self.half.resized(size)
-        return self._shrunk(size)
+        return self._scaled(size, cv2.INTER_LINEAR)
 
     def reduced(self, size: tuple[int, int]) -> Sprite:
         """Return the sprite halved while it stays at least `size` (width, height) pixels large, or one side does."""
         height, width = self.alpha.shape
         return self.half.reduced(size) if width >= 2 * size[0] and height >= 2 * size[1] else self
 
-    def _shrunk(self, size: tuple[int, int]) -> Sprite:
-        color = cv2.resize(self.color, size, interpolation=cv2.INTER_AREA)
+    def _scaled(self, size: tuple[int, int], interpolation: int) -> Sprite:
+        color = cv2.resize(self.color, size, interpolation=interpolation)
         if self.solid:
             full = np.full(size[::-1], 255, np.uint8)
             return Sprite(color, full, full, solid=True)
-        alpha = cv2.resize(self.alpha, size, interpolation=cv2.INTER_AREA)
+        alpha = cv2.resize(self.alpha, size, interpolation=interpolation)
         labels = cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST)
         return Sprite(color, alpha, labels)
 
@@ -71,12 +80,21 @@ class Sprite:
         scale = np.array([[size[0] / width, 0, -left], [0, size[1] / height, -top]], np.float64)
         scale[:, 2] += 0.5 * (np.array([size[0] / width, size[1] / height]) - 1)
         target = (right - left, bottom - top)
-        edge = {"borderMode": cv2.BORDER_REPLICATE}
-        return Sprite(
-            cv2.warpAffine(self.color, scale, target, flags=cv2.INTER_LINEAR, **edge),
-            cv2.warpAffine(self.alpha, scale, target, flags=cv2.INTER_LINEAR, **edge),
-            cv2.warpAffine(self.labels, scale, target, flags=cv2.INTER_NEAREST, **edge),
+        color, alpha = (
+            cv2.warpAffine(plane, scale, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for plane in (self.color, self.alpha)
         )
+        return Sprite(color, alpha, self._enlarged_labels(scale, target))
+
+    def _enlarged_labels(self, scale: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+        """Enlarge the labels with smooth outlines: each pixel goes to the label with the largest share of it."""
+        labels, most = np.full(target[::-1], NOTHING, np.uint8), np.full(target[::-1], 126, np.uint8)
+        for label in np.unique(self.labels[self.labels != NOTHING]):
+            mask = np.where(self.labels == label, 255, 0).astype(np.uint8)
+            share = cv2.warpAffine(mask, scale, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            labels[share > most] = label
+            most = np.maximum(most, share)
+        return labels
 
 
 class Brush:
@@ -90,27 +108,25 @@ class Brush:
         self.color = np.zeros((*shape, 4), np.uint8)
         self.labels = np.full(shape, NOTHING, np.uint8)
 
-    def _pixels(self, points: Sequence[Sequence[float]]) -> np.ndarray:
+    def _pixels(self, points: Points) -> np.ndarray:
         height, width = self.labels.shape
         grid = np.asarray(points, np.float64) * [self.scale, -self.scale] + [width / 2, height]
         return (grid * 16).astype(np.int32)
 
-    def polygon(self, points: Sequence[Sequence[float]], color: Sequence[float], label: int) -> None:
+    def polygon(self, points: Points, color: Vector, label: int) -> None:
         """Fill a polygon of `(N, 2)` metres."""
         pixels = self._pixels(points)
         cv2.fillPoly(self.color, [pixels], _rgbe(color), cv2.LINE_8, 4)
         cv2.fillPoly(self.labels, [pixels], label, cv2.LINE_8, 4)
 
-    def line(self, points: Sequence[Sequence[float]], width: float, color: Sequence[float], label: int) -> None:
+    def line(self, points: Points, width: float, color: Vector, label: int) -> None:
         """Draw a line with round joints, `width` metres thick."""
         pixels = self._pixels(points)
         thickness = max(round(width * self.scale), 1)
         cv2.polylines(self.color, [pixels], False, _rgbe(color), thickness, cv2.LINE_8, 4)
         cv2.polylines(self.labels, [pixels], False, label, thickness, cv2.LINE_8, 4)
 
-    def ellipse(
-        self, centre: Sequence[float], radii: Sequence[float], color: Sequence[float], label: int, thickness: float = 0
-    ) -> None:
+    def ellipse(self, centre: Vector, radii: Vector, color: Vector, label: int, thickness: float = 0) -> None:
         """Draw an ellipse with `radii` (x, y) metres: filled, or a ring `thickness` metres thick."""
         x, y = (int(v) for v in self._pixels([centre])[0])
         axes = (int(radii[0] * self.scale * 16), int(radii[1] * self.scale * 16))
@@ -122,7 +138,8 @@ class Brush:
         """Shade, shrink and return the sprite; `close` metres wide holes keep the label of what surrounds them."""
         height, width = self.labels.shape
         shading = 1.0 + folds * noise_patch(rng, height, width, 1.3)
-        light = np.linspace(*rng.permutation([0.82, 1.12]), width, dtype=np.float32)
+        left, right = rng.permutation([0.82, 1.12])
+        light = np.linspace(left, right, width, dtype=np.float32)
         rgb = np.clip(self.color[..., :3] * (shading * light)[..., None], 0, 255).astype(np.uint8)
         alpha = np.where(self.labels == NOTHING, 0, 255).astype(np.uint8)
         color = spread(np.dstack([rgb, self.color[..., 3]]), alpha)
@@ -139,7 +156,7 @@ class Brush:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
         closed = labels.copy()
         for label in np.unique(labels[labels != NOTHING]):
-            mask = cv2.copyMakeBorder((labels == label).astype(np.uint8), *[reach] * 4, cv2.BORDER_CONSTANT)
+            mask = np.pad((labels == label).astype(np.uint8), reach)
             filled = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)[reach:-reach, reach:-reach]
             closed[(filled > 0) & (closed == NOTHING)] = label
         return closed
@@ -151,6 +168,6 @@ def spread(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.where((alpha > 0)[..., None], color, wide)
 
 
-def _rgbe(color: Sequence[float]) -> tuple[float, float, float, float]:
+def _rgbe(color: Vector) -> tuple[float, float, float, float]:
     red, green, blue = (min(max(float(c), 0.0), 255.0) for c in color[:3])
     return red, green, blue, float(color[3]) if len(color) > 3 else 0.0

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_MASK = (1 << 64) - 1
+
 FRONTAGES = ("terrace", "shops", "houses", "offices", "park", "wall", "open")
 """What stands behind the sidewalk of a block."""
 
@@ -61,8 +63,15 @@ class Street:
 
     def crossing(self, block: int) -> float:
         """Return half the width of the road that crosses at the start of `block`, 0 if none does."""
-        rng = self.rng(1, block)
-        return float(rng.uniform(2.8, 5.0)) if rng.random() < self.crossing_share else 0.0
+        crosses = self.chance(1, block) < self.crossing_share
+        return 2.8 + 2.2 * self.chance(2, block) if crosses else 0.0
+
+    def chance(self, purpose: int, index: int) -> float:
+        """Return one random number from 0 to 1, far faster than `rng` (splitmix64)."""
+        mixed = (self.seed * 0x9E3779B97F4A7C15 + purpose * 0xD1B54A32D192ED03 + index * 0x8CB92BA72F3D8DD7) & _MASK
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
+        return (mixed ^ (mixed >> 31)) / 2.0**64
 
     def rng(self, purpose: int, index: int = 0) -> np.random.Generator:
         """Return the random numbers of one part of the world, the same whenever they are asked for."""
@@ -81,7 +90,7 @@ def draw_street(seed: int) -> Street:
         parking=bool(rng.random() < 0.45),
         cycle_lane=bool(rng.random() < 0.2),
         tram=bool(rng.random() < 0.2),
-        sidewalk=float(rng.uniform(1.8, 4.8)),
+        sidewalk=float(rng.uniform(2.2, 6.0)),
         verge=float(rng.uniform(1.0, 3.0)) if rng.random() < 0.25 else 0.0,
         block=float(rng.uniform(45, 85)),
         crossing_share=float(rng.uniform(0.2, 0.9)),
@@ -90,7 +99,7 @@ def draw_street(seed: int) -> Street:
         tree_kinds=tuple(int(kind) for kind in rng.integers(16, 120, 3)),
         lamp_spacing=float(rng.uniform(18, 40)),
         parked_share=float(rng.uniform(0.2, 0.85)),
-        crowd=float(rng.uniform(0.3, 2.2)),
+        crowd=float(rng.uniform(0.4, 2.6)),
         yellow_lines=bool(rng.random() < 0.25),
         bends=tuple(
             (float(rng.uniform(0, 0.9) ** 2 * length * share), float(length), float(rng.uniform(0, 6.28)))

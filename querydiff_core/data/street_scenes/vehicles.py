@@ -62,7 +62,6 @@ class Car:
     color: int
     parked: bool
     braking: bool
-    far: float
 
     @property
     def length(self) -> float:
@@ -74,19 +73,22 @@ class Car:
         mesh = car_mesh(self.kind)
         turn = turn_about_up(self.yaw)
         seen = canvas.camera.see(mesh.vertices @ turn.T + self.foot)
-        if seen[:, 2].max() < 1.0:
+        if seen[:, 2].max() < 1.0 or _beside(canvas, seen):
             return
         cast_shadow(canvas, self.foot, turn, mesh.width, mesh.length)
-        normals = mesh.normals @ turn.T
-        colors = self._colors(mesh, normals, weather)
-        eye = np.asarray(canvas.camera.position) - self.foot
-        toward = ((eye - (mesh.vertices.reshape(-1, 4, 3).mean(axis=1) @ turn.T)) * normals).sum(axis=1) > 0
-        depth = float(max(canvas.camera.see(self.foot[None])[0, 2], 1.0))
-        _draw_wheels(canvas, self.foot, turn, mesh, eye, depth)
-        boxes = _draw_faces(canvas, mesh.faces, seen, colors, toward, depth, CAR)
-        _draw_wheels(canvas, self.foot, turn, mesh, eye, depth, near_side_only=True)
-        if boxes is not None:
-            _reflect(canvas, boxes, self.kind + self.color, CAR)
+        eye = turn.T @ (np.asarray(canvas.camera.position) - self.foot)
+        toward = ((eye - mesh.centres) * mesh.normals).sum(axis=1) > 0
+        depth = float(max(seen[:, 2].mean(), 1.0))
+        body, wheels = seen[: 4 * len(mesh.faces)], seen[4 * len(mesh.faces) :].reshape(2, 2, -1, 3)
+        near_side = 1 if eye[0] > 0 else 0
+        tiny = canvas.camera.focal / depth < 5
+        if not tiny:
+            _draw_wheels(canvas, wheels[1 - near_side], depth)
+        colors = self._colors(mesh, mesh.normals @ turn.T, weather)
+        box = _draw_faces(canvas, mesh, body, colors, toward, depth)
+        if box is not None and not tiny:
+            _draw_wheels(canvas, wheels[near_side], depth)
+            _reflect(canvas, box, self.kind + self.color, CAR)
 
     def _colors(self, mesh: Mesh, normals: np.ndarray, weather: Weather) -> np.ndarray:
         """Return RGB and emission of each face `(F, 4)`: paint mirrors the sky above and the street beside."""
@@ -113,6 +115,12 @@ class Car:
         return np.column_stack([color, glow])
 
 
+def _beside(canvas: Canvas, seen: np.ndarray) -> bool:
+    """Return whether all points in camera coordinates lie left or all lie right of the picture."""
+    bound = 0.5 * canvas.camera.width / canvas.camera.focal * np.maximum(seen[:, 2], 0.0) + 0.5
+    return bool((seen[:, 0] > bound).all() or (-seen[:, 0] > bound).all())
+
+
 def turn_about_up(yaw: float) -> np.ndarray:
     """Return the rotation `(3, 3)` that turns +Z to `yaw` radians towards +X."""
     return np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
@@ -121,13 +129,9 @@ def turn_about_up(yaw: float) -> np.ndarray:
 def cast_shadow(canvas: Canvas, foot: np.ndarray, turn: np.ndarray, width: float, length: float) -> None:
     """Darken the ground under a vehicle."""
     angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    rim = (
-        np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** 0.4,
-        np.sign(np.sin(angles)) * np.abs(np.sin(angles)) ** 0.4,
-    )
-    for scale, tone in ((1.12, 0.72), (1.0, 0.45)):
-        ring = np.column_stack([rim[0] * width / 2 * scale, np.zeros(12), rim[1] * (length / 2 + 0.15) * scale])
-        darken(canvas, ring @ turn.T + foot, tone)
+    rim = np.column_stack([np.cos(angles), np.zeros(12), np.sin(angles)])
+    rim = np.sign(rim) * np.abs(rim) ** 0.4 * [0.54 * width, 0.0, 0.53 * length]
+    darken(canvas, rim @ turn.T + foot, 0.5)
 
 
 def darken(canvas: Canvas, ring: np.ndarray, tone: float) -> None:
@@ -148,59 +152,58 @@ def darken(canvas: Canvas, ring: np.ndarray, tone: float) -> None:
 
 
 def _draw_faces(
-    canvas: Canvas,
-    faces: np.ndarray,
-    seen: np.ndarray,
-    colors: np.ndarray,
-    toward: np.ndarray,
-    depth: float,
-    label: int,
+    canvas: Canvas, mesh: Mesh, seen: np.ndarray, colors: np.ndarray, toward: np.ndarray, depth: float
 ) -> tuple[int, int, int, int] | None:
     """Draw the faces that look `toward` the camera and return the box they fill."""
-    whole = seen[:, 2].min() > 0.5
-    pixels = canvas.camera.to_pixels(seen) if whole else np.zeros((0, 2))
-    low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    tiny = whole and float(np.ptp(pixels[:, 1])) < 9
-    for index in np.flatnonzero(toward):
-        if tiny and np.abs(colors[index, :3]).sum() == 0:
-            continue
-        if whole:
-            outline = pixels[faces[index]]
-        else:
-            cut = cut_near(seen[faces[index]])
-            if len(cut) < 3:
-                continue
-            outline = canvas.camera.to_pixels(cut)
-        canvas.polygon(outline, colors[index], label, depth)
-        low, high = np.minimum(low, outline.min(axis=0)), np.maximum(high, outline.max(axis=0))
-    if not np.isfinite(low).all():
+    if seen[:, 2].min() < 0.5:
+        return _draw_cut_faces(canvas, mesh, seen, colors, toward, depth)
+    pixels = canvas.camera.to_pixels(seen)
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    if high[0] < 0 or low[0] > canvas.camera.width:
         return None
-    left, top = np.clip(low, 0, None).astype(int)
+    fixed = (np.clip(pixels, -8000, 8000) * 16).astype(np.int32)
+    # The body and the cabin are convex: their outlines carry the label, their faces only colour.
+    for part in mesh.parts:
+        outline = cv2.convexHull(fixed[part])
+        cv2.fillConvexPoly(canvas.labels, outline, CAR, cv2.LINE_8, 4)
+        cv2.fillConvexPoly(canvas.depth, outline, depth, cv2.LINE_8, 4)
+        cv2.fillConvexPoly(canvas.color, outline, (30, 31, 33, 0), cv2.LINE_8, 4)
+    order = np.flatnonzero(toward)
+    paints = np.clip(colors, 0, 255).tolist()
+    for index in order:
+        cv2.fillConvexPoly(canvas.color, fixed[mesh.faces[index]], paints[index], cv2.LINE_AA, 4)
+    return _box(canvas, low, high)
+
+
+def _draw_cut_faces(
+    canvas: Canvas, mesh: Mesh, seen: np.ndarray, colors: np.ndarray, toward: np.ndarray, depth: float
+) -> tuple[int, int, int, int] | None:
+    """Draw the faces of a car that is partly beside or behind the camera."""
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    for index in np.flatnonzero(toward):
+        cut = cut_near(seen[mesh.faces[index]])
+        if len(cut) >= 3:
+            outline = canvas.camera.to_pixels(cut)
+            canvas.polygon(outline, colors[index], CAR, depth)
+            low, high = np.minimum(low, outline.min(axis=0)), np.maximum(high, outline.max(axis=0))
+    return _box(canvas, low, high) if np.isfinite(low).all() else None
+
+
+def _box(canvas: Canvas, low: np.ndarray, high: np.ndarray) -> tuple[int, int, int, int] | None:
+    left, top = (int(v) for v in np.clip(low, 0, 1e6))
     right, bottom = int(min(high[0] + 1, canvas.camera.width)), int(min(high[1] + 1, canvas.camera.height))
     return (left, top, right, bottom) if right - left > 3 and bottom - top > 3 else None
 
 
-def _draw_wheels(
-    canvas: Canvas,
-    foot: np.ndarray,
-    turn: np.ndarray,
-    mesh: Mesh,
-    eye: np.ndarray,
-    depth: float,
-    near_side_only: bool = False,
-) -> None:
-    """Draw the four wheels, or those on the side that shows."""
-    across = turn @ np.array([1.0, 0.0, 0.0])
-    near_side = 1.0 if float(eye @ across) > 0 else -1.0
-    angles = np.linspace(0, 2 * np.pi, 14, endpoint=False)
-    circle = np.column_stack([np.zeros(14), np.sin(angles), np.cos(angles)])
-    for side in (near_side,) if near_side_only else (-near_side,):
-        for axle in mesh.axles:
-            hub = np.array([side * (mesh.width / 2 - (0.02 if near_side_only else 0.12)), mesh.wheel, axle])
-            for radius, color in ((mesh.wheel, (20, 20, 22)), (0.58 * mesh.wheel, (118, 120, 122))):
-                outline = canvas.camera.outline((circle * radius + hub) @ turn.T + foot)
-                if outline is not None:
-                    canvas.polygon(outline, color, CAR if radius == mesh.wheel else None, depth)
+def _draw_wheels(canvas: Canvas, rims: np.ndarray, depth: float) -> None:
+    """Draw the wheels of one side from the outlines of their tyres `(axle, N, 3)` in camera coordinates."""
+    if rims[..., 2].min() < 0.5:
+        return
+    for rim in rims:
+        outline = canvas.camera.to_pixels(rim)
+        canvas.polygon(outline, (20, 20, 22), CAR, depth)
+        hub = outline.mean(axis=0)
+        canvas.polygon(hub + 0.58 * (outline - hub), (118, 120, 122))
 
 
 def _reflect(canvas: Canvas, box: tuple[int, int, int, int], seed: int, label: int) -> None:

@@ -91,7 +91,7 @@ def fence_texture(index: int) -> Sprite:
     kind = index % 4
     if kind == 0:  # railings
         alpha[:, :: int(rng.choice([8, 10, 16]))] = 255
-        alpha = cv2.dilate(alpha, np.ones((1, 2), np.uint8))
+        alpha[:] = cv2.dilate(alpha, np.ones((1, 2), np.uint8))
         alpha[8:12], alpha[-14:-10] = 255, 255
         alpha[:, :4] = 255
     elif kind == 1:  # planks

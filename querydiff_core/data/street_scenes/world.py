@@ -27,7 +27,10 @@ SIGHT = 130.0
 
 @dataclass(frozen=True)
 class View:
-    """All that a picture depends on. `bonnet`: share of the height that the own car hides below, 0 for none."""
+    """All that a picture depends on. `bonnet`: share of the height that the own car hides below, 0 for none.
+
+    `moment`: seeds what differs from frame to frame. `driving`: one of many frames along the road.
+    """
 
     street: Street
     weather: Weather
@@ -37,6 +40,7 @@ class View:
     ego_speed: float
     bonnet: float
     moment: int
+    driving: bool = False
 
 
 def look(view: View) -> tuple[np.ndarray, np.ndarray]:
@@ -65,11 +69,21 @@ def _paint(canvas: Canvas, view: View) -> list[np.ndarray]:
     paint_sky(canvas, weather)
     paint_skyline(canvas, street.seed, weather)
     paint_ground(canvas, street, weather, {index: b.grass for index, b in blocks.items()})
-    things: list[Drawable] = [t for b in blocks.values() for t in b.things if s + 0.5 < t.far < s + SIGHT]
-    things += traffic(street, view.time, s, view.ego_speed)
-    for thing in sorted(things, key=lambda t: -t.far):
+    things: list[Drawable] = [t for b in blocks.values() for t in b.things if -3 < t.foot[2] - s < SIGHT]
+    things += traffic(street, view.time, s, view.ego_speed, view.driving)
+    for thing in sorted(things, key=lambda t: _remoteness(t, view.camera), reverse=True):
         thing.draw(canvas, weather)
-    return [t.bulb for t in things if isinstance(t, Lamp) and t.far < s + 70] if weather.night else []
+    return [t.bulb for t in things if isinstance(t, Lamp) and t.foot[2] < s + 70] if weather.night else []
+
+
+def _remoteness(thing: Drawable, camera: Camera) -> float:
+    """Return the key of the painter's order, metres.
+
+    Along one line of sight any sum of the distances ahead and aside grows; counting what lies aside twice puts a post
+    at the kerb behind the long car that is parked before it.
+    """
+    x, _, z = camera.position
+    return float(thing.foot[2] - z + 2.0 * abs(thing.foot[0] - x - (thing.foot[2] - z) * np.tan(camera.yaw)))
 
 
 def _cover_with_bonnet(picture: np.ndarray, labels: np.ndarray, view: View) -> None:
