@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,9 @@ def score(segmenter: Segmenter, folder: LabelledFolder) -> ConfusionMatrix:
     from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix  # noqa: PLC0415
 
     matrix = ConfusionMatrix(folder.mapping)
-    for image, labels, _ in track(folder, "evaluating", total=len(folder), transient=True):
+    for image, labels, _ in track(
+        folder, "evaluating", total=len(folder), transient=True, disable=not sys.stdout.isatty()
+    ):
         assert labels is not None
         matrix.update(segmenter(image).labels, labels)
     return matrix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
 
     folder = LabelledFolder(arguments.images, arguments.labels, label_mapping(arguments.mapping))
     with DriveRecorder(arguments.bag, arguments.camera, arguments.storage, not arguments.raw) as recorder:
-        frames = track(folder, "recording", total=len(folder), transient=True)
+        frames = track(folder, "recording", total=len(folder), transient=True, disable=not sys.stdout.isatty())
         for index, (image, labels, _) in enumerate(frames):
             stamp_ns = FIRST_STAMP_NS + round(index * 1e9 / arguments.rate)
             recorder.write(stamp_ns, image, labels, arguments.condition)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 from rich.progress import track
@@ -29,5 +30,6 @@ def record_generated_drive(bag: Path, frames: int, size: tuple[int, int], seed: 
         raise QueryDiffError(f"{bag} is in the way of the demo's bag: move it, or choose another --output.")
     with DriveRecorder(bag) as recorder:
         drive = render_drive(seed, frames, size=size, rate=RATE)
-        for index, frame in enumerate(track(drive, "rendering a drive", total=frames, transient=True)):
-            recorder.write(FIRST_STAMP_NS + round(index * 1e9 / RATE), frame.image, frame.labels, frame.condition)
+        for frame in track(drive, "rendering a drive", total=frames, transient=True, disable=not sys.stdout.isatty()):
+            stamp, focal_length = FIRST_STAMP_NS + frame.stamp, frame.camera_info.focal_length
+            recorder.write(stamp, frame.image, frame.labels, frame.condition, focal_length)

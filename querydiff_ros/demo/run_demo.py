@@ -51,7 +51,9 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     bag = BagReader(options.drive or _generate(options))
     if bag.damage:
         Console(stderr=True).print(f"warning: {bag.damage}")
+    _say(f"Replaying {bag.path} into segment_node.")
     drive = LabelledDrive(bag, options.engine, options.output / "node.log")
+    _say("Scoring and drawing.")
     scores = DriveScores(drive, mapping)
     metrics = drive_metrics(drive, scores)
     with whole_file(options.output / "metrics.json") as temporary:
@@ -65,6 +67,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
 def _generate(options: DemoOptions) -> Path:
     from querydiff_ros.demo.generated_drive import record_generated_drive  # noqa: PLC0415
 
+    _say(f"Rendering a drive of {options.frames} frames.")
     bag = options.output / "drive"
     record_generated_drive(bag, options.frames, options.size, options.seed)
     return bag
@@ -81,3 +84,7 @@ def _report(options: DemoOptions, metrics: dict[str, Any], scores: DriveScores) 
     )
     for name in ("overlay.mp4", "contact_sheet.png", "metrics.json"):
         print(f"  {options.output / name}")
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)  # the steps take their time, and stdout may be a pipe
