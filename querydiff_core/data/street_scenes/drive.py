@@ -11,7 +11,7 @@ from querydiff_core.data.street_scenes.camera import Camera
 from querydiff_core.data.street_scenes.optics import draw_lens
 from querydiff_core.data.street_scenes.scene import check_request
 from querydiff_core.data.street_scenes.street import Street, draw_street
-from querydiff_core.data.street_scenes.weather import CONDITIONS, Weather, draw_weather
+from querydiff_core.data.street_scenes.weather import CONDITIONS, Weather, check_conditions, draw_weather
 from querydiff_core.data.street_scenes.world import View, look
 from querydiff_core.errors import QueryDiffError
 
@@ -54,10 +54,9 @@ def render_drive(
         QueryDiffError: for an unknown or missing condition, a negative seed, a bad size, `frames` or `rate` below 1.
     """
     check_request(seed, size)
-    if frames < 1 or not rate > 0:
+    if frames < 1 or not 0 < rate < float("inf"):
         raise QueryDiffError(f"A drive needs at least 1 frame and a rate above 0 Hz, found {frames} and {rate:g}.")
-    if not conditions:
-        raise QueryDiffError(f"A drive needs at least one condition of {', '.join(CONDITIONS)}, found none.")
+    check_conditions(conditions)
     days = [draw_weather(condition, seed) for condition in conditions]
     journey = _draw_journey(seed, size)
     return (journey.frame(number, number / rate, days[number * len(days) // frames]) for number in range(frames))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,14 +44,26 @@ class Weather:
         return sky * (1.0 - 0.3 * self.sunshine) + 0.55 * self.sunshine * direct
 
 
+def check_conditions(conditions: Sequence[str]) -> None:
+    """Refuse conditions that do not exist, or none at all.
+
+    Raises:
+        QueryDiffError: names the first that is wrong.
+    """
+    if not conditions:
+        raise QueryDiffError(f"No condition given: expected some of {', '.join(CONDITIONS)}.")
+    for condition in conditions:
+        if condition not in CONDITIONS:
+            raise QueryDiffError(f"No condition {condition!r}: expected one of {', '.join(CONDITIONS)}.")
+
+
 def draw_weather(condition: str, seed: int) -> Weather:
     """Draw a day with `condition`.
 
     Raises:
         QueryDiffError: if `condition` is not one of CONDITIONS.
     """
-    if condition not in CONDITIONS:
-        raise QueryDiffError(f"No condition {condition!r}: expected one of {', '.join(CONDITIONS)}.")
+    check_conditions([condition])
     rng = np.random.default_rng((seed, 2, CONDITIONS.index(condition)))
     azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(0.25, 1.1)
     sun = (np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height))

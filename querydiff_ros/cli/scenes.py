@@ -1,0 +1,124 @@
+"""The verb `querydiff scenes`: generate street scenes as a data set folder or as a drive in a rosbag2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from querydiff_core.errors import QueryDiffError
+
+SUMMARY = "generate labelled street scenes: a data set folder, or a drive as a rosbag2"
+
+FIRST_STAMP_NS = 1_700_000_000 * 10**9
+"""Any fixed time will do; the same seed then makes the same bag."""
+CONDITIONS = "clear,fog,night,rain,snow"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Generate; 0 on success."""
+    arguments = _parser().parse_args(argv)
+    # Imported late: `querydiff --help` must stay fast.
+    import cv2  # noqa: PLC0415
+
+    cv2.setNumThreads(1)  # scenes are small: threads cost more than they bring
+    if arguments.what == "images":
+        return _write_images(arguments)
+    return _write_drive(arguments)
+
+
+def _write_images(arguments: argparse.Namespace) -> int:
+    from querydiff_core.data.street_scenes.scene_folder import SceneFolder  # noqa: PLC0415
+
+    folder = SceneFolder(
+        arguments.output, arguments.count, arguments.size, arguments.seed, _conditions(arguments.conditions)
+    )
+    _follow("scenes", folder.write(arguments.workers), arguments.count)
+    print(f"{arguments.output}: {arguments.count} scenes of {_words(arguments.size)} with labels.")
+    return 0
+
+
+def _write_drive(arguments: argparse.Namespace) -> int:
+    from querydiff_core.data.street_scenes import render_drive  # noqa: PLC0415
+    from querydiff_ros.drive_recording import DriveRecorder  # noqa: PLC0415
+
+    frames = render_drive(
+        arguments.seed, arguments.frames, arguments.size, arguments.rate, _conditions(arguments.conditions)
+    )
+    with DriveRecorder(arguments.output, arguments.camera, arguments.storage) as recorder:
+
+        def record() -> Iterable[int]:
+            for number, frame in enumerate(frames, start=1):
+                stamp, focal = FIRST_STAMP_NS + frame.stamp, frame.camera_info.focal_length
+                recorder.write(stamp, frame.image, frame.labels, frame.condition, focal)
+                yield number
+
+        _follow("frames", record(), arguments.frames)
+    print(f"{arguments.output}: {arguments.frames} frames of {_words(arguments.size)} at {arguments.rate:g} Hz.")
+    return 0
+
+
+def _follow(what: str, done: Iterable[int], total: int) -> None:
+    """Show how far the work is while it is done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
+        task = progress.add_task(what, total=total)
+        for number in done:
+            progress.update(task, completed=number)
+
+
+def _conditions(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _words(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} pixels"
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, cross, width = text.lower().partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal()):
+        raise QueryDiffError(f"The size must be HEIGHTxWIDTH in pixels, such as 256x512, found {text!r}.")
+    return int(height), int(width)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="querydiff scenes",
+        description="Generate street scenes with exact labels of the 19 Cityscapes classes.",
+        epilog="example: querydiff scenes images --output build/scenes --count 1000 --conditions fog,night",
+    )
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="images|drive")
+    images = verbs.add_parser(
+        "images",
+        help="single scenes, each in another street: images/*.jpg, labels/*.png, dataset.yaml",
+        description="Write single scenes as a data set folder; what is there already is kept, so it can be resumed.",
+        epilog="example: querydiff scenes images --output build/scenes --count 1000 --size 256x512 --workers 2",
+    )
+    images.add_argument("--output", type=Path, required=True, help="the folder to fill")
+    images.add_argument("--count", type=int, default=100, help="how many scenes (default: 100)")
+    images.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    drive = verbs.add_parser(
+        "drive",
+        help="one continuous drive as a rosbag2 with images, ground truth and conditions",
+        description="Write one drive through the conditions in turn as a rosbag2.",
+        epilog="example: querydiff scenes drive --output build/drive --frames 300 --rate 10",
+    )
+    drive.add_argument("--output", type=Path, required=True, help="the rosbag2 folder to make")
+    drive.add_argument("--frames", type=int, default=300, help="how many frames (default: 300)")
+    drive.add_argument("--rate", type=float, default=10.0, help="frames a second (default: 10)")
+    drive.add_argument("--camera", default="front", help="namespace and frame id of the camera (default: front)")
+    drive.add_argument("--storage", default="mcap", choices=["mcap", "sqlite3"], help="(default: mcap)")
+    for verb in (images, drive):
+        _add_shared(verb)
+    return parser
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", type=_size, default=(256, 512), metavar="HxW", help="(default: 256x512)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same pictures (default: 0)")
+    parser.add_argument("--conditions", default=CONDITIONS, help=f"which, in turn (default: {CONDITIONS})")
