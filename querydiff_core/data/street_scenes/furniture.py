@@ -38,8 +38,8 @@ class Lamp:
             canvas.bar(top, end, 0.08, paint, POLE)
         reach = np.array([0.35 * np.sign(self.arm or 1.0), 0.0, 0.0])
         canvas.bar(end - 0.5 * reach, end + reach, 0.16, paint, POLE)
-        if weather.night:
-            canvas.bar(self.bulb - 0.3 * reach, self.bulb + 0.8 * reach, 0.14, (255, 226, 170, 255), POLE)
+        bulb = (255, 226, 170, 255) if weather.night else (190, 190, 184)
+        canvas.bar(self.bulb - 0.3 * reach, self.bulb + 0.8 * reach, 0.14, bulb, POLE)
 
 
 @dataclass(frozen=True)
