@@ -29,6 +29,8 @@ from querydiff_core.errors import QueryDiffError
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 CONDITION_TOPIC = "/condition"
 JPEG_QUALITY = 95
+FIRST_STAMP_NS = 1_700_000_000 * 10**9
+"""Where the stamps of generated drives begin: any fixed time will do, so that the same drive makes the same bag."""
 _FOREVER = QosTime(9223372036, 854775807)  # what rclcpp writes for an infinite duration
 
 

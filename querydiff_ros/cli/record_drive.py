@@ -9,9 +9,6 @@ from pathlib import Path
 
 SUMMARY = "record a folder of images and labels as a rosbag2"
 
-FIRST_STAMP_NS = 1_700_000_000 * 10**9
-"""Any fixed time will do; the same folder then makes the same bag."""
-
 
 def main(argv: Sequence[str]) -> int:
     """Record; 0 on success."""
@@ -21,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
 
     from querydiff_core.data.labelled_folder import LabelledFolder  # noqa: PLC0415
     from querydiff_core.label_space import label_mapping  # noqa: PLC0415
-    from querydiff_ros.drive_recording import DriveRecorder  # noqa: PLC0415
+    from querydiff_ros.drive_recording import FIRST_STAMP_NS, DriveRecorder  # noqa: PLC0415
 
     folder = LabelledFolder(arguments.images, arguments.labels, label_mapping(arguments.mapping))
     with DriveRecorder(arguments.bag, arguments.camera, arguments.storage, not arguments.raw) as recorder:

@@ -10,10 +10,9 @@ from rich.progress import track
 
 from querydiff_core.data.street_scenes import render_drive
 from querydiff_core.errors import QueryDiffError
-from querydiff_ros.drive_recording import DriveRecorder
+from querydiff_ros.drive_recording import FIRST_STAMP_NS, DriveRecorder
 
 RATE = 10.0
-FIRST_STAMP_NS = 1_700_000_000 * 10**9
 
 
 def record_generated_drive(bag: Path, frames: int, size: tuple[int, int], seed: int) -> None:

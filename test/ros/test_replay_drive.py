@@ -20,7 +20,7 @@ from std_msgs.msg import String
 
 from querydiff_ros.bag_reader import BagReader
 from querydiff_ros.cli import record_drive
-from querydiff_ros.drive_recording import DriveRecorder
+from querydiff_ros.drive_recording import FIRST_STAMP_NS, DriveRecorder
 
 CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid" / "val"
 START, STEP, COUNT, SIZE = 1_700_000_000_000_000_000, 50_000_000, 12, (24, 40)
@@ -357,7 +357,6 @@ def test_camvid_through_the_real_node(tmp_path, peer, replay, start_segment_node
     assert code == 0
     assert out.endswith(f"{count} of {count} frames labelled.\n")
     peer.wait_for(lambda: len(labels) == count, "all labels")
-    first = record_drive.FIRST_STAMP_NS
-    assert stamps(labels) == [first + index * 100_000_000 for index in range(count)]
+    assert stamps(labels) == [FIRST_STAMP_NS + index * 100_000_000 for index in range(count)]
     assert {label.header.frame_id for label in labels} == {"rear"}
     assert {(label.height, label.width) for label in labels} == {(360, 480)}
