@@ -105,8 +105,8 @@ def receive(reliability: str) -> None:
 
 
 def quality(reliability: str) -> QoSProfile:
-    # Ten deep, so that a subscriber that pauses does not count as a transport that loses.
-    return QoSProfile(depth=10, reliability=ReliabilityPolicy[reliability])
+    # Two seconds deep, so that a process that pauses does not count as a transport that loses.
+    return QoSProfile(depth=60, reliability=ReliabilityPolicy[reliability])
 
 
 if __name__ == "__main__":
