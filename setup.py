@@ -11,7 +11,7 @@ RUN = [
     "numpy>=1.24,<3",
     "opencv-python-headless>=4.8,<6",
     "onnxruntime>=1.18,<2",
-    "rosbags>=0.10,<0.12",
+    "rosbags>=0.11,<0.12",
     "av>=12,<19",
     "PyYAML>=6,<7",
     "rich>=13,<16",
@@ -88,7 +88,7 @@ setup(
             "replay_drive = querydiff_ros.replay_drive:main",
             "record_drive = querydiff_ros.record_drive:main",
         ],
-        # The verbs of the `querydiff` command: verb = module with HELP, add_arguments(parser) and run(arguments).
+        # The verbs of the `querydiff` command: verb = module with SUMMARY and main(argv).
         "querydiff.verbs": [
             "segment = querydiff_core.cli.segment",
             "fit = querydiff_core.cli.fit",
