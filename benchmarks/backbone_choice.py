@@ -1,12 +1,13 @@
 """Measure candidate backbones of the `small` variant: size, inference with ONNX Runtime, and a training step on a CPU.
 
-Example: OMP_NUM_THREADS=1 python benchmarks/backbone_choice.py
+All times are CPU seconds of one thread, so that other processes of the machine hardly matter.
+
+Example: python benchmarks/backbone_choice.py
 """
 
 import argparse
 import contextlib
 import io
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,29 +37,29 @@ CANDIDATES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=4, help="timed runs of each kind; the median is printed")
-    parser.add_argument("--threads", type=int, default=2, help="threads of ONNX Runtime")
+    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each kind; the fastest is printed")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     print("| backbone | million parameters, whole model | backbone at 256 x 512, ms | step fp32, s | step bf16, s |")
     print("|---|---|---|---|---|")
     for label, (name, options) in CANDIDATES.items():
         model = build_model("small", backbone=name, backbone_options=options)
         millions = sum(p.numel() for p in model.parameters()) / 1e6
-        inference = 1e3 * inference_seconds(model, arguments.threads, 3 * arguments.repeats)
+        inference = 1e3 * inference_seconds(model, 2 * arguments.repeats)
         steps = [step_seconds(model, bf16, arguments.repeats) for bf16 in (False, True)]
         print(f"| {label} | {millions:.1f} | {inference:.0f} | {steps[0]:.2f} | {steps[1]:.2f} |", flush=True)
 
 
-def inference_seconds(model: QueryDiff, threads: int, repeats: int) -> float:
+def inference_seconds(model: QueryDiff, repeats: int) -> float:
     """Export the backbone alone and time it: the rest of the model is nearly the same for every backbone."""
     images = torch.randn(1, 3, 256, 512)
     with contextlib.redirect_stdout(io.StringIO()):
         program = torch.onnx.export(model.backbone.eval(), (images,), dynamo=True, verbose=False)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), options)
     feed = {session.get_inputs()[0].name: images.numpy().astype(np.float32)}
-    return median_seconds(lambda: session.run(None, feed), repeats)
+    return cpu_seconds(lambda: session.run(None, feed), repeats)
 
 
 def step_seconds(model: QueryDiff, bf16: bool, repeats: int) -> float:
@@ -72,18 +73,18 @@ def step_seconds(model: QueryDiff, bf16: bool, repeats: int) -> float:
             logits = model.pixel_path(images)
         pixel_loss(logits, labels).backward()
 
-    return median_seconds(step, repeats)
+    return cpu_seconds(step, repeats)
 
 
-def median_seconds(run: Callable[[], object], repeats: int) -> float:
-    """Return the median time of `repeats` runs after a first one that does not count."""
+def cpu_seconds(run: Callable[[], object], repeats: int) -> float:
+    """Return the least CPU time of `repeats` runs on one thread; a first run does not count."""
     run()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        times.append(time.process_time() - start)
+    return min(times)
 
 
 if __name__ == "__main__":
