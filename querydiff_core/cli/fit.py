@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ def main(argv: Sequence[str]) -> int:
 
     from querydiff_core.data.datamodule import SegmentationData  # noqa: PLC0415
     from querydiff_core.training.semantic_module import SemanticModule  # noqa: PLC0415
+
+    # Processes that train together are started from sys.argv, so the arguments are passed and sys.argv stays.
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter")
 
     class Fit(LightningCLI):
         def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
