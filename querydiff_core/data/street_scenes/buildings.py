@@ -56,15 +56,18 @@ class Building:
             canvas.quad(self.near, along, self.height * UP, front, BUILDING, light)
 
     def _draw_end(self, canvas: Canvas, texture: Sprite, outward: np.ndarray, light: np.ndarray) -> None:
+        wall = texture.mean[:3] * light
         start = self.near if self.side > 0 else self.near + self.depth * outward
         right = self.depth * np.array([1.0, 0.0, 0.0])
-        shows = self.height - self.hidden_below
-        canvas.quad(start + self.hidden_below * UP, right, shows * UP, texture, BUILDING, light)
+        foot, rise = start + self.hidden_below * UP, (self.height - self.hidden_below) * UP
+        if rise[1] > 2.5:
+            canvas.quad(foot, right, rise, texture, BUILDING, light)
+        else:
+            canvas.face(np.stack([foot, foot + right, foot + right + rise, foot + rise]), wall, BUILDING)
         if self.roof > 0:
             eaves = self.near + self.height * UP
             peak = eaves + 0.5 * self.depth * outward + self.roof * UP
-            wall = texture.color[::8, ::8, :3].reshape(-1, 3).mean(axis=0) * light
-            canvas.face(np.stack([eaves, eaves + self.depth * outward, peak]), tuple(wall), BUILDING)
+            canvas.face(np.stack([eaves, eaves + self.depth * outward, peak]), wall, BUILDING)
 
     def _draw_roof(self, canvas: Canvas, along: np.ndarray, outward: np.ndarray, weather: Weather) -> None:
         slope = 0.5 * self.depth * outward + self.roof * UP

@@ -50,6 +50,20 @@ class Camera:
         """Turn world `points` `(N, 3)` into camera coordinates `(N, 3)`: right, down, forward."""
         return (points - np.asarray(self.position)) @ self.rotation.T
 
+    @cached_property
+    def _axes(self) -> list[list[float]]:
+        return [[float(value) for value in row] for row in self.rotation]
+
+    def locate(self, point: np.ndarray) -> tuple[float, float, float]:
+        """Return column, row and depth of one world `point` `(3,)`: for single points far faster than arrays.
+
+        A point that is not ahead has a depth below NEAR, and a column and row that mean nothing.
+        """
+        x, y, z = (float(p) - c for p, c in zip(point, self.position, strict=True))
+        right, down, ahead = (a * x + b * y + c * z for a, b, c in self._axes)
+        scale = self.focal / max(ahead, NEAR)
+        return right * scale + (self.width - 1) / 2, down * scale + (self.height - 1) / 2, ahead
+
     def to_pixels(self, seen: np.ndarray) -> np.ndarray:
         """Project camera coordinates `(N, 3)`, all before the camera, to pixels `(N, 2)`."""
         scale = self.focal / seen[:, 2:3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -36,7 +37,7 @@ class Canvas:
 
     def polygon(self, pixels: np.ndarray, color: Color, label: int | None = None, depth: float = FAR) -> None:
         """Fill the convex polygon `pixels` `(N, 2)`; without `label` only its colour is painted."""
-        points = (np.clip(pixels, -8000, 8000) * 16).astype(np.int32)
+        points = (np.minimum(np.maximum(pixels, -8000), 8000) * 16).astype(np.int32)
         cv2.fillConvexPoly(self.color, points, _rgbe(color), cv2.LINE_AA, 4)
         if label is not None:
             cv2.fillConvexPoly(self.labels, points, label, cv2.LINE_8, 4)
@@ -50,20 +51,31 @@ class Canvas:
 
     def bar(self, foot: np.ndarray, head: np.ndarray, width: float, color: Color, label: int) -> None:
         """Draw a round bar of `width` metres from `foot` to `head` `(3,)`, lit from one side."""
-        seen = self.camera.see(np.stack([foot, head]))
-        if seen[:, 2].min() < 0.5:
+        x0, y0, near = self.camera.locate(foot)
+        x1, y1, far = self.camera.locate(head)
+        if min(near, far) < 0.5:
             return
-        ends = self.camera.to_pixels(seen)
-        beside = 0.5 * width * self.camera.focal / float(seen[:, 2].min()) + 2
-        if ends[:, 0].max() < -beside or ends[:, 0].min() > self.camera.width + beside or ends[:, 1].max() < -beside:
+        radius0, radius1 = (max(0.5 * width * self.camera.focal / depth, 0.5) for depth in (near, far))
+        reach = max(radius0, radius1) + 1
+        if max(x0, x1) < -reach or min(x0, x1) > self.camera.width + reach or max(y0, y1) < -reach:
             return
-        along = ends[1] - ends[0]
-        across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
-        radius = np.maximum(0.5 * width * self.camera.focal / seen[:, 2:3], 0.5) * across
-        self.polygon(np.concatenate([ends - radius, (ends + radius)[::-1]]), color, label, float(seen[:, 2].mean()))
-        if float(np.abs(radius).max()) > 1.2:
-            dark = tuple(0.62 * c for c in color)
-            self.polygon(np.concatenate([ends + 0.1 * radius, (ends + radius)[::-1]]), dark)
+        length = max(math.hypot(x1 - x0, y1 - y0), 1e-6)
+        across_x, across_y = -(y1 - y0) / length, (x1 - x0) / length
+
+        def strip(left: float) -> np.ndarray:
+            """Return the bar from `left` (-1 to 1 radius) to its right edge."""
+            return np.array(
+                [
+                    (x0 + left * radius0 * across_x, y0 + left * radius0 * across_y),
+                    (x1 + left * radius1 * across_x, y1 + left * radius1 * across_y),
+                    (x1 + radius1 * across_x, y1 + radius1 * across_y),
+                    (x0 + radius0 * across_x, y0 + radius0 * across_y),
+                ]
+            )
+
+        self.polygon(strip(-1.0), color, label, 0.5 * (near + far))
+        if reach > 2.2:
+            self.polygon(strip(0.1), [0.62 * c for c in color])
 
     def quad(
         self,
@@ -88,7 +100,7 @@ class Canvas:
         if box is None:
             return
         if (box[2] - box[0]) * (box[3] - box[1]) < TINY and texture.solid:
-            self.polygon(outline, texture.mean * np.append(np.ones(3) * shade, 1.0), label, float(seen[:, 2].mean()))
+            self.polygon(outline, texture.mean * _gain(shade), label, float(seen[:, 2].mean()))
             return
         texture = self._shrink(texture, outline, repeat)
         height, width = texture.alpha.shape
@@ -115,7 +127,7 @@ class Canvas:
         points = (np.clip(outline - [left, top], -8000, 8000) * 16).astype(np.int32)
         cv2.fillConvexPoly(mask, points, 255, cv2.LINE_8, 4)
         paint = cv2.warpPerspective(texture.color, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        paint = cv2.multiply(paint, np.append(np.ones(3) * shade, 1.0))
+        paint = cv2.multiply(paint, _gain(shade))
         if texture.solid:
             cv2.copyTo(paint, mask, self.color[area])
         else:
@@ -130,23 +142,22 @@ class Canvas:
 
     def sprite(self, foot: np.ndarray, size: tuple[float, float], sprite: Sprite, shade: float = 1.0) -> None:
         """Stand an upright `sprite` of `size` (width, height) metres with the middle of its lower edge at `foot`."""
-        seen = self.camera.see(foot[None])
-        if seen[0, 2] < 1.0:
+        column, row, depth = self.camera.locate(foot)
+        if depth < 1.0:
             return
-        scale = self.camera.focal / seen[0, 2]
-        base = self.camera.to_pixels(seen)[0]
+        scale = self.camera.focal / depth
         width, height = max(round(size[0] * scale), 1), max(round(size[1] * scale), 2)
-        left, top = round(base[0] - width / 2), round(base[1]) - height
+        left, top = round(column - width / 2), round(row) - height
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(left + width, self.camera.width), min(top + height, self.camera.height)
         if x1 <= x0 or y1 <= y0:
             return
         piece = sprite.piece((width, height), (x0 - left, y0 - top, x1 - left, y1 - top))
-        paint = piece.color if shade == 1.0 else cv2.multiply(piece.color, np.array([shade, shade, shade, 1.0]))
+        paint = piece.color if shade == 1.0 else cv2.multiply(piece.color, _gain(shade))
         blend(self.color[y0:y1, x0:x1], paint, piece.alpha)
         solid = piece.labels != NOTHING
         np.copyto(self.labels[y0:y1, x0:x1], piece.labels, where=solid)
-        self.depth[y0:y1, x0:x1][solid] = seen[0, 2]
+        self.depth[y0:y1, x0:x1][solid] = depth
 
     def _box(self, outline: np.ndarray) -> tuple[int, int, int, int] | None:
         left, top = np.floor(np.clip(outline.min(axis=0), -1e6, 1e6)).astype(int)
@@ -179,6 +190,13 @@ def blend(target: np.ndarray, paint: np.ndarray, alpha: np.ndarray) -> None:
     """Mix `paint` `(h, w, 4)` into `target` `(h, w, 4)` in place by `alpha` uint8 `(h, w)`."""
     weight = alpha.astype(np.float32) * np.float32(1 / 255)
     target[:] = cv2.blendLinear(paint, np.ascontiguousarray(target), weight, 1.0 - weight)
+
+
+def _gain(shade: float | np.ndarray) -> np.ndarray:
+    """Return the factors of RGB and emission, `(4,)`: a shade dims paint, not lamps."""
+    gain = np.ones(4)
+    gain[:3] = shade
+    return gain
 
 
 def _rgbe(color: Color) -> tuple[float, float, float, float]:

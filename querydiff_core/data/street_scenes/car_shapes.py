@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 PAINT, GLASS, DARK, CHROME, HEADLIGHT, TAILLIGHT, PLATE, ROOF = range(8)
+GLOSS = np.array([0.26, 0.45, 0.0, 0.26, 0.0, 0.0, 0.0, 0.26])
+"""How much of the sky each material mirrors."""
 CARS = 80
 
 
@@ -16,7 +18,7 @@ CARS = 80
 class Mesh:
     """`vertices` `(V, 3)` right, up, ahead of the middle on the ground: four a face, then the tyres' outlines.
 
-    `faces` `(F, 4)` in painting order, their `centres` and outward `normals` `(F, 3)`, `materials` `(F,)`.
+    `faces` `(F, 4)` in painting order, their `centres` and outward `normals` `(F, 3)`, `materials` and `gloss` `(F,)`.
     `parts`: which vertices belong to the body, which to the cabin; `length`, `width`, `height` metres.
     """
 
@@ -25,6 +27,7 @@ class Mesh:
     faces: np.ndarray
     normals: np.ndarray
     materials: np.ndarray
+    gloss: np.ndarray
     parts: tuple[np.ndarray, np.ndarray]
     length: float
     width: float
@@ -104,6 +107,7 @@ class _Builder:
             np.arange(4 * count).reshape(count, 4),
             normals,
             np.array(self.materials),
+            GLOSS[self.materials],
             (_vertices_of(parts == 0), _vertices_of(parts == 1)),
             form.length,
             form.width,

@@ -98,9 +98,10 @@ def _conifer(rng: np.random.Generator) -> Sprite:
 def _bare(rng: np.random.Generator) -> Sprite:
     brush = Brush(8.0, 9.0, 25.0)
     bark = _bark(rng)
-    _branch(brush, rng, np.array([0.0, 0.0]), np.pi / 2, rng.uniform(2.0, 3.4), rng.uniform(0.16, 0.34), bark, 0)
+    _branch(brush, rng, np.array([0.0, 0.0]), np.pi / 2, rng.uniform(2.0, 3.0), rng.uniform(0.14, 0.3), bark, 0)
     sprite = brush.finish(rng, folds=0.2)
-    return _tree(sprite.color[..., :3], sprite.alpha, 31)
+    top = int(np.argmax(sprite.alpha.max(axis=1) > 0))
+    return _tree(sprite.color[top:, :, :3], sprite.alpha[top:], 21)
 
 
 def _branch(
@@ -115,14 +116,14 @@ def _branch(
 ) -> None:
     end = start + length * np.array([np.cos(angle), np.sin(angle)])
     brush.line([start, end], width, bark * (1 + 0.06 * order), VEGETATION)
-    if order >= 6 or width < 0.015:
+    if order >= 6:
         return
-    for _ in range(3 if order < 4 else 2):
-        turn = rng.normal(0, 0.55)
-        shorter = length * rng.uniform(0.55, 0.85)
-        origin = start + (end - start) * rng.uniform(0.6, 1.0)
+    for _ in range(4 if order < 2 else 3):
+        turn = rng.normal(0, 0.6)
+        shorter = length * rng.uniform(0.5, 0.8)
+        origin = start + (end - start) * rng.uniform(0.45, 1.0)
         upward = angle + turn + 0.1 * (np.pi / 2 - angle)
-        _branch(brush, rng, origin, upward, shorter, width * rng.uniform(0.5, 0.7), bark, order + 1)
+        _branch(brush, rng, origin, upward, shorter, max(width * rng.uniform(0.4, 0.65), 0.012), bark, order + 1)
 
 
 def _bark(rng: np.random.Generator) -> np.ndarray:

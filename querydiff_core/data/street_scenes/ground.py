@@ -132,16 +132,17 @@ def _roughness(
     v = (v - np.floor(v)) * TILE + _SURFACE[zone] * (TILE + 1)
     fine = cv2.remap(atlas, u, v, cv2.INTER_LINEAR)
     tile = noise_tile(int(rng.integers(8)), TILE, 1.1)
-    coarse = tile[(z * 5).astype(np.int32) % TILE, (d * 9).astype(np.int32) % TILE]
-    # Wheels polish and stain lanes along the road: noise stretched in that direction.
-    tracks = cv2.remap(tile, _wrap(d * 40.0), _wrap(z * 1.2), cv2.INTER_LINEAR)
     fine *= np.minimum(16.0 / np.maximum(depth, 1), 1.0)
-    strength = rng.uniform(0.5, 1.5)
-    return np.clip(1 + strength * (fine + 0.07 * coarse + 0.05 * tracks), 0.25, 1.8)
+    strength = np.float32(rng.uniform(0.5, 1.5))
+    stains = cv2.resize(_stains(tile, d[::2, ::2], z[::2, ::2]), d.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.clip(1 + strength * (fine + stains), 0.25, 1.8)
 
 
-def _wrap(pixels: np.ndarray) -> np.ndarray:
-    return pixels - np.floor(pixels / (TILE - 1)) * (TILE - 1)
+def _stains(tile: np.ndarray, d: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return patches, and tracks that wheels polish: noise stretched along the road."""
+    patches = tile[(z * 5).astype(np.int32) % TILE, (d * 9).astype(np.int32) % TILE]
+    tracks = tile[(z * 1.2).astype(np.int32) % TILE, (d * 40).astype(np.int32) % TILE]
+    return np.asarray(0.07 * patches + 0.05 * tracks)
 
 
 def _mark(color: np.ndarray, street: Street, ground: GroundPixels, rng: np.random.Generator) -> None:

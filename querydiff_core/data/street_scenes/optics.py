@@ -32,7 +32,7 @@ def draw_lens(rng: np.random.Generator, strength: float, night: bool) -> Lens:
         gamma=float(np.exp(strength * rng.uniform(-0.35, 0.35))),
         contrast=float(1 + strength * rng.uniform(-0.25, 0.3)),
         saturation=float(1 + strength * rng.uniform(-0.6, 0.4)),
-        blur=float(0.35 + (strength * rng.uniform(0, 1.3) ** 2 if rng.random() < 0.6 else 0)),
+        blur=float(0.35 + (strength * rng.uniform(0, 1.0) ** 2 if rng.random() < 0.6 else 0)),
         vignette=float(strength * rng.uniform(0, 0.4)),
         noise=float(rng.uniform(0.5, 4) + strength * (rng.uniform(0, 9) if night else rng.uniform(0, 5) ** 2 / 5)),
         quality=int(rng.integers(35, 95)) if rng.random() < 0.6 * strength else 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,11 +56,12 @@ class Street:
 
     def slope(self, s: float) -> float:
         """Return dX/dZ of the centre line at `s`."""
-        return float(sum(a / length * np.cos(s / length + phase) for a, length, phase in self.bends))
+        return sum(a / length * math.cos(s / length + phase) for a, length, phase in self.bends)
 
     def place(self, s: float, d: float, height: float = 0.0) -> np.ndarray:
         """Return the world point at `s` along and `d` right of the centre line, float64 `(3,)`."""
-        return np.array([float(self.centre(s)) + d, height, s])
+        centre = sum(a * math.sin(s / length + phase) for a, length, phase in self.bends)
+        return np.array([centre + d, height, s])
 
     def crossing(self, block: int) -> float:
         """Return half the width of the road that crosses at the start of `block`, 0 if none does."""
@@ -81,7 +83,7 @@ class Street:
 def draw_street(seed: int) -> Street:
     """Draw the street of world `seed`."""
     rng = np.random.default_rng((seed, 0))
-    town = rng.dirichlet((2.0, 2.2, 1.0, 1.0, 1.0, 0.6, 0.4))
+    town = rng.dirichlet((1.8, 2.6, 1.0, 1.0, 1.2, 0.7, 0.4))
     return Street(
         seed=seed,
         side=1 if rng.random() < 0.6 else -1,

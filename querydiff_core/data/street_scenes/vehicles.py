@@ -93,12 +93,13 @@ class Car:
     def _colors(self, mesh: Mesh, normals: np.ndarray, weather: Weather) -> np.ndarray:
         """Return RGB and emission of each face `(F, 4)`: paint mirrors the sky above and the street beside."""
         paint = PAINTS[self.color % len(PAINTS)] * (0.8 + 0.02 * (self.kind % 20))
-        base = np.array([_FIXED.get(int(m), paint) for m in mesh.materials], np.float64)
+        palette = np.tile(paint, (8, 1))
+        palette[list(_FIXED)] = list(_FIXED.values())
+        base = palette[mesh.materials]
         shade = np.asarray(weather.shade(normals))[:, None]
         up = normals[:, 1:2]
         sky = np.asarray(weather.haze_color) * (0.25 if weather.night else 1.0)
-        mirror = np.where(np.isin(mesh.materials, (GLASS,)), 0.45, 0.26)[:, None] * np.clip(up * 1.2 + 0.15, 0.04, 1)
-        mirror[np.isin(mesh.materials, (DARK, PLATE, HEADLIGHT, TAILLIGHT))] = 0.0
+        mirror = mesh.gloss[:, None] * np.clip(up * 1.2 + 0.15, 0.04, 1)
         color = base * shade * weather.brightness * 0.95
         color += (sky - color) * mirror
         if weather.snow > 0:

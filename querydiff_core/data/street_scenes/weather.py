@@ -77,7 +77,7 @@ def draw_weather(condition: str, seed: int) -> Weather:
         condition=condition,
         haze=float(3.0 / visibility),
         haze_color=(haze_color[0], haze_color[1], haze_color[2]),
-        brightness=float(rng.uniform(0.75, 1.15) if clear else rng.uniform(0.6, 1.0)),
+        brightness=float(rng.uniform(0.42, 1.15) if clear else rng.uniform(0.6, 1.0)),
         sun=(float(sun[0]), float(sun[1]), float(sun[2])),
         sunshine=float(rng.uniform(0.2, 1.0) if clear and rng.random() < 0.7 else 0.0),
         cloud=float(rng.uniform(0.0, 1.0) if clear else 1.0),
