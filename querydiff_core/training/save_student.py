@@ -35,6 +35,7 @@ class SaveStudent(Callback):
         self._save(trainer, pl_module)
 
     def _save(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        folder = trainer.log_dir or trainer.default_root_dir  # asked of every process: `log_dir` is a broadcast
         if not trainer.is_global_zero or not isinstance(module, SemanticModule):
             return
         metadata = ModelMetadata(
@@ -47,9 +48,7 @@ class SaveStudent(Callback):
             commit=_commit(),
             versions={"torch": torch.__version__, "lightning": lightning.__version__},
         )
-        save_checkpoint(
-            module.model, metadata, Path(trainer.log_dir or trainer.default_root_dir) / "student.safetensors"
-        )
+        save_checkpoint(module.model, metadata, Path(folder) / "student.safetensors")
 
 
 def _recipe(trainer: lightning.Trainer, module: SemanticModule) -> dict[str, Any]:
