@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,7 +57,9 @@ def render_drive(
     if frames < 1 or not 0 < rate < float("inf"):
         raise QueryDiffError(f"A drive needs at least 1 frame and a rate above 0 Hz, found {frames} and {rate:g}.")
     check_conditions(conditions)
+    # A camera that drives sets its exposure: none of its days is dark but the night.
     days = [draw_weather(condition, seed) for condition in conditions]
+    days = [replace(day, brightness=max(day.brightness, 0.75)) for day in days]
     journey = _draw_journey(seed, size)
     return (journey.frame(number, number / rate, days[number * len(days) // frames]) for number in range(frames))
 

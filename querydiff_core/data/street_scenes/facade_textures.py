@@ -88,7 +88,7 @@ class _FacadePainter:
         rng = self.rng
         tone = np.linspace(rng.uniform(0.6, 2.2), rng.uniform(0.3, 1.0), height)[:, None]
         glass = np.array([62, 70, 80]) * rng.uniform(0.35, 1.5)
-        content_grid = rng.random((6, 6, 1)) + 0.25 * rng.standard_normal((6, 6, 3))
+        content_grid = rng.random((6, 6, 1)) + 0.11 * rng.standard_normal((6, 6, 3))
         picture = cv2.resize(content_grid.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         room = glass * tone[..., None] * (1 + content * (picture - 0.5) * 3)
         if rng.random() < 0.25:

@@ -34,7 +34,8 @@ class Row:
 def traffic(street: Street, time: float, camera_s: float, ego_speed: float, driving: bool) -> Iterator[Drawable]:
     """Yield what moves around a camera at `camera_s` at `time` seconds; own-lane traffic keeps the camera's speed.
 
-    `driving`: people cross only the far half of the road, since the camera does not stop for them.
+    `driving`: people cross only the far half of the road, since the camera does not stop for them, and cyclists keep
+    their direction, where single scenes also show some that turn.
     """
     for row in _rows(street, ego_speed):
         first = int(np.floor((camera_s + VISIBLE[0] - row.speed * time) / row.spacing)) - 1
@@ -44,7 +45,8 @@ def traffic(street: Street, time: float, camera_s: float, ego_speed: float, driv
                 continue
             s = (slot + 0.1 + 0.8 * street.chance(row.purpose + 100, slot)) * row.spacing + row.speed * time
             if VISIBLE[0] < s - camera_s < VISIBLE[1]:
-                yield from _mover(street, row, s, time, street.rng(row.purpose, slot), s - camera_s)
+                rng = street.rng(row.purpose, slot)
+                yield from _mover(street, row, s, time, rng, s - camera_s, driving)
     yield from _crossers(street, time, camera_s, driving)
 
 
@@ -70,7 +72,7 @@ def _rows(street: Street, ego_speed: float) -> Iterator[Row]:
 
 
 def _mover(
-    street: Street, row: Row, s: float, time: float, rng: np.random.Generator, ahead: float
+    street: Street, row: Row, s: float, time: float, rng: np.random.Generator, ahead: float, driving: bool
 ) -> Iterator[Drawable]:
     d = row.d + rng.normal(0, 0.15)
     heading = float(np.arctan(street.slope(s))) + (0.0 if row.speed > 0 else np.pi)
@@ -83,7 +85,7 @@ def _mover(
     elif row.what == "cycle":
         motor = bool(rng.random() < 0.28)
         kind, view = int(rng.integers(CYCLES)), 0 if row.speed > 0 else 2
-        if rng.random() < 0.25:
+        if rng.random() < 0.25 and not driving:
             view = int(np.sign(row.speed)) * (1 if row.d < 0 else -1)
         if ahead > 4:
             yield Cycle(street.place(s, d), kind, motor, True, view, int(time * 7) + kind)
