@@ -121,8 +121,9 @@ def fit(config, tmp_path, *flags):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
 
 
-def test_fit_trains_both_phases_resumes_and_writes_a_student(scenes, tmp_path):
-    pixels = fit(configuration(scenes, tmp_path / "pixels", phase="pixels"), tmp_path)
+def test_fit_trains_both_phases_in_one_and_two_processes_resumes_and_writes_a_student(scenes, tmp_path):
+    two = ("--trainer.devices=2", "--trainer.strategy=ddp")
+    pixels = fit(configuration(scenes, tmp_path / "pixels", phase="pixels"), tmp_path, *two)
     assert pixels.returncode == 0, pixels.stderr
     start = str(tmp_path / "pixels" / "last.ckpt")
     whole = fit(configuration(scenes, tmp_path / "whole", phase="whole", start_from=start), tmp_path)
