@@ -15,7 +15,7 @@ from querydiff_core.data.street_scenes.sprite import Sprite
 FAR = 2000.0
 """Depth of the sky, metres."""
 
-TINY = 60
+TINY = 120
 """A textured surface of fewer pixels is painted in its mean colour."""
 
 Color = Sequence[float] | np.ndarray
@@ -109,7 +109,9 @@ class Canvas:
         start = origin + up - np.asarray(self.camera.position) + 0.5 * (across + down)
         to_image = self.camera.projection @ np.stack([across, down, start], axis=1)
         if abs(np.linalg.det(to_image)) > 1e-12:
-            self._warp(texture, to_image, outline, box, label, shade)
+            self._warp(
+                texture, to_image, outline, box, (float(seen[:, 2].min()), float(seen[:, 2].max())), label, shade
+            )
 
     def _warp(
         self,
@@ -117,6 +119,7 @@ class Canvas:
         to_image: np.ndarray,
         outline: np.ndarray,
         box: tuple[int, int, int, int],
+        depths: tuple[float, float],
         label: int,
         shade: float | np.ndarray,
     ) -> None:
@@ -137,8 +140,13 @@ class Canvas:
                 texture.labels, to_box, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP
             )
             mask[held == NOTHING] = 0
-        self.labels[area][mask > 0] = label
-        cv2.copyTo(_plane_depth(to_box, size), mask, self.depth[area])
+        inside = mask > 0
+        self.labels[area][inside] = label
+        near, far = depths
+        if far < 1.1 * near:
+            self.depth[area][inside] = 0.5 * (near + far)
+        else:
+            cv2.copyTo(_plane_depth(to_box, size), mask, self.depth[area])
 
     def sprite(self, foot: np.ndarray, size: tuple[float, float], sprite: Sprite, shade: float = 1.0) -> None:
         """Stand an upright `sprite` of `size` (width, height) metres with the middle of its lower edge at `foot`."""
@@ -160,10 +168,10 @@ class Canvas:
         self.depth[y0:y1, x0:x1][solid] = depth
 
     def _box(self, outline: np.ndarray) -> tuple[int, int, int, int] | None:
-        left, top = np.floor(np.clip(outline.min(axis=0), -1e6, 1e6)).astype(int)
-        right, bottom = np.ceil(np.clip(outline.max(axis=0), -1e6, 1e6)).astype(int) + 1
-        left, top = max(int(left), 0), max(int(top), 0)
-        right, bottom = min(int(right), self.camera.width), min(int(bottom), self.camera.height)
+        columns, rows = outline[:, 0].tolist(), outline[:, 1].tolist()
+        left, top = max(math.floor(min(columns)), 0), max(math.floor(min(rows)), 0)
+        right = min(math.ceil(max(columns)) + 1, self.camera.width)
+        bottom = min(math.ceil(max(rows)) + 1, self.camera.height)
         return (left, top, right, bottom) if right > left and bottom > top else None
 
     @staticmethod

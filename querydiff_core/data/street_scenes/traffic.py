@@ -15,7 +15,7 @@ from querydiff_core.data.street_scenes.people import PEOPLE, PHASES, Person
 from querydiff_core.data.street_scenes.street import Street
 from querydiff_core.data.street_scenes.vehicles import Car
 
-VISIBLE = (-6.0, 130.0)
+VISIBLE = (-6.0, 115.0)
 """From and to how many metres before the camera moving things are drawn."""
 
 

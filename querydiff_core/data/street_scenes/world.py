@@ -21,7 +21,7 @@ from querydiff_core.data.street_scenes.street import Street
 from querydiff_core.data.street_scenes.traffic import traffic
 from querydiff_core.data.street_scenes.weather import Weather
 
-SIGHT = 130.0
+SIGHT = 115.0
 """How many metres ahead things are drawn; the skyline stands behind."""
 
 
