@@ -24,6 +24,12 @@ def read_image(path: Path) -> np.ndarray:
     return rgb
 
 
+def encode_jpeg(image: np.ndarray, quality: int = 95) -> np.ndarray:
+    """Return uint8 RGB `image` `(H, W, 3)` as the bytes of a JPEG file, uint8 `(N,)`."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(data, np.uint8).reshape(-1)
+
+
 def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 92) -> None:
     """Write uint8 labels `(H, W)` or RGB `(H, W, 3)` in the format that the suffix names, whole or not at all."""
     pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

@@ -8,7 +8,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from querydiff_ros.conversions import ENCODINGS, rgb_from_compressed, rgb_from_image
+from querydiff_ros.conversions import holds_16_bits, rgb_from_compressed, rgb_from_image
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,12 @@ class CameraFrame:
     @property
     def stamp_ns(self) -> int:
         """Return the stamp in nanoseconds."""
-        return int(self.header.stamp.sec) * 10**9 + int(self.header.stamp.nanosec)
+        return header_stamp_ns(self.header)
 
     @property
     def is_narrowed(self) -> bool:
         """Return whether opening the frame leaves out the lower half of 16-bit values."""
-        encoding = ENCODINGS.get(self.message.encoding) if isinstance(self.message, Image) else None
-        return encoding is not None and encoding.dtype == "u2"
+        return holds_16_bits(self.message)
 
     def rgb(self) -> np.ndarray:
         """Return the pixels as uint8 RGB `(H, W, 3)`.
@@ -44,6 +43,11 @@ class CameraFrame:
         if isinstance(self.message, Image):
             return rgb_from_image(self.message)
         return rgb_from_compressed(self.message)
+
+
+def header_stamp_ns(header: Header) -> int:
+    """Return the stamp of `header` in nanoseconds."""
+    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
 
 
 def topic_name(camera: str, name: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.node import Node
@@ -22,6 +24,8 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 LOSSES_WORTH_A_WARNING = 10
+REMEMBERED_FRAMES = 30
+"""How far one transport may lag behind the other before its frames pass for new ones."""
 
 
 class CameraInput:
@@ -41,23 +45,26 @@ class CameraInput:
         self._logger = node.get_logger()
         self._statistics = statistics
         self._offer = offer
-        self._last: CameraFrame | None = None
+        self._recent: deque[tuple[str, int]] = deque(maxlen=REMEMBERED_FRAMES)  # topics and stamps
         self._warned: set[str] = set()
         self._qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=1,
             reliability=ReliabilityPolicy[parameters.input_reliability.upper()],
         )
-        self._subscriptions = [self._subscribe(CameraInfo, "camera_info", self._keep_calibration)]
-        if parameters.transport in ("raw", "both"):
-            self._subscriptions.append(self._subscribe(Image, "image", self._receive))
-        if parameters.transport in ("compressed", "both"):
-            self._subscriptions.append(self._subscribe(CompressedImage, "image/compressed", self._receive))
+        self._subscriptions: list[Subscription] = []
+        with ExitStack() as topics:  # left again should one of them be refused
+            self._topics = topics
+            self._subscribe(CameraInfo, "camera_info", self._keep_calibration)
+            if parameters.transport in ("raw", "both"):
+                self._subscribe(Image, "image", self._receive)
+            if parameters.transport in ("compressed", "both"):
+                self._subscribe(CompressedImage, "image/compressed", self._receive)
+            self._topics = topics.pop_all()
 
     def close(self) -> None:
         """Stop receiving."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        self._topics.close()
 
     def warn_of_foreign_types(self) -> None:
         """Say once for each topic whose publisher sends another message type, which the middleware never delivers."""
@@ -71,8 +78,12 @@ class CameraInput:
                         f"{expected}: nothing arrives from it; remap to another topic."
                     )
 
-    def _subscribe(self, kind: type, name: str, callback: Callable[..., None]) -> Subscription:
-        name = topic_name(self._camera, name)
+    def _subscribe(self, kind: type, name: str, callback: Callable[..., None]) -> None:
+        subscription = self._subscription(kind, topic_name(self._camera, name), callback)
+        self._subscriptions.append(subscription)
+        self._topics.callback(self._node.destroy_subscription, subscription)
+
+    def _subscription(self, kind: type, name: str, callback: Callable[..., None]) -> Subscription:
         topic = self._node.resolve_topic_name(name)
 
         def receive(message: Any) -> None:
@@ -89,9 +100,9 @@ class CameraInput:
 
     def _receive(self, topic: str, message: Image | CompressedImage) -> None:
         frame = CameraFrame(topic, message, time.monotonic())
-        last, self._last = self._last, frame
-        if last and last.topic != frame.topic and last.stamp_ns == frame.stamp_ns:
+        if any(stamp == frame.stamp_ns and other != topic for other, stamp in self._recent):
             return  # the same frame again, by the other transport
+        self._recent.append((topic, frame.stamp_ns))
         self._statistics.count(Outcome.RECEIVED)
         if self._offer(self._camera, frame):
             self._statistics.count(Outcome.DROPPED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import cv2
 import numpy as np
@@ -31,16 +32,23 @@ class CameraLabeller:
         self._parameters = parameters
         self._segmenter = segmenter
         self._inputs: dict[str, CameraInput] = {}
-        self._worker: LatestFrameWorker[CameraFrame] | None = None
+        self._started = ExitStack()
         # A logger each, because throttling is counted by logger and line.
         self._loggers = {
             c: node.get_logger().get_child(c.strip("/").replace("/", ".") or "camera") for c in self.cameras
         }
         self._statistics = {camera: CameraStatistics() for camera in self.cameras}
-        self._outputs = {c: CameraOutput(node, c, parameters, segmenter.label_space) for c in self.cameras}
+        self._outputs: dict[str, CameraOutput] = {}
         self._health = EngineHealth(segmenter.engine_name, segmenter.metadata.variant, segmenter.device)
-        period = parameters.diagnostics_period
-        self._diagnostics = Diagnostics(node, self._health, self._statistics, period, self._look_for_foreign_types)
+        with ExitStack() as opened:  # closed again should anything be refused
+            opened.callback(segmenter.close)
+            for camera in self.cameras:
+                output = self._outputs[camera] = CameraOutput(node, camera, parameters, segmenter.label_space)
+                opened.callback(output.close)
+            period = parameters.diagnostics_period
+            self._diagnostics = Diagnostics(node, self._health, self._statistics, period, self._look_for_foreign_types)
+            opened.callback(self._diagnostics.close)
+            self._opened = opened.pop_all()
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -50,31 +58,29 @@ class CameraLabeller:
     def start(self) -> None:
         """Subscribe to the cameras and label what arrives."""
         min_period = 1 / self._parameters.max_rate if self._parameters.max_rate else 0.0
-        worker = self._worker = LatestFrameWorker(self.label, self._report_error, min_period)
-        worker.start()
-        for camera, output in self._outputs.items():
-            output.publish_classes()
-            statistics = self._statistics[camera]
-            self._inputs[camera] = CameraInput(self._node, camera, self._parameters, statistics, worker.offer)
+        worker = LatestFrameWorker(self.label, self._report_error, min_period)
+        with ExitStack() as started:  # stopped again should a subscription be refused
+            started.callback(self._inputs.clear)  # last of all: until it has stopped, the worker looks things up there
+            worker.start()
+            started.callback(worker.stop)
+            for camera, output in self._outputs.items():
+                output.publish_classes()
+                statistics = self._statistics[camera]
+                camera_input = CameraInput(self._node, camera, self._parameters, statistics, worker.offer)
+                self._inputs[camera] = camera_input
+                started.callback(camera_input.close)
+            self._started = started.pop_all()
         self._diagnostics.active = True
 
     def stop(self) -> None:
         """Unsubscribe, and wait for the inference under way."""
         self._diagnostics.active = False
-        for camera_input in self._inputs.values():
-            camera_input.close()
-        if self._worker is not None:
-            self._worker.stop()
-        self._worker = None
-        self._inputs = {}
+        self._started.close()
 
     def close(self) -> None:
         """Withdraw the topics and free the engine."""
         self.stop()
-        self._diagnostics.close()
-        for output in self._outputs.values():
-            output.close()
-        self._segmenter.close()
+        self._opened.close()
 
     def label(self, frames: Mapping[str, CameraFrame]) -> None:
         """Open, segment in as few inferences as sizes allow, and publish `frames`; called by the worker."""
@@ -87,8 +93,11 @@ class CameraLabeller:
             for camera in images:
                 self._statistics[camera].count(Outcome.FAILED)
             raise
-        for (camera, rgb), segmentation in zip(images.items(), segmentations, strict=True):
-            self._publish(camera, frames[camera], rgb, segmentation)
+        results = dict(zip(images, segmentations, strict=True))
+        for camera, segmentation in results.items():
+            self._publish(camera, frames[camera], segmentation)
+        for camera, segmentation in results.items():  # for eyes only: no label waits for them
+            self._outputs[camera].publish_overlay(frames[camera], images[camera], segmentation.labels)
 
     def _open(self, camera: str, frame: CameraFrame) -> np.ndarray | None:
         max_age = self._parameters.max_age
@@ -112,8 +121,8 @@ class CameraLabeller:
             self._loggers[camera].warning(f"{frame.topic} {reason}.", throttle_duration_sec=WARNING_PERIOD)
             return None
 
-    def _publish(self, camera: str, frame: CameraFrame, rgb: np.ndarray, segmentation: Segmentation) -> None:
-        self._outputs[camera].publish(frame, rgb, segmentation, self._inputs[camera].calibration)
+    def _publish(self, camera: str, frame: CameraFrame, segmentation: Segmentation) -> None:
+        self._outputs[camera].publish(frame, segmentation, self._inputs[camera].calibration)
         confidence = cv2.mean(segmentation.confidence)[0] / 255
         self._statistics[camera].label(self._age(frame), time.monotonic() - frame.arrival, confidence)
 

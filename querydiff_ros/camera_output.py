@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -31,20 +32,21 @@ class CameraOutput:
         self._label_space = label_space
         self._opacity = parameters.overlay_opacity
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[parameters.output_reliability.upper()])
-        self._publishers: list[LifecyclePublisher] = []
-        self._label = self._publisher(Image, "label")
-        self._confidence = self._publisher(Image, "confidence") if parameters.publish_confidence else None
-        self._overlay = self._publisher(Image, "overlay")
-        self._overlay_compressed = self._publisher(CompressedImage, "overlay/compressed")
-        self._calibration = self._publisher(CameraInfo, "label/camera_info")
-        self._label_map = self._publisher(String, "label_map", LATCHED)
-        label_info = _label_info_type()
-        self._label_info = self._publisher(label_info, "label_info", LATCHED) if label_info else None
+        with ExitStack() as topics:  # withdrawn again should one of them be refused
+            self._topics = topics
+            self._label = self._publisher(Image, "label")
+            self._confidence = self._publisher(Image, "confidence") if parameters.publish_confidence else None
+            self._overlay = self._publisher(Image, "overlay")
+            self._overlay_compressed = self._publisher(CompressedImage, "overlay/compressed")
+            self._calibration = self._publisher(CameraInfo, "label/camera_info")
+            self._label_map = self._publisher(String, "label_map", LATCHED)
+            label_info = _label_info_type()
+            self._label_info = self._publisher(label_info, "label_info", LATCHED) if label_info else None
+            self._topics = topics.pop_all()
 
     def close(self) -> None:
         """Withdraw the topics."""
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
+        self._topics.close()
 
     def publish_classes(self) -> None:
         """Latch what the label values mean, for those who subscribe later."""
@@ -54,10 +56,8 @@ class CameraOutput:
             message.header.stamp = self._node.get_clock().now().to_msg()
             self._label_info.publish(message)
 
-    def publish(
-        self, frame: CameraFrame, rgb: np.ndarray, segmentation: Segmentation, calibration: CameraInfo | None
-    ) -> None:
-        """Publish the results of `frame`, whose pixels are `rgb` `(H, W, 3)`; overlays only for those who watch."""
+    def publish(self, frame: CameraFrame, segmentation: Segmentation, calibration: CameraInfo | None) -> None:
+        """Publish the results of `frame`, and `calibration` as theirs."""
         self._label.publish(image_message(segmentation.labels, "mono8", frame.header))
         if self._confidence is not None:
             self._confidence.publish(image_message(segmentation.confidence, "mono8", frame.header))
@@ -66,13 +66,13 @@ class CameraOutput:
             matched = copy.copy(calibration)
             matched.header = frame.header
             self._calibration.publish(matched)
-        self._publish_overlay(frame, rgb, segmentation.labels)
 
-    def _publish_overlay(self, frame: CameraFrame, rgb: np.ndarray, labels: np.ndarray) -> None:
+    def publish_overlay(self, frame: CameraFrame, rgb: np.ndarray, labels: np.ndarray) -> None:
+        """Paint `labels` `(H, W)` over the pixels `rgb` `(H, W, 3)` of `frame`, if somebody watches."""
         raw, compressed = self._overlay.get_subscription_count(), self._overlay_compressed.get_subscription_count()
         if not (raw or compressed):
             return
-        painted = overlay(np.ascontiguousarray(rgb), labels, self._label_space, self._opacity)
+        painted = overlay(rgb, labels, self._label_space, self._opacity)
         if raw:
             self._overlay.publish(image_message(painted, "rgb8", frame.header))
         if compressed:
@@ -80,7 +80,7 @@ class CameraOutput:
 
     def _publisher(self, kind: type, name: str, qos: QoSProfile | None = None) -> LifecyclePublisher:
         publisher = self._node.create_lifecycle_publisher(kind, topic_name(self._camera, name), qos or self._qos)
-        self._publishers.append(publisher)
+        self._topics.callback(self._node.destroy_lifecycle_publisher, publisher)
         return publisher
 
 

@@ -11,6 +11,10 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from querydiff_core.image_files import encode_jpeg
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
 
 class BadFrame(Exception):  # noqa: N818 - a verdict on the input, not an error of ours
     """Why a frame cannot be used, as the end of a sentence that starts with its topic."""
@@ -58,7 +62,7 @@ def rgb_from_compressed(message: CompressedImage) -> np.ndarray:
         BadFrame: if the data is neither, is cut short, or does not decode.
     """
     data = np.frombuffer(message.data, np.uint8)
-    _check_whole(data.tobytes()[:8], data[-65536:].tobytes(), message.format)
+    _check_whole(data[:8].tobytes(), data[-65536:].tobytes(), message.format)
     try:
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
@@ -66,6 +70,20 @@ def rgb_from_compressed(message: CompressedImage) -> np.ndarray:
     if bgr is None:
         raise BadFrame(f"holds {data.size} bytes that do not decode as {message.format!r}")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def holds_16_bits(message: Image | CompressedImage) -> bool:
+    """Return whether the values of `message` have 16 bits each, by its encoding or its PNG header."""
+    if isinstance(message, CompressedImage):
+        head = bytes(message.data[:25])
+        return head.startswith(PNG_SIGNATURE) and head[24:] == b"\x10"
+    encoding = ENCODINGS.get(message.encoding)
+    return encoding is not None and encoding.dtype == "u2"
+
+
+def mono8_pixels(message: Image) -> np.ndarray:
+    """Return the values of a sound `mono8` message, such as labels, as uint8 `(H, W)`: a view, no copy."""
+    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : message.width]
 
 
 def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
@@ -78,8 +96,7 @@ def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
 
 def jpeg_message(rgb: np.ndarray, header: Header) -> CompressedImage:
     """Return uint8 RGB `(H, W, 3)` as a JPEG `CompressedImage`, with `header` as it is."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=_byte_array(data))
+    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=_byte_array(encode_jpeg(rgb)))
 
 
 def _byte_array(data: np.ndarray) -> array.array[int]:
@@ -140,7 +157,7 @@ def _check_whole(head: bytes, tail: bytes, stated_format: str) -> None:
     # Decoders fill what is missing with grey and call it success, so the end mark is looked for first.
     if head.startswith(b"\xff\xd8\xff"):
         whole = tail.rstrip(b"\0").endswith(b"\xff\xd9")  # some cameras pad with zeros
-    elif head.startswith(b"\x89PNG\r\n\x1a\n"):
+    elif head.startswith(PNG_SIGNATURE):
         whole = b"IEND\xaeB`\x82" in tail
     else:
         raise BadFrame(f"is neither JPEG nor PNG (its format says {stated_format!r})")

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cv2
 import numpy as np
 from rosbags.interfaces import (
     Connection,
@@ -25,10 +24,10 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.image_files import encode_jpeg
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 CONDITION_TOPIC = "/condition"
-JPEG_QUALITY = 95
 FIRST_STAMP_NS = 1_700_000_000 * 10**9
 """Where the stamps of generated drives begin: any fixed time will do, so that the same drive makes the same bag."""
 _FOREVER = QosTime(9223372036, 854775807)  # what rclcpp writes for an infinite duration
@@ -164,10 +163,8 @@ class _DriveMessages:
 
     def jpeg(self, stamp_ns: int, image_rgb: np.ndarray) -> Any:
         """Make a CompressedImage of uint8 RGB `(H, W, 3)`."""
-        bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         return self._types["sensor_msgs/msg/CompressedImage"](
-            header=self._header(stamp_ns), format="rgb8; jpeg compressed bgr8", data=data.reshape(-1)
+            header=self._header(stamp_ns), format="rgb8; jpeg compressed bgr8", data=encode_jpeg(image_rgb)
         )
 
     def camera_info(self, stamp_ns: int, shape: tuple[int, ...], focal_length: float | None) -> Any:

@@ -14,7 +14,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_ros.bag_reader import BagMessage, BagReader, BagTopic
-from querydiff_ros.label_watch import IMAGE_TYPES, LabelWatch, label_topic, stamp_ns
+from querydiff_ros.label_watch import LabelWatch, camera_images, label_topic, stamp_ns
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -79,12 +79,13 @@ class DriveReplayer:
         """Wait until `is_heard`; False if that takes longer than `wait` seconds."""
         heard = self.spin_until(self.is_heard, self._options.wait)
         # Discovery goes topic by topic and side by side: whom we have found is about to find all of ours.
-        self.spin_until(lambda: not heard, DISCOVERY_SETTLES)
+        while heard and self._listeners_change():
+            pass
         return heard
 
     def is_heard(self) -> bool:
         """Tell whether somebody listens; in lockstep: whether every camera has a listener and publishes labels."""
-        heard = self._heard()
+        heard = self._listeners()
         if not self._watches:
             return any(heard.values())
         connected = [watch.connect() for watch in self._watches.values()]
@@ -115,8 +116,12 @@ class DriveReplayer:
             self._executor.spin_once(timeout_sec=min(left, 0.1))
         return True
 
-    def _heard(self) -> dict[str, bool]:
-        return {name: bool(publisher.get_subscription_count()) for name, publisher in self._publishers.items()}
+    def _listeners_change(self) -> bool:
+        before = self._listeners()
+        return self.spin_until(lambda: self._listeners() != before, DISCOVERY_SETTLES)
+
+    def _listeners(self) -> dict[str, int]:
+        return {name: publisher.get_subscription_count() for name, publisher in self._publishers.items()}
 
     def _play_once(self) -> Iterator[BagMessage]:
         names, start_ns = set(self._publishers), self._bag.start_ns + round(self._options.start * 1e9)
@@ -180,7 +185,7 @@ class DriveReplayer:
         return kind is not None
 
     def _watch_labels(self) -> dict[str, LabelWatch]:
-        images = [t.name for t in self._topics if t.msgtype in IMAGE_TYPES and label_topic(t.name)]
+        images = camera_images(self._topics)
         if not images:
             raise QueryDiffError(
                 f"{self._bag.path}: --lockstep needs a topic <camera>/image or <camera>/image/compressed; playing are "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
@@ -12,6 +13,8 @@ from sensor_msgs.msg import Image
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+    from querydiff_ros.bag_reader import BagTopic
+
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
@@ -19,6 +22,11 @@ def label_topic(image_topic: str) -> str | None:
     """Return the topic of the labels that answer `<camera>/image[/compressed]`; None for any other name."""
     match = re.fullmatch(r"(.*/)image(/compressed)?", image_topic)
     return f"{match[1]}label" if match else None
+
+
+def camera_images(topics: Iterable[BagTopic]) -> list[str]:
+    """Return the names of the image topics that a `label_topic` answers."""
+    return [topic.name for topic in topics if topic.msgtype in IMAGE_TYPES and label_topic(topic.name)]
 
 
 def stamp_ns(message: bytes) -> int:

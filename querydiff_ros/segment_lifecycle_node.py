@@ -41,7 +41,10 @@ class SegmentLifecycleNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras and start labelling."""
         super().on_activate(state)  # lets the publishers send
-        return self._attempt("activate", self._activate)
+        outcome = self._attempt("activate", self._activate)
+        if outcome != TransitionCallbackReturn.SUCCESS:
+            super().on_deactivate(state)
+        return outcome
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and stop labelling; the engine stays loaded."""

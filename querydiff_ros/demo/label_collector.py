@@ -9,6 +9,9 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
+from querydiff_ros.camera_frame import header_stamp_ns
+from querydiff_ros.conversions import mono8_pixels
+
 if TYPE_CHECKING:
     from rclpy.node import Node
 
@@ -53,10 +56,9 @@ class LabelCollector:
 
 
 def _keep(store: dict[int, bytes], message: Image, suffix: str) -> None:
-    pixels = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : message.width]
     # Hundreds of frames at a camera's size would fill the memory.
-    _, data = cv2.imencode(suffix, pixels)
-    store[message.header.stamp.sec * 10**9 + message.header.stamp.nanosec] = data.tobytes()
+    _, data = cv2.imencode(suffix, mono8_pixels(message))
+    store[header_stamp_ns(message.header)] = data.tobytes()
 
 
 def _unpack(data: bytes | None) -> np.ndarray | None:

@@ -15,12 +15,12 @@ from std_msgs.msg import String
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_ros.bag_reader import BagMessage, BagReader
-from querydiff_ros.conversions import rgb_from_compressed, rgb_from_image
+from querydiff_ros.conversions import mono8_pixels, rgb_from_compressed, rgb_from_image
 from querydiff_ros.demo.label_collector import LabelCollector
 from querydiff_ros.demo.node_process import NodeProcess
 from querydiff_ros.drive_recording import CONDITION_TOPIC
 from querydiff_ros.drive_replayer import DriveReplayer, ReplayOptions
-from querydiff_ros.label_watch import IMAGE_TYPES, label_topic, stamp_ns
+from querydiff_ros.label_watch import camera_images, label_topic, stamp_ns
 from querydiff_ros.ros_session import ros_node
 
 START_SECONDS = 60.0
@@ -90,7 +90,7 @@ class LabelledDrive:
                     yield frame
                 frame = self._frame(message, condition)
             elif frame is not None and stamp_ns(message.data) == frame.stamp_ns:
-                frame.truth = _plane(message)
+                frame.truth = mono8_pixels(deserialize_message(message.data, Image))
         if frame is not None:
             yield frame
 
@@ -126,14 +126,9 @@ class LabelledDrive:
 
 
 def _image_topic(bag: BagReader) -> str:
-    images = sorted(t.name for t in bag.topics.values() if t.msgtype in IMAGE_TYPES and label_topic(t.name))
+    images = sorted(camera_images(bag.topics.values()))
     if not images:
         raise QueryDiffError(
             f"{bag.path} has no topic <camera>/image or <camera>/image/compressed; it has {', '.join(bag.topics)}."
         )
     return images[0]
-
-
-def _plane(message: BagMessage) -> np.ndarray:
-    image = deserialize_message(message.data, Image)
-    return np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, : image.width]

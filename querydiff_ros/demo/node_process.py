@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -72,5 +71,4 @@ class NodeProcess:
         return (errors or lines or [f"nothing, and exit code {self._process.poll()}"])[-1]
 
     def _lines(self) -> list[str]:
-        os.fsync(self._file.fileno())
         return [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]

@@ -45,7 +45,7 @@ class OverlayVideo:
         classes = legend(full_width - 2 * MARGIN, self._label_space)
         picture = blank(HEADER + height + GAP + len(classes) + GAP, full_width)
         self._write_header(picture, frame, number)
-        painted = overlay(np.ascontiguousarray(frame.image), frame.labels, self._label_space, OPACITY)
+        painted = overlay(frame.image, frame.labels, self._label_space, OPACITY)
         paste(picture, painted, (0, HEADER, width, height), "labels over input")
         for index, (caption, panel) in enumerate(panels.items()):
             y = HEADER + index * (side_height + GAP)

@@ -19,6 +19,7 @@ from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_ros.conversions import (
     ENCODINGS,
     BadFrame,
+    holds_16_bits,
     image_message,
     jpeg_message,
     rgb_from_compressed,
@@ -233,7 +234,10 @@ def test_compressed_frames_open_as_rgb(size: tuple[int, int], suffix: str, toler
 def test_png_of_16_bits_keeps_its_upper_half() -> None:
     rgb = random_rgb(5, 7, gray=False)
     data = encoded(".png", widen(rgb[..., ::-1], 16))
-    np.testing.assert_array_equal(rgb_from_compressed(CompressedImage(data=array.array("B", data))), rgb)
+    message = CompressedImage(data=array.array("B", data))
+    np.testing.assert_array_equal(rgb_from_compressed(message), rgb)
+    assert holds_16_bits(message)
+    assert not any(holds_16_bits(CompressedImage(data=array.array("B", other))) for other in (PNG, JPEG, b""))
 
 
 JPEG, PNG = encoded(".jpg", SMOOTH), encoded(".png", SMOOTH)

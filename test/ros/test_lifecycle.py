@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
 MakeNode = Callable[..., Any]
 
@@ -123,6 +125,23 @@ def test_a_broken_engine_fails_configure_and_a_good_one_follows(
     assert entities(node) == bare
     node.set_parameters([Parameter("engine", value=str(pixel_engine))])
     reach(peer, "active")
+
+
+def test_a_refused_topic_fails_the_transition_and_leaves_nothing_behind(peer: Peer, make_node: MakeNode) -> None:
+    node = make_node()
+    for topic, goal, transition in (
+        ("/front/overlay/compressed", "unconfigured", "configure"),
+        ("/front/image/compressed", "inactive", "activate"),
+    ):
+        before, threads = entities(node), threading.active_count()
+        foreign = peer.publisher(String, topic)  # Fast DDS refuses a second type on a topic of the same process
+        assert not change(peer, TRANSITIONS[transition])
+        assert state(peer) == goal
+        assert (entities(node), threading.active_count()) == (before, threads)
+        peer.node.destroy_publisher(foreign)
+        assert change(peer, TRANSITIONS[transition])
+    labels, camera = peer.subscribe(Image, "/front/label"), peer.publisher(Image, "/front/image")
+    peer.wait_for(lambda: (camera.publish(raw(picture())), labels)[1], "a label")
 
 
 def test_the_engine_is_freed_on_cleanup(peer: Peer, make_node: MakeNode) -> None:
