@@ -1,17 +1,47 @@
-"""A ROS node for the length of a command."""
+"""Starting ROS, and a ROS node for the length of a command."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_ros.dds_profile import dds_profile_variables
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+
+def require_ros() -> None:
+    """Make sure that `import rclpy` works.
+
+    Raises:
+        QueryDiffError: if it does not.
+    """
+    try:
+        import rclpy  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise QueryDiffError(
+            f"ROS 2 for Python is missing ({error}): pip install 'querydiff_ros[ros]', or source a ROS installation."
+        ) from error
+
+
+def start_ros(arguments: Sequence[str], **options: Any) -> None:
+    """Do `rclpy.init` with a command line and its `options`.
+
+    Raises:
+        QueryDiffError: if rclpy is missing or does not take `arguments`.
+    """
+    require_ros()
+    import rclpy  # noqa: PLC0415
+
+    try:
+        rclpy.init(args=list(arguments), **options)
+    except Exception as error:  # from a wrong --ros-args to a parameter file that does not parse: no common class
+        reason = " ".join(str(error).split()).partition(", at /")[0]  # what follows are rcl's source lines
+        raise QueryDiffError(f"ROS 2 does not start: {reason}.") from error
 
 
 @contextmanager
@@ -23,27 +53,21 @@ def ros_node(name: str, ros_args: Sequence[str] = ()) -> Iterator[Node]:
     Raises:
         QueryDiffError: if rclpy is missing or does not take `ros_args`.
     """
-    try:
-        import rclpy  # noqa: PLC0415
-        from rclpy.context import Context  # noqa: PLC0415
-        from rclpy.signals import SignalHandlerOptions  # noqa: PLC0415
-    except ImportError as error:
-        raise QueryDiffError(
-            f"ROS 2 for Python is missing ({error}): pip install 'querydiff_ros[ros]', or source a ROS installation."
-        ) from error
+    require_ros()
+    import rclpy  # noqa: PLC0415
+    from rclpy.context import Context  # noqa: PLC0415
+    from rclpy.signals import SignalHandlerOptions  # noqa: PLC0415
+
     os.environ.update(dds_profile_variables())
     context = Context()
     try:
-        rclpy.init(args=[name, *ros_args], context=context, signal_handler_options=SignalHandlerOptions.NO)
+        start_ros([name, *ros_args], context=context, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node(name, context=context)
-    except Exception as error:  # rcl's exceptions for arguments it does not know have no common class
-        context.try_shutdown()
-        reason = " ".join(str(error).split()).partition(", at /")[0]  # what follows are rcl's source lines
-        raise QueryDiffError(f"ROS 2 does not start: {reason}.") from error
-    try:
-        yield node
+        try:
+            yield node
+        finally:
+            node.destroy_node()
     finally:
-        node.destroy_node()
         context.try_shutdown()
 
 

@@ -30,14 +30,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    from querydiff_ros.ros_session import start_ros  # noqa: PLC0415
+
+    start_ros(arguments)
     import rclpy  # noqa: PLC0415
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: PLC0415
 
-    from querydiff_ros.segment_lifecycle_node import SegmentLifecycleNode  # noqa: PLC0415
-
-    _start_ros(arguments)
     node = None
     try:
+        from querydiff_ros.segment_lifecycle_node import SegmentLifecycleNode  # noqa: PLC0415
+
         node = SegmentLifecycleNode()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
@@ -53,17 +55,6 @@ def _run(arguments: list[str]) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-def _start_ros(arguments: list[str]) -> None:
-    import rclpy  # noqa: PLC0415
-
-    from querydiff_core.errors import QueryDiffError  # noqa: PLC0415
-
-    try:
-        rclpy.init(args=arguments)
-    except Exception as error:  # from a wrong --ros-args to a parameter file that does not parse
-        raise QueryDiffError(f"ROS refuses to start: {' '.join(str(error).split())}.") from error
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def test_wrong_ros_arguments_end_with_one_sentence(start_process: Start) -> None
     process = start_process("segment_node", "--ros-args", "--params-file", "/nowhere.yaml")
     assert process.wait() == 1
     assert "Traceback" not in process.output
-    assert process.lines[-1].startswith("error: ROS refuses to start: ")
+    assert process.lines[-1].startswith("error: ROS 2 does not start: ")
 
 
 def test_bad_frames_and_a_foreign_type_are_one_warning_each(
