@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import BEST_EFFORT, PATIENCE, NodeProcess, Peer
 from image_messages import picture, raw
+from node_process import NodeProcess
+from peer import BEST_EFFORT, PATIENCE, Peer
 from sensor_msgs.msg import Image
 
 from querydiff_ros.dds_profile import PROFILE_VARIABLES, dds_profile, environment_with_dds_profile

@@ -56,11 +56,19 @@ def colors_in(picture):
     return {(int(color) >> 16, int(color) >> 8 & 255, int(color) & 255) for color in packed}
 
 
-def test_a_recorded_drive_is_labelled_scored_and_shown(tmp_path, pixel_engine):
-    bag = write_drive(tmp_path / "bag", CONDITIONS, wrong_rows=12)
-    result = demo("--drive", bag, "--engine", pixel_engine, "--output", tmp_path / "out")
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory, pixel_engine):
+    """Run the demo on a recorded drive, once: its folder of results and what the command said."""
+    folder = tmp_path_factory.mktemp("demo")
+    bag = write_drive(folder / "bag", CONDITIONS, wrong_rows=12)
+    result = demo("--drive", bag, "--engine", pixel_engine, "--output", folder / "out")
     assert result.returncode == 0, result.stderr
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    return folder / "out", result
+
+
+def test_a_recorded_drive_is_labelled_scored_and_shown(shown):
+    folder, result = shown
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["frames_published"], metrics["frames_labelled"], metrics["frames_dropped"]) == (10, 10, 0)
     assert metrics["pixel_accuracy"] == 0.75
     assert list(metrics["miou_by_condition"]) == list(CONDITIONS)
@@ -69,13 +77,13 @@ def test_a_recorded_drive_is_labelled_scored_and_shown(tmp_path, pixel_engine):
     assert metrics["miou"] == pytest.approx(0.6, abs=0.02)
     assert 0 < metrics["latency_ms"]["p50"] <= metrics["latency_ms"]["p99"]
     assert (metrics["engine"], metrics["variant"], metrics["device"]) == ("onnxruntime", "pixel", "cpu")
-    frames = video_frames(tmp_path / "out" / "overlay.mp4")
+    frames = video_frames(folder / "overlay.mp4")
     assert len(frames) == 10
     assert frames[0].shape[0] > 500
     assert "mIoU" in result.stdout
     assert "10 of 10 frames labelled by pixel on onnxruntime" in result.stdout
-    assert "Traceback" not in result.stderr + (tmp_path / "out" / "node.log").read_text()
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+    assert "Traceback" not in result.stderr + (folder / "node.log").read_text()
+    assert {path.name for path in folder.iterdir()} == {
         "contact_sheet.png",
         "metrics.json",
         "node.log",
@@ -83,10 +91,9 @@ def test_a_recorded_drive_is_labelled_scored_and_shown(tmp_path, pixel_engine):
     }
 
 
-def test_the_contact_sheet_shows_every_condition_and_the_legend(tmp_path, pixel_engine):
-    bag = write_drive(tmp_path / "bag", CONDITIONS)
-    assert demo("--drive", bag, "--engine", pixel_engine, "--output", tmp_path / "out").returncode == 0
-    sheet = cv2.imread(str(tmp_path / "out" / "contact_sheet.png"))[..., ::-1]
+def test_the_contact_sheet_shows_every_condition_and_the_legend(shown):
+    folder, _ = shown
+    sheet = cv2.imread(str(folder / "contact_sheet.png"))[..., ::-1]
     assert set(cityscapes().palette) <= colors_in(sheet)
     rows = 5 * 480 * SIZE[0] // SIZE[1]
     assert rows < sheet.shape[0] < rows + 250
@@ -115,14 +122,13 @@ def test_score_classes_are_those_of_the_mapping(tmp_path, pixel_engine):
 
 
 def test_a_rendered_drive_goes_through_every_condition(tmp_path, pixel_engine):
-    arguments = ("--frames", 10, "--size", "64x128", "--engine", pixel_engine, "--output", tmp_path / "out")
-    for _ in range(2):  # the second finds the bag of the first
-        result = demo(*arguments)
-        assert result.returncode == 0, result.stderr
-        metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-        assert metrics["frames_labelled"] == 10
-        assert set(metrics["miou_by_condition"]) == set(CONDITIONS)
-        assert len(video_frames(tmp_path / "out" / "overlay.mp4")) == 10
+    write_drive(tmp_path / "out" / "drive", ["clear"])  # left there by an earlier demo
+    result = demo("--frames", 10, "--size", "64x128", "--engine", pixel_engine, "--output", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["frames_labelled"] == 10
+    assert set(metrics["miou_by_condition"]) == set(CONDITIONS)
+    assert len(video_frames(tmp_path / "out" / "overlay.mp4")) == 10
     assert BagReader(tmp_path / "out" / "drive").topics["/front/image/compressed"].count == 10
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Peer
+from peer import Peer
 from rclpy.parameter import Parameter
 
 from querydiff_core.errors import QueryDiffError

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BEST_EFFORT, PATIENCE, RELIABLE, Peer
-from diagnostic_msgs.msg import DiagnosticArray
 from engines import expected_labels
 from image_messages import compressed, picture, pixels, raw, stamped
+from peer import BEST_EFFORT, PATIENCE, RELIABLE, Peer
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -26,20 +25,12 @@ MakeNode = Callable[..., Any]
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def exchange(peer: Peer, kind: type, topic: str, message: Any, output: str = "/front/label") -> Any:
-    """Publish `message` until all ends have found each other, and return the label that answers it."""
-    labels = peer.subscribe(Image, output)
-    camera = peer.publisher(kind, topic)
-    peer.wait_for_match(camera)
-    return peer.wait_for(lambda: (camera.publish(message), labels)[1], "a label")[0]
-
-
 @pytest.mark.parametrize(("encoding", "padding"), [("rgb8", 0), ("bgr8", 0), ("bgra8", 0), ("mono8", 0), ("bgr8", 5)])
 def test_raw_frames_are_labelled(peer: Peer, make_active_node: MakeNode, encoding: str, padding: int) -> None:
     make_active_node()
     rgb = picture(red=None if encoding != "mono8" else 44)
     message = raw(rgb, encoding, stamp=7, padding=padding)
-    label = exchange(peer, Image, "/front/image", message)
+    label = peer.label_of(Image, "/front/image", message)
     assert (label.encoding, label.step, label.header) == ("mono8", label.width, message.header)
     np.testing.assert_array_equal(pixels(label), expected_labels(rgb))
 
@@ -49,7 +40,7 @@ def test_compressed_frames_are_labelled(peer: Peer, make_active_node: MakeNode, 
     make_active_node()
     rgb = picture(red=100)
     message = compressed(rgb, suffix, stamp=7)
-    label = exchange(peer, CompressedImage, "/front/image/compressed", message)
+    label = peer.label_of(CompressedImage, "/front/image/compressed", message)
     assert label.header == message.header
     np.testing.assert_array_equal(pixels(label), expected_labels(rgb))
 
@@ -86,14 +77,14 @@ def test_overlays_cost_nothing_while_nobody_watches(
     drawn: list[Any] = []
     monkeypatch.setattr("querydiff_ros.camera_output.overlay", lambda *arguments: drawn.append(arguments))
     node = make_active_node()
-    exchange(peer, Image, "/front/image", raw(picture()))
+    peer.label_of(Image, "/front/image", raw(picture()))
     assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS  # once the worker has done all it would
     assert drawn == []
 
 
 def test_confidence_can_be_switched_off(peer: Peer, make_active_node: MakeNode) -> None:
     make_active_node(publish_confidence=False)
-    exchange(peer, Image, "/front/image", raw(picture()))
+    peer.label_of(Image, "/front/image", raw(picture()))
     assert peer.node.count_publishers("/front/confidence") == 0
 
 
@@ -115,7 +106,7 @@ def test_two_cameras_of_different_sizes(peer: Peer, make_active_node: MakeNode) 
 
 def test_a_camera_without_a_namespace(peer: Peer, make_active_node: MakeNode) -> None:
     make_active_node(cameras=[""])
-    exchange(peer, Image, "/image", raw(picture()), output="/label")
+    peer.label_of(Image, "/image", raw(picture()), output="/label")
 
 
 def test_a_frame_that_comes_by_both_transports_counts_once(peer: Peer, make_active_node: MakeNode) -> None:
@@ -208,87 +199,6 @@ def test_stale_frames_are_dropped(peer: Peer, make_active_node: MakeNode) -> Non
     camera.publish(fresh)
     peer.wait_for(lambda: labels, "the fresh label")
     assert labels[0].header == fresh.header
-
-
-def status(messages: list[DiagnosticArray], name: str) -> dict[str, str]:
-    """Return level, message and values of the newest status called `name`."""
-    for message in reversed(messages):
-        for each in message.status:
-            if each.name == f"segment_node: {name}":
-                values = {value.key: value.value for value in each.values}
-                return {"level": str(each.level[0]), "message": each.message, **values}
-    return {}
-
-
-def test_diagnostics_tell_what_became_of_the_frames(peer: Peer, make_active_node: MakeNode) -> None:
-    make_active_node()
-    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
-    camera = peer.publisher(Image, "/front/image")
-    peer.wait_for_match(camera)
-    peer.wait_for(lambda: status(reports, "front").get("message") == "no frames arrive", "a report on silence")
-    camera.publish(raw(picture(red=51)))
-    peer.wait_for(lambda: status(reports, "front")["frames_labelled"] == "1", "a report on the label")
-    front, engine = status(reports, "front"), status(reports, "engine")
-    assert front["frames_received"] == "1"
-    assert [front[f"frames_{name}"] for name in ("dropped", "stale", "rejected", "failed", "lost")] == ["0"] * 5
-    assert front["mean_confidence"] == "0.200"  # 51 of 255
-    assert float(front["latency_from_arrival_p50_ms"]) <= float(front["latency_from_arrival_p99_ms"])
-    assert float(front["latency_from_stamp_p50_ms"]) > 1e9  # the stamp is from 1970
-    assert engine["engine"] == "onnxruntime"
-    assert engine["device"] == "cpu"
-    assert engine["variant"] == "pixel"
-    assert engine["message"] == "active"
-
-
-BAD_FRAMES = {
-    "truncated": {"data": raw(picture()).data[:-1]},
-    "oversized": {"data": raw(picture()).data * 2},
-    "no pixels": {"height": 0},
-    "small step": {"step": 3},
-    "unknown encoding": {"encoding": "sepia"},
-}
-
-
-@pytest.mark.parametrize("fault", BAD_FRAMES)
-def test_a_bad_frame_is_reported_and_the_next_labelled(peer: Peer, make_active_node: MakeNode, fault: str) -> None:
-    make_active_node()
-    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
-    camera = peer.publisher(Image, "/front/image")
-    peer.wait_for_match(camera)
-    bad = raw(picture(), stamp=1)
-    for name, value in BAD_FRAMES[fault].items():
-        setattr(bad, name, value)
-    camera.publish(bad)
-    peer.wait_for(lambda: status(reports, "front").get("frames_rejected") == "1", "the rejection")
-    assert status(reports, "front")["last_rejection"]
-    label = exchange(peer, Image, "/front/image", raw(picture(), stamp=2))
-    assert label.header.stamp.sec == 2
-
-
-def test_an_undecodable_jpeg_is_reported_and_the_next_labelled(peer: Peer, make_active_node: MakeNode) -> None:
-    make_active_node()
-    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
-    camera = peer.publisher(CompressedImage, "/front/image/compressed")
-    peer.wait_for_match(camera)
-    bad = compressed(picture(), ".jpg", stamp=1)
-    bad.data = bad.data[: len(bad.data) // 2]
-    camera.publish(bad)
-    peer.wait_for(lambda: "truncated" in status(reports, "front").get("last_rejection", ""), "the rejection")
-    exchange(peer, CompressedImage, "/front/image/compressed", compressed(picture(), stamp=2))
-
-
-def test_an_engine_that_fails_is_reported_and_tried_again(peer: Peer, make_active_node: MakeNode) -> None:
-    node = make_active_node()
-    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
-    camera = peer.publisher(Image, "/front/image")
-    peer.wait_for_match(camera)
-    node._labeller._segmenter.close()  # a closed engine raises at every call
-    for stamp in (1, 2):
-        camera.publish(raw(picture(), stamp=stamp))
-        peer.wait_for(lambda s=stamp: status(reports, "engine").get("errors") == str(s), "the error")
-    assert "closed" in status(reports, "engine")["last_error"]
-    assert status(reports, "front")["frames_failed"] == "2"
-    peer.wait_for(lambda: any(s.level == b"\x02" for m in reports for s in m.status), "the level ERROR")
 
 
 def test_the_next_frame_is_the_newest_that_arrived(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import array
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import BEST_EFFORT, PATIENCE, NodeProcess, Peer
 from engines import expected_labels, write_pixel_engine
 from image_messages import picture, pixels, raw
+from node_process import NodeProcess
+from peer import BEST_EFFORT, PATIENCE, Peer
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
+from short_drive import record
 
 Start = Callable[..., NodeProcess]
 
@@ -122,6 +126,22 @@ def test_wrong_ros_arguments_end_with_one_sentence(start_process: Start) -> None
     assert process.wait() == 1
     assert "Traceback" not in process.output
     assert process.lines[-1].startswith("error: ROS 2 does not start: ")
+
+
+@pytest.mark.parametrize(
+    "command", ["querydiff_ros.segment_node", "querydiff_ros.cli.demo", "querydiff_ros.cli.replay"]
+)
+def test_without_ros_every_command_says_what_to_install(tmp_path: Path, command: str) -> None:
+    arguments = [str(record(tmp_path / "bag"))] if command.endswith("replay") else []
+    without_ros = (
+        "import sys; sys.modules['rclpy'] = None; from importlib import import_module; "
+        "from querydiff_core.cli.main import exit_cleanly; "
+        f"exit_cleanly(lambda: import_module('{command}').main({arguments}))"
+    )
+    result = subprocess.run([sys.executable, "-c", without_ros], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ROS 2 for Python is missing")
+    assert result.stderr.count("\n") == 1
 
 
 def test_bad_frames_and_a_foreign_type_are_one_warning_each(
