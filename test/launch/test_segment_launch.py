@@ -4,92 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import rclpy
 import rclpy.executors
 from engines import write_pixel_engine
+from launch_process import DOMAIN, LAUNCH_FOLDER, PATIENCE, Launch
 from lifecycle_msgs.srv import GetState
 
 pytest.importorskip("launch_ros.actions", reason="launch_ros comes with a ROS distribution only")
-
-LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "segment.launch.py"
-PATIENCE = 90
-DOMAIN = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-
-RUN = """
-import sys
-from launch import LaunchDescription, LaunchService
-from launch.actions import IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-
-arguments = [argument.split(":=") for argument in sys.argv[2:]]
-include = IncludeLaunchDescription(PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments)
-service = LaunchService()
-service.include_launch_description(LaunchDescription([include]))
-sys.exit(service.run())
-"""
-
-
-class Launch:
-    """`ros2 launch` without ros2cli, and every line that it prints."""
-
-    def __init__(self, log_folder: Path, *arguments: str):
-        environment = {**os.environ, **DOMAIN, "ROS_LOG_DIR": str(log_folder)}
-        command = [sys.executable, "-c", RUN, str(LAUNCH_FILE), *arguments]
-        self.process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.lines: list[str] = []
-        self._printed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def wait_for(self, text: str) -> None:
-        with self._printed:
-            found = self._printed.wait_for(lambda: any(text in line for line in self.lines), PATIENCE)
-        assert found, f"waited in vain for {text!r}: {''.join(self.lines)}"
-
-    def node(self, other_than: int = 0) -> psutil.Process:
-        """Return the process of the node, once there is one."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            for child in psutil.Process(self.process.pid).children():
-                if child.pid != other_than and child.status() != psutil.STATUS_ZOMBIE:
-                    return child
-        raise AssertionError(f"no node: {''.join(self.lines)}")
-
-    def interrupt(self) -> int:
-        """Do what Ctrl-C does: signal launch and its children together."""
-        os.killpg(self.process.pid, signal.SIGINT)
-        code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        return code
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            with self._printed:
-                self.lines.append(line)
-                self._printed.notify_all()
 
 
 @pytest.fixture
@@ -97,7 +23,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     started: list[Launch] = []
 
     def start(*arguments: str) -> Launch:
-        started.append(Launch(tmp_path / "log", *arguments))
+        started.append(Launch("segment.launch.py", tmp_path / "log", *arguments))
         return started[-1]
 
     yield start
@@ -155,9 +81,8 @@ def test_comes_back_active_after_a_crash(
 ) -> None:
     run = launch(f"engine:={engine}")
     wait_until_active("/segment_node")
-    crashed = run.node()
-    crashed.kill()
-    assert run.node(other_than=crashed.pid).is_running()
+    run.node().kill()
+    assert run.node(start=2).is_running()
     wait_until_active("/segment_node")
     assert run.interrupt() == 0
 
@@ -183,7 +108,7 @@ def test_a_missing_engine_is_one_sentence_and_the_node_lives(launch: Callable[..
 
 
 def test_every_argument_is_described() -> None:
-    specification = importlib.util.spec_from_file_location("segment_launch", LAUNCH_FILE)
+    specification = importlib.util.spec_from_file_location("segment_launch", LAUNCH_FOLDER / "segment.launch.py")
     assert specification
     assert specification.loader
     module = importlib.util.module_from_spec(specification)

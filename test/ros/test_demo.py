@@ -51,11 +51,6 @@ def video_frames(path):
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
 
 
-def colors_in(picture):
-    packed = np.unique(picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32))
-    return {(int(color) >> 16, int(color) >> 8 & 255, int(color) & 255) for color in packed}
-
-
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory, pixel_engine):
     """Run the demo on a recorded drive, once: its folder of results and what the command said."""
@@ -94,7 +89,8 @@ def test_a_recorded_drive_is_labelled_scored_and_shown(shown):
 def test_the_contact_sheet_shows_every_condition_and_the_legend(shown):
     folder, _ = shown
     sheet = cv2.imread(str(folder / "contact_sheet.png"))[..., ::-1]
-    assert set(cityscapes().palette) <= colors_in(sheet)
+    for color, name in zip(cityscapes().palette, cityscapes().names, strict=True):
+        assert (sheet == color).all(-1).any(), name
     rows = 5 * 480 * SIZE[0] // SIZE[1]
     assert rows < sheet.shape[0] < rows + 250
 

@@ -1,0 +1,89 @@
+"""Launch files as processes, watched line by line."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+
+LAUNCH_FOLDER = Path(__file__).parents[2] / "launch"
+PATIENCE = 90
+"""Seconds after which what was waited for will not come."""
+DOMAIN = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+RUN = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+arguments = [argument.split(":=") for argument in sys.argv[2:]]
+include = IncludeLaunchDescription(PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments)
+service = LaunchService()
+service.include_launch_description(LaunchDescription([include]))
+sys.exit(service.run())
+"""
+
+
+class Launch:
+    """`ros2 launch` of one of our launch files, without ros2cli, and every line that it prints."""
+
+    def __init__(self, launch_file: str, log_folder: Path, *arguments: str):
+        environment = {**os.environ, **DOMAIN, "ROS_LOG_DIR": str(log_folder)}
+        command = [sys.executable, "-c", RUN, str(LAUNCH_FOLDER / launch_file), *arguments]
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._printed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    def wait_for(self, pattern: str, count: int = 1) -> str:
+        """Return the first group of the last match of `pattern`, once there are `count`."""
+        with self._printed:
+            found = self._printed.wait_for(lambda: len(re.findall(pattern, self.output)) >= count, PATIENCE)
+        assert found, f"waited in vain for {pattern!r}: {self.output}"
+        return str(re.findall(pattern, self.output)[-1])
+
+    def node(self, start: int = 1) -> psutil.Process:
+        """Return the process of the node, once it has been started for the `start`-th time."""
+        return psutil.Process(int(self.wait_for(r"segment_node-\d+\]: process started with pid \[(\d+)\]", start)))
+
+    def wait(self) -> int:
+        """Return the exit code, once everything has ended by itself."""
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def interrupt(self) -> int:
+        """Do what Ctrl-C does: signal launch and its children together."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.wait()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            with self._printed:
+                self.lines.append(line)
+                self._printed.notify_all()
