@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from querydiff_core.cli.image_size import image_size
 from querydiff_core.errors import QueryDiffError
 
 SUMMARY = "turn a checkpoint into one engine file (ONNX)"
@@ -52,13 +53,5 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", type=Path, help="student.safetensors that training wrote")
     parser.add_argument("--output", type=Path, required=True, help="engine file to write (.onnx)")
-    parser.add_argument("--size", type=_size, help="HxW that the network sees (default: the checkpoint's)")
+    parser.add_argument("--size", type=image_size, help="HxW that the network sees (default: the checkpoint's)")
     return parser
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        height, width = (int(side) for side in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 256x512, found {text}") from None
-    return height, width

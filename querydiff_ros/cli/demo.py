@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from querydiff_core.cli.image_size import image_size
+
 SUMMARY = "label a drive through five conditions with the real node: video, pictures, scores"
 
 
@@ -40,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "--frames", type=_count, default=150, help="length of the rendered drive (default: %(default)s)"
     )
     parser.add_argument(
-        "--size", type=_size, default=(256, 512), metavar="HxW", help="of its frames (default: 256x512)"
+        "--size", type=image_size, default=(256, 512), metavar="HxW", help="of its frames (default: 256x512)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the rendered drive (default: %(default)s)")
     parser.add_argument("--drive", type=Path, help="label this rosbag2 instead of a rendered drive")
@@ -58,10 +60,3 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 5:
         raise argparse.ArgumentTypeError(f"must be a number of 5 or more, one for each condition, found {text}")
     return int(text)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 32):
-        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH of at least 32 each, such as 256x512, found {text}")
-    return int(height), int(width)

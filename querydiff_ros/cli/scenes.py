@@ -8,12 +8,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.cli.image_size import image_size
 
 SUMMARY = "generate labelled street scenes: a data set folder, or a drive as a rosbag2"
 
-FIRST_STAMP_NS = 1_700_000_000 * 10**9
-"""Any fixed time will do; the same seed then makes the same bag."""
 CONDITIONS = "clear,fog,night,rain,snow"
 
 
@@ -42,7 +40,7 @@ def _write_images(arguments: argparse.Namespace) -> int:
 
 def _write_drive(arguments: argparse.Namespace) -> int:
     from querydiff_core.data.street_scenes import render_drive  # noqa: PLC0415
-    from querydiff_ros.drive_recording import DriveRecorder  # noqa: PLC0415
+    from querydiff_ros.drive_recording import FIRST_STAMP_NS, DriveRecorder  # noqa: PLC0415
 
     frames = render_drive(
         arguments.seed, arguments.frames, arguments.size, arguments.rate, _conditions(arguments.conditions)
@@ -79,13 +77,6 @@ def _words(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} pixels"
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, cross, width = text.lower().partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal()):
-        raise QueryDiffError(f"The size must be HEIGHTxWIDTH in pixels, such as 256x512, found {text!r}.")
-    return int(height), int(width)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="querydiff scenes",
@@ -119,6 +110,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", type=_size, default=(256, 512), metavar="HxW", help="(default: 256x512)")
+    parser.add_argument("--size", type=image_size, default=(256, 512), metavar="HxW", help="(default: 256x512)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same pictures (default: 0)")
     parser.add_argument("--conditions", default=CONDITIONS, help=f"which, in turn (default: {CONDITIONS})")

@@ -73,8 +73,14 @@ def test_drive_writes_a_bag_with_images_labels_and_conditions(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["images", "--size", "64"], "error: The size must be HEIGHTxWIDTH in pixels, such as 256x512, found '64'."),
-        (["images", "--size", "8x8"], "error: A street scene must have 16 to 8192 pixels on each side, found 8 x 8."),
+        (
+            ["images", "--size", "64"],
+            "error: The size must be HEIGHTxWIDTH of at least 32 pixels each, such as 256x512, found '64'.",
+        ),
+        (
+            ["images", "--size", "8x8"],
+            "error: The size must be HEIGHTxWIDTH of at least 32 pixels each, such as 256x512, found '8x8'.",
+        ),
         (["images", "--count", "0"], "error: The number of scenes must be 1 or more, found 0."),
         (["images", "--seed", "-3"], "error: The seed must be 0 or more, found -3."),
         (["images", "--conditions", "clear,hail"], "error: No condition 'hail': expected one of clear, fog, night"),
