@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,11 @@ def ros_node(name: str, ros_args: Sequence[str] = ()) -> Iterator[Node]:
             node.destroy_node()
     finally:
         context.try_shutdown()
+
+
+def end_like_ctrl_c() -> None:
+    """Let SIGTERM unwind the command as Ctrl-C does: no process and no shared memory is left behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def split_ros_args(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_ros.ros_session import ros_node, split_ros_args
+from querydiff_ros.ros_session import end_like_ctrl_c, ros_node, split_ros_args
 
 if TYPE_CHECKING:
     from querydiff_ros.bag_reader import BagReader
@@ -24,6 +24,7 @@ def main(argv: Sequence[str]) -> int:
     # Imported late: `querydiff --help` must stay fast.
     from querydiff_ros.bag_reader import BagReader  # noqa: PLC0415
 
+    end_like_ctrl_c()
     bag = BagReader(arguments.bag)
     with ros_node("replay_drive", ros_args) as node:
         from querydiff_ros.drive_replayer import DriveReplayer  # noqa: PLC0415

@@ -51,7 +51,7 @@ class LabelCollector:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.endswith((": engine", f": {self._camera}")):
+            if status.name.endswith((": engine", f": {self._camera or 'camera'}")):
                 self.diagnostics |= {value.key: value.value for value in status.values}
 
 

@@ -65,8 +65,9 @@ class LabelledDrive:
         """
         self._bag = bag
         self._image_topic = _image_topic(bag)
-        camera = str(label_topic(self._image_topic)).removesuffix("/label").removeprefix("/")
-        self._truth_topic = f"/{camera}/label_ground_truth"
+        labels = str(label_topic(self._image_topic))
+        camera = labels.removesuffix("/label").removeprefix("/")
+        self._truth_topic = f"{labels}_ground_truth"
         parameters = {"cameras": [camera], **({"engine": str(engine.resolve())} if engine else {})}
         with NodeProcess(log, parameters) as process, ros_node("demo") as node:
             self._collector = LabelCollector(node, camera)

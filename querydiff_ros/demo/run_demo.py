@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.score_table import print_scores
 from querydiff_core.image_files import write_image
 from querydiff_core.label_space import cityscapes, label_mapping
@@ -44,10 +45,13 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     """Label a drive with the real node and write video, contact sheet and metrics; return the metrics.
 
     Raises:
-        QueryDiffError: if no label arrives.
+        QueryDiffError: if no label arrives, or the folder cannot be written.
     """
     mapping = label_mapping(options.score)
-    options.output.mkdir(parents=True, exist_ok=True)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise QueryDiffError(f"Cannot write to {options.output}: {error.strerror}.") from error
     bag = BagReader(options.drive or _generate(options))
     if bag.damage:
         Console(stderr=True).print(f"warning: {bag.damage}")

@@ -139,7 +139,9 @@ def test_no_label_is_one_sentence_with_the_last_word_of_the_node(tmp_path):
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
-def test_ctrl_c_ends_the_demo_and_its_node(tmp_path, pixel_engine):
+# Ctrl-C in a terminal reaches the demo and the node, `kill` the demo alone.
+@pytest.mark.parametrize(("end", "sent"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+def test_an_interrupted_demo_ends_its_node(tmp_path, pixel_engine, end, sent):
     bag, log = write_drive(tmp_path / "bag", ["clear"]), tmp_path / "out" / "node.log"
     arguments = ("--drive", bag, "--engine", pixel_engine, "--output", tmp_path / "out")
     with subprocess.Popen(
@@ -147,7 +149,7 @@ def test_ctrl_c_ends_the_demo_and_its_node(tmp_path, pixel_engine):
     ) as process:
         while process.poll() is None and not (log.exists() and "loaded" in log.read_text()):
             time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the demo and the node
+        end(process.pid, sent)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "interrupted\n")
     assert "Traceback" not in log.read_text()
@@ -163,8 +165,9 @@ def test_what_cannot_be_shown_is_one_sentence(tmp_path, pixel_engine):
         (("--drive", tmp_path / "nowhere"), "No bag"),
         (("--score", "nonsense", "--drive", tmp_path / "bag"), "No label mapping nonsense"),
         (("--frames", 5), "is in the way of the demo's bag"),
+        (("--output", tmp_path / "bag" / "metadata.yaml"), "Cannot write to"),
     ):
-        result = demo(*arguments, "--engine", pixel_engine, "--output", tmp_path / "out")
+        result = demo("--engine", pixel_engine, "--output", tmp_path / "out", *arguments)
         assert result.returncode == 1
         assert sentence in result.stderr
         assert result.stderr.count("\n") == 1
