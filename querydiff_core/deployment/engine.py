@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,7 +42,7 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise QueryDiffError(f"threads must be 1 or more, found {self.threads}.")
-        if not (self.device in ("auto", "cpu", "cuda") or self.device.removeprefix("cuda:").isdigit()):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise QueryDiffError(f"device must be auto, cpu, cuda or cuda:N, found {self.device}.")
 
 

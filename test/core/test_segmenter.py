@@ -103,6 +103,7 @@ def test_wrong_images_are_refused(segmenter, images):
     [
         ({"threads": 0}, "threads"),
         ({"device": "tpu"}, "device"),
+        ({"device": "3"}, "device must be"),
         ({"device": "cuda:99"}, "CUDA"),
         ({"window": 4, "stride": 5}, "stride"),
         ({"window": 0}, "stride"),
