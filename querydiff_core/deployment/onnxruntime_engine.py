@@ -27,6 +27,12 @@ class OnnxRuntimeEngine:
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         self.metadata = ModelMetadata.from_json(text, path)
         self._check_size(path, options.size)
+        _check_interface(path, session)
+        if self.device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
+            raise QueryDiffError(
+                f"ONNX Runtime could not start its CUDA provider for {path} and would run on the CPU instead: "
+                "check the driver and the CUDA libraries, or use device cpu."
+            )
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return labels and confidence, uint8 `(B, H, W)`, of uint8 RGB `images` `(B, H, W, 3)`."""
@@ -43,6 +49,13 @@ class OnnxRuntimeEngine:
         if size is not None and tuple(size) != self.metadata.input_size:
             built = "x".join(map(str, self.metadata.input_size))
             raise QueryDiffError(f"{path} is built for a network input of {built}: export it again for another size.")
+
+
+def _check_interface(path: Path, session: onnxruntime.InferenceSession) -> None:
+    found = [f"{v.name} {v.type}" for v in (*session.get_inputs(), *session.get_outputs())]
+    expected = [f"{name} tensor(uint8)" for name in ("images", "labels", "confidence")]
+    if found != expected:
+        raise QueryDiffError(f"{path}: expected {', '.join(expected)}; found {', '.join(found)}: export it again.")
 
 
 def _providers(device: str) -> tuple[list[str], str]:

@@ -134,6 +134,10 @@ def damage(file, kind):
         file.write_text("not a model")
     else:
         model = onnx.load(file)
+        if kind == "other outputs":
+            model.graph.output.pop()
+            onnx.save(model, file)
+            return
         del model.metadata_props[:]
         if kind != "foreign":
             raw = json.loads(PIXEL_METADATA.to_json())
@@ -143,7 +147,7 @@ def damage(file, kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["missing", "empty", "truncated", "text", "foreign", "future", "incomplete", "garbled"]
+    "kind", ["missing", "empty", "truncated", "text", "foreign", "future", "incomplete", "garbled", "other outputs"]
 )
 def test_a_bad_file_is_one_sentence(tmp_path, kind):
     file = write_pixel_engine(tmp_path / "engine.onnx")
