@@ -135,7 +135,7 @@ class CameraLabeller:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         self._health.fail(reason)
         self._node.get_logger().error(
-            f"Inference failed ({self._health.errors} so far), the next frame is tried: {reason}",
+            f"Labelling failed ({self._health.errors} so far), the next frame is tried: {reason}",
             throttle_duration_sec=WARNING_PERIOD,
         )
 
