@@ -1,1 +1,0 @@
-"""The diffusion teacher: training only."""
