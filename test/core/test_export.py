@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import querydiff_core
 from querydiff_core.build import build_model
 from querydiff_core.cli.export import main as export
 from querydiff_core.data.street_scenes import render_scene
@@ -62,6 +65,10 @@ def test_export_keeps_the_metadata_and_can_change_the_size(checkpoint, tmp_path)
     assert segmenter.metadata.input_size == (96, 160)
     assert segmenter.metadata.versions["torch"] == torch.__version__
     assert segmenter.metadata.mean == load_checkpoint(checkpoint)[1].mean
+
+
+def test_an_engine_tells_nothing_of_the_machine_that_made_it(engine):
+    assert str(Path(querydiff_core.__file__).parent).encode() not in engine.read_bytes()
 
 
 def test_a_checkpoint_can_be_run_at_another_size_and_in_windows(checkpoint):
