@@ -1,4 +1,4 @@
-"""QueryDiff's student: what learns, and what drives (METHOD sections 1 and 4)."""
+"""QueryDiff's student: what learns, and what drives (docs/method.md, sections 1 and 4)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Refinement: a feature map of the pixel decoder reads the agent queries (METHOD section 4)."""
+"""Refinement: a feature map of the pixel decoder reads the agent queries (docs/method.md, section 4)."""
 
 from collections.abc import Sequence
 

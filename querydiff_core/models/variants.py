@@ -24,7 +24,7 @@ class VariantConfig:
         encoder_feedforward, decoder_feedforward: hidden channels of those layers.
         query_source: `agent`, or `learned` for queries that ignore the image (Mask2Former's, a baseline).
         query_options: further arguments of `AgentQueries`.
-        refinement: whether maps read the agent queries (METHOD section 4).
+        refinement: whether maps read the agent queries (docs/method.md, section 4).
         auxiliary_head: whether there is a per-pixel head, which only training uses.
     """
 

@@ -24,7 +24,7 @@ Phase = Literal["pixels", "whole"]
 
 
 class SemanticModule(lightning.LightningModule):
-    """The student, its losses and its optimiser (METHOD section 6).
+    """The student, its losses and its optimiser (docs/method.md, section 6).
 
     Args:
         variant: name in `build.py`.
