@@ -1,4 +1,4 @@
-"""Segmentation loss: Hungarian matching, mask and class losses on every decoder layer (docs/method.md, section 5, Eq. 13)."""
+"""Segmentation loss: Hungarian matching, mask and class terms on every layer (docs/method.md, section 5, Eq. 13)."""
 
 import torch
 from torch import Tensor, nn
