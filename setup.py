@@ -48,6 +48,7 @@ EXTRAS = {
         "types-setuptools",
     ],
 }
+EXTRAS["test"] = [requirement for requirement in EXTRAS["dev"] if "pytest" in requirement]  # colcon test looks here
 EXTRAS["train"] = EXTRAS["torch"] + EXTRAS["train"]
 
 
@@ -80,7 +81,6 @@ setup(
     zip_safe=False,
     install_requires=RUN,
     extras_require=EXTRAS,
-    tests_require=["pytest"],
     entry_points={
         "console_scripts": [
             "querydiff = querydiff_core.cli.main:main",
