@@ -109,7 +109,7 @@ def test_the_node_notices_that_frames_are_lost_and_says_what_helps(
     camera = subprocess.Popen([sys.executable, "-c", CAMERA], env=without)
     try:
         line = node.wait_for_line("frames of /front/image were lost")
-        assert str(dds_profile()) in line
+        assert f"config/dds/{dds_profile().name}" in line
         assert PROFILE_VARIABLES[0] in line
     finally:
         camera.terminate()
