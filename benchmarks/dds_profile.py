@@ -72,6 +72,7 @@ def send(reliability: str, frames: int, rate: float) -> None:
     message.data = array.array("B", bytes(3 * WIDTH * HEIGHT))
     while not publisher.get_subscription_count():
         rclpy.spin_once(node, timeout_sec=0.1)
+    time.sleep(SETTLE)  # both sides must have met, or the first frames have nobody to arrive at
     start = time.monotonic()
     for number in range(frames):
         time.sleep(max(0.0, start + number / rate - time.monotonic()))
