@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from querydiff_core.deployment.camera_size import enlarge, shrink
 from querydiff_core.models.querydiff import QueryDiff, semantic_probabilities
 
 
@@ -29,25 +30,17 @@ class SegmentationGraph(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return labels and confidence, uint8 `(B, H, W)`, of uint8 RGB `images` `(B, H, W, 3)`."""
-        pixels = images.permute(0, 3, 1, 2).float()  # (B, 3, H, W)
-        pixels = F.interpolate(pixels, self.size, mode="bilinear", antialias=True)  # (B, 3, h, w)
+        labels, certain = self.label(shrink(images, self.size))
+        size = (images.shape[1], images.shape[2])
+        return enlarge(labels, size), enlarge(certain, size)
+
+    def label(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return labels (int64) and confidence (whole numbers 0..255) `(B, h, w)` of `pixels` `(B, 3, h, w)`, 0..255.
+
+        All that depends on the weights, at the network's own size: what TensorRT is given.
+        """
         probabilities = semantic_probabilities(self.model((pixels - self.mean) / self.std))  # (B, 19, h / 4, w / 4)
         probabilities = F.interpolate(probabilities, self.size, mode="bilinear")  # (B, 19, h, w)
         best, labels = probabilities.max(1)  # (B, h, w)
         certain = best / probabilities.sum(1).clamp_min(1e-6)  # of the probability that any query claims
-        return _enlarge(labels, images), _enlarge((255.0 * certain).round(), images)
-
-
-def _enlarge(small: Tensor, images: Tensor) -> Tensor:
-    """Return `small` `(B, h, w)` as uint8 at the size of `images` `(B, H, W, 3)`, by nearest neighbour.
-
-    Two look-ups along the axes: exporters spell `interpolate(mode="nearest-exact")` as a far slower gather of pixels.
-    """
-    rows = _nearest(images.shape[1], small.shape[1], images.device)
-    columns = _nearest(images.shape[2], small.shape[2], images.device)
-    return small.to(torch.uint8).index_select(1, rows).index_select(2, columns)
-
-
-def _nearest(large: int, small: int, device: torch.device) -> Tensor:
-    """Return for each of `large` pixels the index of the nearest of `small` pixels, centres aligned."""
-    return ((2 * torch.arange(large, device=device) + 1) * small) // (2 * large)
+        return labels, (255.0 * certain).round()

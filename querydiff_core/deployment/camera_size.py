@@ -1,0 +1,28 @@
+"""From the camera's size to the network's and back: the part of the graph that no size is built into."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def shrink(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return pixels `(B, 3, h, w)`, float32 in 0..255, of uint8 RGB `images` `(B, H, W, 3)` resized to `size`."""
+    pixels = images.permute(0, 3, 1, 2).float()  # (B, 3, H, W)
+    return F.interpolate(pixels, size, mode="bilinear", antialias=True)
+
+
+def enlarge(small: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return `small` `(B, h, w)` as uint8 `(B, *size)`, by nearest neighbour.
+
+    Two look-ups along the axes: exporters spell `interpolate(mode="nearest-exact")` as a far slower gather of pixels.
+    """
+    rows = _nearest(size[0], small.shape[1], small.device)
+    columns = _nearest(size[1], small.shape[2], small.device)
+    return small.to(torch.uint8).index_select(1, rows).index_select(2, columns)
+
+
+def _nearest(large: int, small: int, device: torch.device) -> Tensor:
+    """Return for each of `large` pixels the index of the nearest of `small` pixels, centres aligned."""
+    return ((2 * torch.arange(large, device=device) + 1) * small) // (2 * large)
