@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,9 +21,14 @@ TRAINING_ONLY = "pixel_head."
 
 def save_checkpoint(model: QueryDiff, metadata: ModelMetadata, path: Path) -> None:
     """Write the student's weights as fp16 with `metadata`, whole or not at all."""
+    save_weights(model.state_dict(), metadata, path)
+
+
+def save_weights(state: Mapping[str, torch.Tensor], metadata: ModelMetadata, path: Path) -> None:
+    """Write a student's state, gathered from wherever it was trained, as fp16 with `metadata`."""
     weights = {
         name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
-        for name, tensor in model.state_dict().items()
+        for name, tensor in state.items()
         if not name.startswith(TRAINING_ONLY)
     }
     with whole_file(path) as temporary:
