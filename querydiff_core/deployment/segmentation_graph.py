@@ -41,6 +41,6 @@ class SegmentationGraph(nn.Module):
         """
         probabilities = semantic_probabilities(self.model((pixels - self.mean) / self.std))  # (B, 19, h / 4, w / 4)
         probabilities = F.interpolate(probabilities, self.size, mode="bilinear")  # (B, 19, h, w)
-        best, labels = probabilities.max(1)  # (B, h, w)
+        best, labels = probabilities.amax(1), probabilities.argmax(1)  # (B, h, w); TensorRT has no max with both
         certain = best / probabilities.sum(1).clamp_min(1e-6)  # of the probability that any query claims
         return labels, (255.0 * certain).round()
