@@ -1,0 +1,107 @@
+"""The loss by which diffusion features teach the agent queries (docs/method.md, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import kl_div, smooth_l1_loss
+
+from querydiff_core.teacher.diffusion_teacher import TeacherFeatures
+
+Pooling = Literal["mean", "sum"]
+
+
+class ConsistencyLoss(nn.Module):
+    """Let the agent queries rebuild strongly noised features from what they attend to in weakly noised ones.
+
+    Noise takes appearance before layout, so queries that can do this hold layout: Eqs. 8 to 12 of QueryDiff.
+
+    Args:
+        channels: c of the agent queries.
+        feature_channels: c_j of each diffusion feature (`DiffusionTeacher.channels`).
+        supervision_weight: of L_sup (Eq. 11) in L_diff; 0 skips the term.
+        distribution_weight: of L_dist (Eq. 9) in L_diff; 0 skips the term.
+        scaled: whether Eq. 8 divides by sqrt(c_j), which keeps the softmax soft at the start for any c_j.
+        pooling: how Eq. 10 weighs pixels. The `mean` (weights that sum to 1 over pixels) gives targets in the range of
+            the features; the `sum` (Eq. 10 without `normalise`) would grow with the image.
+        hidden_channels: of Linear_j; c_j by default, which is the wider side for Stable Diffusion (640 and 1280).
+        beta: where SmoothL1 turns from square to linear, 1 as in its paper; features have unit variance.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        feature_channels: Sequence[int],
+        *,
+        supervision_weight: float = 1.0,
+        distribution_weight: float = 1.0,
+        scaled: bool = True,
+        pooling: Pooling = "mean",
+        hidden_channels: int | None = None,
+        beta: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.supervision_weight, self.distribution_weight = supervision_weight, distribution_weight
+        self.scaled, self.pooling, self.beta = scaled, pooling, beta
+        self.linears = nn.ModuleList(_linear(channels, hidden_channels or c_j, c_j) for c_j in feature_channels)
+
+    def forward(self, agent_queries: Tensor, features: TeacherFeatures) -> dict[str, Tensor]:
+        """Return `sup`, `dist` and `loss`, their weighted sum; all float32 scalars.
+
+        Args:
+            agent_queries: `(B, r, c)`.
+            features: of the teacher, for the same images.
+        """
+        sup = dist = agent_queries.new_zeros((), dtype=features.weak[0].dtype)
+        with torch.autocast(agent_queries.device.type, enabled=False):  # bf16 is too coarse for log-probabilities
+            for g, s, strong in zip(*self._attend(agent_queries, features), features.strong, strict=True):
+                if self.distribution_weight:
+                    dist = dist + divergence(strong, s @ g)  # f_hat = S g, Eq. 9
+                if self.supervision_weight:
+                    q_opt = self._pool(s, strong)  # Eq. 10
+                    sup = sup + smooth_l1_loss(g, q_opt.detach(), beta=self.beta)  # Eq. 11
+        return {
+            "sup": sup,
+            "dist": dist,
+            "loss": self.supervision_weight * sup + self.distribution_weight * dist,  # Eq. 12
+        }
+
+    def similarity(self, agent_queries: Tensor, features: TeacherFeatures) -> list[Tensor]:
+        """Return S_j `(B, h_j w_j, r)`: how much each cell of feature j attends to each query, 1 in sum."""
+        with torch.autocast(agent_queries.device.type, enabled=False):
+            return self._attend(agent_queries, features)[1]
+
+    def _attend(self, agent_queries: Tensor, features: TeacherFeatures) -> tuple[list[Tensor], list[Tensor]]:
+        """Return g `(B, r, c_j)` and S `(B, h_j w_j, r)` of each feature."""
+        queries = agent_queries.to(next(self.parameters()).dtype)
+        gs = [linear(queries).to(weak) for linear, weak in zip(self.linears, features.weak, strict=True)]
+        return gs, [self._similarity(weak, g) for weak, g in zip(features.weak, gs, strict=True)]
+
+    def _similarity(self, weak: Tensor, g: Tensor) -> Tensor:
+        scale = g.shape[-1] ** -0.5 if self.scaled else 1.0
+        return (scale * weak @ g.transpose(1, 2)).softmax(-1)  # (B, h_j w_j, r), Eq. 8
+
+    def _pool(self, s: Tensor, strong: Tensor) -> Tensor:
+        if self.pooling == "mean":
+            s = s / s.sum(1, keepdim=True).clamp_min(torch.finfo(s.dtype).tiny)  # no cell may attend to a query
+        return s.transpose(1, 2) @ strong  # (B, r, c_j)
+
+
+def divergence(target: Tensor, estimate: Tensor) -> Tensor:
+    """Return KL(p(target) || p(estimate)) in nats, p = softmax over channels, mean over pixels (Eq. 9).
+
+    Args:
+        target: `(B, h w, c)`.
+        estimate: the same shape.
+    """
+    p, p_hat = (x.log_softmax(-1).flatten(0, 1) for x in (target, estimate))
+    return kl_div(p_hat, p, reduction="batchmean", log_target=True)
+
+
+def _linear(channels: int, hidden: int, out_channels: int) -> nn.Sequential:
+    # The norm comes after the first layer, as the outputs must be free in size: means of features are shorter than
+    # features are.
+    return nn.Sequential(nn.Linear(channels, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out_channels))
