@@ -1,0 +1,93 @@
+"""Pictures of S (Eq. 8): what each agent query attends to in an image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+TILE_WIDTH = 384  # of a sheet, in pixels
+COLUMNS = 4
+_GOLDEN = 0.618034  # steps of this part of the colour circle spread hues evenly, however many there are
+
+
+def attention_picture(
+    image: np.ndarray, similarity: np.ndarray, size: tuple[int, int], opacity: float = 0.55
+) -> np.ndarray:
+    """Return the image blended with the colour of the query that each cell attends to most.
+
+    A query has the same colour in every picture.
+
+    Args:
+        image: uint8 RGB `(H, W, 3)`.
+        similarity: S `(h w, r)` of that image; rows sum to 1.
+        size: (h, w).
+        opacity: of the colours, 0 to 1.
+    """
+    height, width = image.shape[:2]
+    cells = query_colors(similarity.shape[1])[similarity.argmax(1)].reshape(*size, 3)
+    colors = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)
+    blended: np.ndarray = cv2.addWeighted(_gray(image), 1 - opacity, colors, opacity, 0)
+    return blended
+
+
+def query_sheet(image: np.ndarray, similarity: np.ndarray, size: tuple[int, int], queries: int = 8) -> np.ndarray:
+    """Return a sheet of tiles, one for each of the most used queries, bright where cells attend to it.
+
+    A tile says which query it is, its share of all attention, and the attention of its brightest cell.
+
+    Args:
+        image: uint8 RGB `(H, W, 3)`.
+        similarity: S `(h w, r)` of that image.
+        size: (h, w).
+        queries: how many; at most r.
+    """
+    share = similarity.mean(0)  # (r,)
+    most_used = np.argsort(-share, kind="stable")[:queries]
+    small = cv2.resize(
+        image, (TILE_WIDTH, round(TILE_WIDTH * image.shape[0] / image.shape[1])), interpolation=cv2.INTER_AREA
+    )
+    tiles = []
+    for query in most_used:
+        attention = similarity[:, query].reshape(size)
+        text = f"query {query}: {share[query]:.1%}, peak {attention.max():.2f}"
+        tiles.append(_titled(_heat(small, attention), text))
+    return _grid(tiles)
+
+
+def query_colors(queries: int) -> np.ndarray:
+    """Return a colour for each query, uint8 RGB `(r, 3)`, neighbours far apart."""
+    index = np.arange(queries)
+    hue = 180 * (index * _GOLDEN % 1)  # OpenCV's circle has 180 steps
+    saturation, value = 255 - 75 * (index // 3 % 2), 255 - 70 * (index % 3)
+    hsv = np.stack([hue, saturation, value], 1).astype(np.uint8)
+    colors: np.ndarray = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+    return colors
+
+
+def _heat(image: np.ndarray, attention: np.ndarray) -> np.ndarray:
+    """Return the image with attention painted over it, from none to the brightest cell's."""
+    relative = (255 * attention / max(float(attention.max()), 1e-12)).astype(np.uint8)
+    large = cv2.resize(relative, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    colors = cv2.cvtColor(cv2.applyColorMap(large, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    heat: np.ndarray = cv2.addWeighted(_gray(image), 0.3, colors, 0.8, 0)
+    return heat
+
+
+def _gray(image: np.ndarray) -> np.ndarray:
+    """Return the image without its colours, so that colour says attention alone."""
+    gray: np.ndarray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return gray
+
+
+def _titled(tile: np.ndarray, text: str) -> np.ndarray:
+    title = np.zeros((26, tile.shape[1], 3), np.uint8)
+    cv2.putText(title, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), 1, cv2.LINE_AA)
+    return np.concatenate([title, tile])
+
+
+def _grid(tiles: list[np.ndarray]) -> np.ndarray:
+    columns = min(COLUMNS, len(tiles))
+    blank = np.zeros_like(tiles[0])
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    rows[-1] = rows[-1] + [blank] * (columns - len(rows[-1]))
+    return np.concatenate([np.concatenate(row, 1) for row in rows])
