@@ -73,7 +73,7 @@ class CheckpointFolder:
 
     def config(self, part: str) -> Mapping[str, Any]:
         """Return the configuration of a part."""
-        with self._reading(part):
+        with self.reading(part):
             return json.loads((self.path / CONFIGS[part]).read_text("utf-8"))
 
     def load_unet(self, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
@@ -90,7 +90,7 @@ class CheckpointFolder:
     def embed_empty_text(self) -> Tensor:
         """Return the embedding `(1, n, d)` of the empty text, having read and freed the text encoder."""
         variant = self._weights_variant("text_encoder")
-        with self._reading("text_encoder"), _no_progress_bar():
+        with self.reading("text_encoder"), _no_progress_bar():
             tokenizer = CLIPTokenizer.from_pretrained(self.path / "tokenizer")
             encoder = CLIPTextModel.from_pretrained(
                 self.path / "text_encoder", use_safetensors=True, variant=variant, dtype=torch.float32
@@ -101,12 +101,12 @@ class CheckpointFolder:
 
     def noise_schedule(self) -> Tensor:
         """Return abar_t of Eq. 1 for every timestep, float32."""
-        with self._reading("scheduler"):  # every scheduler of Stable Diffusion has the settings of DDPM's
+        with self.reading("scheduler"):  # every scheduler of Stable Diffusion has the settings of DDPM's
             return DDPMScheduler.from_pretrained(self.path / "scheduler").alphas_cumprod
 
     def _load(self, kind: type[Any], part: str, dtype: torch.dtype) -> Any:
         variant = self._weights_variant(part)
-        with self._reading(part):
+        with self.reading(part):
             model, info = kind.from_pretrained(
                 self.path / part,
                 torch_dtype=dtype,
@@ -151,7 +151,7 @@ class CheckpointFolder:
             )
 
     @contextmanager
-    def _reading(self, part: str) -> Iterator[None]:
+    def reading(self, part: str) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
