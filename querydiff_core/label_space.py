@@ -17,6 +17,9 @@ from querydiff_core.errors import QueryDiffError
 UNLABELLED = 255
 """The trainId of a pixel that is not labelled, as in Cityscapes."""
 
+KEYS = {"to_train_id", "score_classes", "unlabelled", "colors", "first_channel", "images", "labels"}
+NO_MAPPINGS = ("cityscapes.yaml", "mapillary.yaml")  # the classes themselves, and a map by name instead of value
+
 
 @dataclass(frozen=True)
 class LabelSpace:
@@ -49,17 +52,32 @@ class LabelMapping:
 
     `to_train_id`: value (0 to 255) to trainId; what is missing is unlabelled. `score_classes`: names and groups of
     trainIds that this label set can tell apart; predictions and ground truth are merged by group before scoring.
+    `unlabelled`: values that this label set has and Cityscapes has not. Any further value is outside the map, save 255.
+    `colors`: (RGB, value) of label sets whose files are painted. `first_channel`: label files have several channels
+    and the first is the value. `images`, `labels`: where a data set folder holds its files.
     """
 
     name: str
     to_train_id: Mapping[int, int]
     score_classes: tuple[tuple[str, tuple[int, ...]], ...]
+    unlabelled: frozenset[int] = frozenset()
+    colors: tuple[tuple[tuple[int, int, int], int], ...] = ()
+    first_channel: bool = False
+    images: str = "images"
+    labels: str = "labels"
 
     @functools.cached_property
     def table(self) -> np.ndarray:
         """Return the mapping as a uint8 look-up table `(256,)`: value to trainId or 255."""
         table = np.full(256, UNLABELLED, np.uint8)
         table[list(self.to_train_id)] = list(self.to_train_id.values())
+        return table
+
+    @functools.cached_property
+    def known(self) -> np.ndarray:
+        """Return which values this label set has as a uint8 look-up table `(256,)`: 1 or 0."""
+        table = np.zeros(256, np.uint8)
+        table[[*self.to_train_id, *self.unlabelled, UNLABELLED]] = 1
         return table
 
     @functools.cached_property
@@ -90,27 +108,48 @@ def label_mapping(name_or_file: str | Path) -> LabelMapping:
     """
     path = Path(name_or_file)
     raw = _parse(path.read_text(), path) if path.suffix in (".yaml", ".yml") and path.is_file() else _read(str(path))
+    if unknown := sorted(map(str, set(raw) - KEYS)):
+        raise QueryDiffError(f"{path}: unknown key {unknown[0]}, expected some of {', '.join(sorted(KEYS))}.")
     try:
-        to_train_id = {int(value): int(train_id) for value, train_id in raw["to_train_id"].items()}
-        groups = tuple((str(c["name"]), tuple(map(int, c["train_ids"]))) for c in raw.get("score_classes", ()))
+        mapping = _mapping(path.stem, raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise QueryDiffError(f"{path}: expected `to_train_id: {{value: trainId, ...}}`, found {raw!r:.80}.") from error
-    _check_ids(path, to_train_id)
-    return LabelMapping(path.stem, to_train_id, groups or tuple((n, (i,)) for i, n in enumerate(cityscapes().names)))
+    _check_ids(path, mapping)
+    return mapping
+
+
+def _mapping(name: str, raw: dict[str, Any]) -> LabelMapping:
+    groups = tuple((str(c["name"]), tuple(map(int, c["train_ids"]))) for c in raw.get("score_classes", ()))
+    return LabelMapping(
+        name,
+        {int(value): int(train_id) for value, train_id in raw["to_train_id"].items()},
+        groups or tuple((n, (i,)) for i, n in enumerate(cityscapes().names)),
+        frozenset(map(int, raw.get("unlabelled", ()))),
+        tuple((_color(color), int(value)) for value, color in raw.get("colors", {}).items()),
+        bool(raw.get("first_channel", False)),
+        str(raw.get("images", "images")),
+        str(raw.get("labels", "labels")),
+    )
 
 
 def bundled_mappings() -> Sequence[str]:
     """Return the names of the mappings that come with the package."""
     files = resources.files("querydiff_core").joinpath("label_spaces").iterdir()
-    return sorted(
-        f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml") and f.name != "cityscapes.yaml"
-    )
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml") and f.name not in NO_MAPPINGS)
 
 
-def _check_ids(path: Path, to_train_id: Mapping[int, int]) -> None:
-    wrong = [(v, t) for v, t in to_train_id.items() if not (0 <= v <= 255 and (0 <= t < 19 or t == UNLABELLED))]
+def _check_ids(path: Path, mapping: LabelMapping) -> None:
+    train_ids = [t for t in mapping.to_train_id.values() if not (0 <= t < 19 or t == UNLABELLED)]
+    values = [*mapping.to_train_id, *mapping.unlabelled, *(value for _, value in mapping.colors)]
+    wrong = train_ids or [value for value in values if not 0 <= value <= 255]
     if wrong:
         raise QueryDiffError(f"{path}: values must be 0 to 255 and trainIds 0 to 18 or 255, found {wrong[0]}.")
+
+
+@functools.cache
+def mapillary_names() -> Mapping[str, int]:
+    """Return the trainIds of the classes of Mapillary Vistas by the beginnings of their names."""
+    return {str(name): int(train_id) for name, train_id in _read("mapillary")["names"].items()}
 
 
 def _read(name: str) -> dict[str, Any]:

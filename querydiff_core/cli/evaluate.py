@@ -30,8 +30,8 @@ def main(argv: Sequence[str]) -> int:
     from querydiff_core.label_space import label_mapping  # noqa: PLC0415
 
     folder = LabelledFolder(arguments.images, arguments.labels, label_mapping(arguments.mapping))
-    if folder.labels is None:
-        raise QueryDiffError(f"{folder.images} has no labels to score against: name their folder with --labels.")
+    if not folder.labelled:
+        raise QueryDiffError(f"{folder.root} has no labels to score against: name their folder with --labels.")
     model = None if arguments.model == "default" else arguments.model
     segmenter = Segmenter.load(model, device=arguments.device, window=arguments.window)
     matrix = score(segmenter, folder)

@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
         for index, (image, labels, _) in enumerate(frames):
             stamp_ns = FIRST_STAMP_NS + round(index * 1e9 / arguments.rate)
             recorder.write(stamp_ns, image, labels, arguments.condition)
-    labelled = "labelled" if folder.labels else "unlabelled"
+    labelled = "labelled" if folder.labelled else "unlabelled"
     print(f"{arguments.bag}: {len(folder)} {labelled} frames at {arguments.rate:g} Hz.")
     return 0
 

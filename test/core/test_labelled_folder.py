@@ -80,7 +80,6 @@ def test_what_does_not_pair_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
-        (LABELS.astype(np.uint16), "8-bit class ids, found uint16"),
         (IMAGE, "one channel"),
         (LABELS[:2], r"labels are \(2, 6\) and their image is \(4, 6\)"),
     ],
@@ -90,6 +89,12 @@ def test_labels_of_the_wrong_kind_are_refused(tmp_path, labels, sentence):
     write(tmp_path / "labels" / "a.png", labels)
     with pytest.raises(QueryDiffError, match=sentence):
         LabelledFolder(tmp_path)[0]
+
+
+def test_sixteen_bit_labels_are_read(tmp_path):
+    write(tmp_path / "images" / "a.png", IMAGE)
+    write(tmp_path / "labels" / "a.png", LABELS.astype(np.uint16))
+    np.testing.assert_array_equal(LabelledFolder(tmp_path)[0].labels, LABELS)
 
 
 def test_a_damaged_image_is_named(tmp_path):

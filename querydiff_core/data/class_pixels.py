@@ -1,0 +1,95 @@
+"""Count the labelled pixels of each class in each image, once: the count is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from querydiff_core.data.labelled_pairs import LabelledPairs
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import cityscapes
+from querydiff_core.whole_file import whole_file
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def class_pixels(pairs: LabelledPairs, *, workers: int = 0, cache: Path | None = None) -> np.ndarray:
+    """Return the labelled pixels by image and class, int64 `(N, 19)`; images without labels have none.
+
+    Args:
+        pairs: what to count.
+        workers: threads that decode; 0 is none beside this one.
+        cache: folder to keep the counts in, under a name made of the files, their sizes and times, and the mapping.
+
+    Raises:
+        QueryDiffError: if a label file cannot be decoded.
+    """
+    kept = None if cache is None else cache / f"class_pixels_{_fingerprint(pairs)}.npy"
+    if kept is not None and (counts := _read(kept, len(pairs))) is not None:
+        return counts
+
+    def count(index: int) -> np.ndarray:
+        labels = pairs.labels(index)
+        return np.zeros(len(cityscapes()), np.int64) if labels is None else count_classes(labels)
+
+    rows = list(each(count, range(len(pairs)), workers, "counting classes"))
+    counts = np.stack(rows) if rows else np.zeros((0, len(cityscapes())), np.int64)
+    if kept is not None:
+        with whole_file(kept) as temporary:
+            np.save(temporary, counts)
+    return counts
+
+
+def count_classes(labels: np.ndarray) -> np.ndarray:
+    """Return the pixels of each class in uint8 trainIds `(H, W)`, int64 `(19,)`."""
+    return np.bincount(labels.ravel(), minlength=256)[: len(cityscapes())]
+
+
+def each(work: Callable[[T], R], items: Sequence[T], workers: int, what: str) -> Iterator[R]:
+    """Yield `work` of each item in order, by `workers` threads, showing progress and remaining time on a terminal.
+
+    Threads suffice: decoding releases Python's lock.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress,
+        ThreadPoolExecutor(max(1, workers)) as threads,
+    ):
+        task = progress.add_task(what, total=len(items))
+        try:
+            for result in threads.map(work, items) if workers > 0 else map(work, items):
+                yield result
+                progress.advance(task)
+        finally:  # after a failure or Ctrl-C, what waits is not started
+            threads.shutdown(cancel_futures=True)
+
+
+def _fingerprint(pairs: LabelledPairs) -> str:
+    digest = hashlib.sha256(pairs.mapping.table.tobytes())
+    digest.update(repr((pairs.mapping.colors, pairs.mapping.first_channel)).encode())
+    for _, labels in pairs.pairs:
+        try:
+            status = None if labels is None else labels.stat()
+        except OSError as error:
+            raise QueryDiffError(f"{labels} cannot be read: {error.strerror}.") from error
+        size_and_time = status and (status.st_size, status.st_mtime_ns)
+        digest.update(f"{labels and labels.absolute()} {size_and_time}\n".encode())
+    return digest.hexdigest()[:24]
+
+
+def _read(file: Path, images: int) -> np.ndarray | None:
+    """Return the kept counts; None where there are none that can be used."""
+    try:
+        counts = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return counts if counts.shape == (images, len(cityscapes())) else None

@@ -1,0 +1,112 @@
+"""What all data sets share: finding the pairs of a split and a condition, and refusing what does not fit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from querydiff_core.data.label_decoder import LabelDecoder
+from querydiff_core.data.labelled_pairs import LabelledPairs
+from querydiff_core.data.pairing import NamedFiles, Pairing, pair_files
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import LabelMapping, label_mapping
+
+
+class Part(NamedTuple):
+    """A folder of images and its folder of labels; None where images come without labels."""
+
+    images: NamedFiles
+    labels: NamedFiles | None
+
+
+class DataSet(ABC):
+    """A published data set; subclasses say where its files are.
+
+    Attributes:
+        name: in YAML and on the command line.
+        title: the data set's own name and its paper.
+        layout: paths below the root, one a line.
+        splits: parts, the first is the default; empty for a set without parts.
+        conditions: weather and light that can be asked for; empty for a set that does not tell.
+        mapping_name: bundled label mapping.
+        source: where to get it.
+        terms: what its licence asks for, in a few words.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    layout: ClassVar[str]
+    source: ClassVar[str]
+    terms: ClassVar[str]
+    splits: ClassVar[tuple[str, ...]] = ()
+    conditions: ClassVar[tuple[str, ...]] = ()
+    mapping_name: ClassVar[str]
+
+    @abstractmethod
+    def parts(self, root: Path, split: str, condition: str | None) -> list[Part]:
+        """Return the folders that hold a split ("" for a set without splits) and a condition (None: all)."""
+
+    def mapping(self, root: Path) -> LabelMapping:
+        """Return what the values in the label files below `root` mean."""
+        return label_mapping(self.mapping_name)
+
+    def find(self, root: Path, split: str | None = None, condition: str | None = None) -> Pairing:
+        """Pair the files of a split and a condition; nothing is decoded.
+
+        Raises:
+            QueryDiffError: for a folder that is missing or holds no image, an unknown split or condition.
+        """
+        split = self._known_split(split)
+        self._check_condition(condition)
+        if not root.is_dir():
+            raise QueryDiffError(
+                f"No folder {root}: expected the root of {self.name}, which holds {self.first_folder}."
+            )
+        found = Pairing()
+        for part in self.parts(root, split, condition):
+            found += self._pair(root, part)
+        return found
+
+    def open(self, root: Path, split: str | None = None, condition: str | None = None) -> LabelledPairs:
+        """Open a split and a condition.
+
+        Raises:
+            QueryDiffError: as `find`, or if an image has no labels or several.
+        """
+        found = self.find(root, split, condition)
+        if broken := [image for image, _ in found.unlabelled] + [image for image, _ in found.ambiguous]:
+            raise QueryDiffError(
+                f"{len(broken)} of {len(found.pairs) + len(broken)} images of {self.name} in {root} have no labels or "
+                f"several, first {broken[0]}: `querydiff data check {self.name} {root}` lists them."
+            )
+        if not found.pairs:
+            raise QueryDiffError(f"{root} holds no image of {self.name} for {condition or split or 'training'}.")
+        return LabelledPairs(root, found.pairs, LabelDecoder(self.mapping(root)))
+
+    @property
+    def first_folder(self) -> str:
+        """Where the images are, in the words of the layout."""
+        return self.layout.split()[0]
+
+    def _pair(self, root: Path, part: Part) -> Pairing:
+        for files, what in ((part.images, "images"), (part.labels, "labels")):
+            if files is not None and not files.folder.is_dir():
+                raise QueryDiffError(
+                    f"No folder {files.folder}: the {what} of {self.name} are expected there, as in "
+                    f"{' '.join(self.layout.split())}; is {root} its root?"
+                )
+        return pair_files(part.images, part.labels)
+
+    def _known_split(self, split: str | None) -> str:
+        if split is None:
+            return self.splits[0] if self.splits else ""
+        if split not in self.splits:
+            expected = f"expected one of {', '.join(self.splits)}" if self.splits else "it has no splits, leave it out"
+            raise QueryDiffError(f"{self.name} has no split {split}: {expected}.")
+        return split
+
+    def _check_condition(self, condition: str | None) -> None:
+        if condition is not None and condition not in self.conditions:
+            expected = f"expected one of {', '.join(self.conditions)}" if self.conditions else "leave it out"
+            raise QueryDiffError(f"{self.name} has no condition {condition}: {expected}.")
