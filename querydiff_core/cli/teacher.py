@@ -132,7 +132,7 @@ def _add_budget(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--batch", type=int, default=16, help="images a step; less needs less memory (default: 16)")
     train.add_argument(
-        "--learning-rate", type=float, default=5e-4, metavar="RATE", help="of AdamW, both stages (default: %(default)s)"
+        "--learning-rate", type=float, default=1e-3, metavar="RATE", help="of AdamW, both stages (default: %(default)s)"
     )
     train.add_argument(
         "--precision",
