@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from querydiff_core.deployment.build_target import EngineBuild
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import LabelSpace, cityscapes
 
@@ -24,7 +25,7 @@ class ModelMetadata:
     `variant`: the name in `build.py`. `input_size`: (height, width) that the network sees; images of any other size
     are resized inside the graph. `mean`, `std`: normalisation of RGB in 0..1. `recipe`: how it was trained.
     `overrides`: arguments to `build_model` beside the variant. `commit`: of this repository, when it was made.
-    `versions`: of the libraries that made it.
+    `versions`: of the libraries that made it. `build`: what an exported engine was built for, None for a checkpoint.
     """
 
     variant: str
@@ -37,12 +38,18 @@ class ModelMetadata:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     commit: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    build: EngineBuild | None = None
     format_version: int = FORMAT_VERSION
 
     @property
     def label_space(self) -> LabelSpace:
         """Return the classes that the model predicts."""
         return LabelSpace(self.class_names, self.palette)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Return (height, width) of the images that suit the model best: the camera's if built in, or its own."""
+        return (self.build and self.build.camera) or self.input_size
 
     def to_json(self) -> str:
         """Return the JSON that `from_json` reads."""
@@ -78,6 +85,7 @@ class ModelMetadata:
         try:
             raw |= {key: tuple(raw[key]) for key in ("input_size", "mean", "std", "class_names")}
             raw["palette"] = tuple((int(r), int(g), int(b)) for r, g, b in raw["palette"])
+            raw["build"] = EngineBuild.from_fields(raw["build"]) if raw.get("build") else None
             return cls(**{key: value for key, value in raw.items() if key in known})
         except (KeyError, TypeError, ValueError) as error:
             raise QueryDiffError(

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from querydiff_core.deployment.engine import EngineOptions
+from querydiff_core.cache_folder import cache_folder
+from querydiff_core.deployment.engine import EngineOptions, Provider, check_camera, check_size
 from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.errors import QueryDiffError
+
+PROVIDERS: Mapping[Provider, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+_PACKAGES: Mapping[Provider, str] = {"openvino": "onnxruntime-openvino"}  # all others: onnxruntime-gpu
 
 
 class OnnxRuntimeEngine:
@@ -18,37 +29,38 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
-        providers, self.device = _providers(options.device)
-        try:
-            session = onnxruntime.InferenceSession(path, _session_options(options.threads), providers=providers)
-        except Exception as error:  # ONNX Runtime raises a family of its own without a common base
-            raise QueryDiffError(f"{path} is not a readable ONNX model: {_first_line(error)}") from error
+        provider, self.device = _choose(options)
+        session = _open(path, provider, self.device, options)
         self._session: onnxruntime.InferenceSession | None = session
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        self.metadata = ModelMetadata.from_json(text, path)
-        self._check_size(path, options.size)
+        self.metadata = _read_metadata(session, path)
+        check_size(path, self.metadata, options.size)
         _check_interface(path, session)
-        if self.device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
+        if PROVIDERS[provider] not in session.get_providers():
             raise QueryDiffError(
-                f"ONNX Runtime could not start its CUDA provider for {path} and would run on the CPU instead: "
-                "check the driver and the CUDA libraries, or use device cpu."
+                f"ONNX Runtime could not start its {provider} provider for {path} and would run on the CPU instead: "
+                "check the driver and the provider's libraries, or use device cpu."
             )
+        session.disable_fallback()  # a provider that fails later is an error too, not a slow success
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return labels and confidence, uint8 `(B, H, W)`, of uint8 RGB `images` `(B, H, W, 3)`."""
+        """Return labels and confidence, uint8 `(B, H, W)`, of uint8 RGB `images` `(B, H, W, 3)`.
+
+        Raises:
+            QueryDiffError: if the images are not of the size that is built in, or memory runs out.
+        """
         if self._session is None:
             raise QueryDiffError("The engine is closed.")
-        labels, confidence = self._session.run(["labels", "confidence"], {"images": np.ascontiguousarray(images)})
+        check_camera(self.metadata, images)
+        try:
+            labels, confidence = self._session.run(["labels", "confidence"], {"images": np.ascontiguousarray(images)})
+        except Exception as error:  # ONNX Runtime raises a family of its own without a common base
+            size = "x".join(map(str, images.shape[:3]))
+            raise QueryDiffError(f"ONNX Runtime failed on images of {size}: {_first_line(error)}") from error
         return labels, confidence
 
     def close(self) -> None:
         """Free the session."""
         self._session = None
-
-    def _check_size(self, path: Path, size: tuple[int, int] | None) -> None:
-        if size is not None and tuple(size) != self.metadata.input_size:
-            built = "x".join(map(str, self.metadata.input_size))
-            raise QueryDiffError(f"{path} is built for a network input of {built}: export it again for another size.")
 
 
 def _check_interface(path: Path, session: onnxruntime.InferenceSession) -> None:
@@ -58,17 +70,70 @@ def _check_interface(path: Path, session: onnxruntime.InferenceSession) -> None:
         raise QueryDiffError(f"{path}: expected {', '.join(expected)}; found {', '.join(found)}: export it again.")
 
 
-def _providers(device: str) -> tuple[list[str], str]:
-    available = onnxruntime.get_available_providers()
-    if device == "cpu" or (device == "auto" and "CUDAExecutionProvider" not in available):
-        return ["CPUExecutionProvider"], "cpu"
-    if "CUDAExecutionProvider" not in available:
+def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> ModelMetadata:
+    return ModelMetadata.from_json(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), path)
+
+
+def _open(path: Path, provider: Provider, device: str, options: EngineOptions) -> onnxruntime.InferenceSession:
+    index = device.partition(":")[2]
+    chosen: list[tuple[str, dict[str, Any]]] = []
+    if provider == "tensorrt":
+        chosen.append((PROVIDERS["tensorrt"], _tensorrt_options(path, index)))
+    if provider in ("tensorrt", "cuda"):  # CUDA takes what TensorRT cannot build
+        chosen.append((PROVIDERS["cuda"], {"device_id": index}))
+    if provider == "openvino":
+        chosen.append((PROVIDERS["openvino"], {"device_type": "CPU"}))
+    return _start(path, _session_options(options.threads), [*chosen, (PROVIDERS["cpu"], {})])
+
+
+def _start(
+    path: Path, options: onnxruntime.SessionOptions, providers: list[tuple[str, dict[str, Any]]]
+) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=providers)
+    except Exception as error:  # ONNX Runtime raises a family of its own without a common base
+        raise QueryDiffError(f"{path} is not a readable ONNX model: {_first_line(error)}") from error
+
+
+def _choose(options: EngineOptions) -> tuple[Provider, str]:
+    """Return the provider and the device, "cpu" or "cuda:N"."""
+    here = onnxruntime.get_available_providers()
+    provider = options.provider
+    if provider == "auto":
+        cuda = options.device.startswith("cuda") or (options.device == "auto" and PROVIDERS["cuda"] in here)
+        provider = "cuda" if cuda else "cpu"
+    if PROVIDERS[provider] not in here:
+        names = [name for name, long_name in PROVIDERS.items() if long_name in here]
         raise QueryDiffError(
-            f"device {device} needs ONNX Runtime's CUDA provider and this one has {', '.join(available)}: "
-            "install onnxruntime-gpu or use device cpu."
+            f"device {options.device} with provider {options.provider} needs ONNX Runtime's {PROVIDERS[provider]}, and "
+            f"this one has {', '.join(names)}: pip install {_PACKAGES.get(provider, 'onnxruntime-gpu')} in place of "
+            "onnxruntime, or choose another."
         )
-    index = device.partition(":")[2] or "0"
-    return [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"], f"cuda:{index}"  # type: ignore[list-item]
+    on_gpu = provider in ("cuda", "tensorrt")
+    if (on_gpu and options.device == "cpu") or (not on_gpu and options.device.startswith("cuda")):
+        raise QueryDiffError(
+            f"provider {provider} runs on {'a GPU' if on_gpu else 'the CPU'}, but device is {options.device}."
+        )
+    return provider, f"cuda:{options.device.partition(':')[2] or 0}" if on_gpu else "cpu"
+
+
+def _tensorrt_options(path: Path, index: str) -> dict[str, Any]:
+    """Half precision where the file is in half precision, and engines that are built once for each size of images.
+
+    ONNX Runtime names an engine in its cache by model, GPU and TensorRT version.
+    """
+    unoptimised = _session_options(None)
+    unoptimised.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    build = _read_metadata(_start(path, unoptimised, [(PROVIDERS["cpu"], {})]), path).build
+    folder = str(cache_folder("onnxruntime_tensorrt"))
+    return {
+        "device_id": index,
+        "trt_fp16_enable": build is not None and build.precision == "fp16",
+        "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": folder,
+        "trt_timing_cache_enable": True,
+        "trt_timing_cache_path": folder,
+    }
 
 
 def _session_options(threads: int | None) -> onnxruntime.SessionOptions:

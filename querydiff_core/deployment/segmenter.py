@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from querydiff_core.deployment.engine import Engine, EngineOptions, open_engine
+from querydiff_core.deployment.engine import Engine, EngineOptions, Provider, open_engine
 from querydiff_core.deployment.metadata import ModelMetadata
 from querydiff_core.deployment.sliding_window import SlidingWindow
 from querydiff_core.errors import QueryDiffError
@@ -51,23 +51,32 @@ class Segmenter:
         size: tuple[int, int] | None = None,
         window: int | tuple[int, int] | None = None,
         stride: int | tuple[int, int] | None = None,
+        provider: Provider = "auto",
+        cuda_graphs: bool = False,
+        fallback: bool = False,
     ) -> Segmenter:
-        """Open an exported engine (`.onnx`) or a checkpoint (`.safetensors`); None opens the shipped default.
+        """Open an exported engine or a checkpoint; None opens the shipped default, an `.onnx` file.
 
         Args:
-            path: the file; its suffix names the engine.
+            path: the file; its suffix names the engine: `.onnx`, `.pt2`, `.engine` or `.safetensors`. A `.pt2` file is
+                a shared library that runs in this process: open only those that you trust.
             device: "auto", "cpu" or "cuda[:N]".
             threads: CPU threads, None for all cores.
             size: (height, width) that the network sees; checkpoints only, exported engines have theirs built in.
             window: height and width in pixels of a window slid over the image; None looks at the whole image.
             stride: of the window, in pixels; two thirds of the window by default, as in the paper's test.
+            provider: ONNX Runtime's: "cpu", "cuda", "tensorrt" or "openvino"; "auto" takes the device's own.
+            cuda_graphs: replay `.pt2` and `.engine` files on a GPU as CUDA graphs, one for each size of images.
+            fallback: where a `.pt2` or `.engine` file was built for another machine, run the checkpoint that it names.
 
         Raises:
-            QueryDiffError: if the file is missing, damaged, foreign or of a newer version, or an option is wrong.
+            QueryDiffError: if the file is missing, damaged, foreign or of a newer version, does not fit this machine,
+                or an option is wrong.
         """
         sliding = SlidingWindow.of(window, stride)
         file = default_model() if path is None or str(path) == "" else Path(path).expanduser()
-        return cls(open_engine(file, EngineOptions(device, threads, size)), sliding)
+        options = EngineOptions(device, threads, size, provider, cuda_graphs, fallback)
+        return cls(open_engine(file, options), sliding)
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -81,7 +90,7 @@ class Segmenter:
 
     @property
     def engine_name(self) -> str:
-        """Return the engine: "onnxruntime", "torch" or "tensorrt"."""
+        """Return the engine: "onnxruntime", "torch", "inductor" or "tensorrt"."""
         return self._engine.name
 
     @property
@@ -119,8 +128,8 @@ class Segmenter:
         return [results[index] for index in range(len(images))]
 
     def warm_up(self, sizes: Sequence[tuple[int, int]] = ()) -> None:
-        """Run once for each (height, width), or at the network's own size, so that the first frame is not slow."""
-        for height, width in sizes or [self.metadata.input_size]:
+        """Run once for each (height, width), or at the size that suits the model: the first run is slow."""
+        for height, width in sizes or [self.metadata.image_size]:
             self(np.zeros((height, width, 3), np.uint8))
 
     def close(self) -> None:

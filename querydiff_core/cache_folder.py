@@ -1,0 +1,24 @@
+"""Where things are kept that can be made again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from querydiff_core.errors import QueryDiffError
+
+
+def cache_folder(name: str) -> Path:
+    """Return the folder `name` of the cache: under $QUERYDIFF_CACHE, $XDG_CACHE_HOME/querydiff or ~/.cache/querydiff.
+
+    Raises:
+        QueryDiffError: if it cannot be made.
+    """
+    root = os.environ.get("QUERYDIFF_CACHE")
+    base = Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "querydiff"
+    folder = base.expanduser() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise QueryDiffError(f"Cannot make {folder}: {error.strerror}; set QUERYDIFF_CACHE to another.") from error
+    return folder
