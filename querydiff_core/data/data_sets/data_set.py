@@ -32,6 +32,8 @@ class DataSet(ABC):
         mapping_name: bundled label mapping.
         source: where to get it.
         terms: what its licence asks for, in a few words.
+        leaves_out_other_sizes: pairs whose sizes differ are known of and left out, instead of being an error.
+        refuses_values_outside: label values outside the map are an error, instead of unlabelled.
     """
 
     name: ClassVar[str]
@@ -42,6 +44,8 @@ class DataSet(ABC):
     splits: ClassVar[tuple[str, ...]] = ()
     conditions: ClassVar[tuple[str, ...]] = ()
     mapping_name: ClassVar[str]
+    leaves_out_other_sizes: ClassVar[bool] = False
+    refuses_values_outside: ClassVar[bool] = False
 
     @abstractmethod
     def parts(self, root: Path, split: str, condition: str | None) -> list[Part]:
@@ -59,10 +63,7 @@ class DataSet(ABC):
         """
         split = self._known_split(split)
         self._check_condition(condition)
-        if not root.is_dir():
-            raise QueryDiffError(
-                f"No folder {root}: expected the root of {self.name}, which holds {self.first_folder}."
-            )
+        self.check_root(root)
         found = Pairing()
         for part in self.parts(root, split, condition):
             found += self._pair(root, part)
@@ -82,19 +83,25 @@ class DataSet(ABC):
             )
         if not found.pairs:
             raise QueryDiffError(f"{root} holds no image of {self.name} for {condition or split or 'training'}.")
-        return LabelledPairs(root, found.pairs, LabelDecoder(self.mapping(root)))
+        return LabelledPairs(root, found.pairs, LabelDecoder(self.mapping(root), self.refuses_values_outside))
 
-    @property
-    def first_folder(self) -> str:
-        """Where the images are, in the words of the layout."""
-        return self.layout.split()[0]
+    def has_images(self, root: Path, split: str | None = None, condition: str | None = None) -> bool:
+        """Return whether a folder for images of the split and the condition is there."""
+        parts = self.parts(root, self._known_split(split), condition)
+        return any(part.images.folder.is_dir() for part in parts)
+
+    def check_root(self, root: Path) -> None:
+        """Refuse a root that is no folder."""
+        if not root.is_dir():
+            holds = self.layout.split()[0]
+            raise QueryDiffError(f"No folder {root}: expected the root of {self.name}, which holds {holds}.")
 
     def _pair(self, root: Path, part: Part) -> Pairing:
         for files, what in ((part.images, "images"), (part.labels, "labels")):
             if files is not None and not files.folder.is_dir():
                 raise QueryDiffError(
-                    f"No folder {files.folder}: the {what} of {self.name} are expected there, as in "
-                    f"{' '.join(self.layout.split())}; is {root} its root?"
+                    f"No folder {files.folder}: the {what} of data set {self.name} are expected there; `querydiff data "
+                    "list` shows the layout."
                 )
         return pair_files(part.images, part.labels)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from querydiff_core.data.data_sets.data_set import DataSet, Part
-from querydiff_core.data.label_decoder import LabelDecoder
 from querydiff_core.data.labelled_folder import IMAGE_ENDINGS, LABEL_ENDINGS
-from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.data.pairing import NamedFiles
 from querydiff_core.label_space import LabelMapping, label_mapping
 
@@ -24,6 +22,7 @@ or <split>/images and <split>/labels, or images/<split> and labels/<split>"""
     source = "your own"
     terms = "yours"
     mapping_name = "train_ids"
+    refuses_values_outside = True
 
     def __init__(self, mapping: str | None = None) -> None:
         """Take the bundled mapping of that name or a YAML file; by default labels are trainIds."""
@@ -39,11 +38,6 @@ or <split>/images and <split>/labels, or images/<split> and labels/<split>"""
         images, labels = base / self._mapping.images / inner, base / self._mapping.labels / inner
         unlabelled = not (base / self._mapping.labels).is_dir()
         return [Part(NamedFiles(images, IMAGE_ENDINGS), None if unlabelled else NamedFiles(labels, LABEL_ENDINGS))]
-
-    def open(self, root: Path, split: str | None = None, condition: str | None = None) -> LabelledPairs:
-        """Open the pairs; reading them refuses values outside the map."""
-        pairs = super().open(root, split, condition)
-        return LabelledPairs(root, pairs.pairs, LabelDecoder(self._mapping, strict=True))
 
     def _known_split(self, split: str | None) -> str:
         return split or ""

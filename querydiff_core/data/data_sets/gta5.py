@@ -25,6 +25,7 @@ labels/*.png"""
     source = "https://download.visinf.tu-darmstadt.de/data/from_games (ten archives of images, ten of labels)"
     terms = "research and education; no redistribution"
     mapping_name = "cityscapes_label_ids"
+    leaves_out_other_sizes = True
 
     def parts(self, root: Path, split: str, condition: str | None) -> list[Part]:
         """Return the two folders."""

@@ -1,0 +1,153 @@
+"""Check a data set before anyone waits for it: what is there, what is missing, damaged or out of place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from querydiff_core.data.class_pixels import each
+from querydiff_core.data.data_sets.data_set import DataSet
+from querydiff_core.data.label_decoder import LabelDecoder
+from querydiff_core.data.pair_check import PairCheck, check_pair
+from querydiff_core.data.pairing import Pair, Pairing
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import cityscapes
+
+
+@dataclass
+class PartCheck:
+    """What was found in one split and condition.
+
+    Attributes:
+        split: its name, "" for sets without splits.
+        condition: its name, "" for sets that do not tell.
+        pairs: the files.
+        sizes: number of images by (height, width).
+        problems: what keeps the part from being used as it is, a sentence each.
+        remarks: what is good to know, a sentence each.
+        class_pixels: int64 `(19,)` labelled pixels by class.
+        class_images: int64 `(19,)` images that show a class.
+        unlabelled: pixels without a class.
+        outside: label values outside the map and their pixels.
+    """
+
+    split: str = ""
+    condition: str = ""
+    pairs: list[Pair] = field(default_factory=list)
+    images: int = 0
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    class_pixels: np.ndarray = field(default_factory=lambda: np.zeros(len(cityscapes()), np.int64))
+    class_images: np.ndarray = field(default_factory=lambda: np.zeros(len(cityscapes()), np.int64))
+    unlabelled: int = 0
+    outside: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> str:
+        """Split and condition in words."""
+        return " ".join(filter(None, (self.split, self.condition))) or "all"
+
+    @property
+    def labelled(self) -> int:
+        """Number of images with labels."""
+        return sum(pair.labels is not None for pair in self.pairs)
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """Checks the parts of a data set.
+
+    Attributes:
+        reader: of the data set.
+        root: folder that it was unpacked into.
+        split: the only one to check; None is all that are there.
+        condition: likewise.
+        quick: look at names and sizes alone; nothing is decoded or counted.
+        workers: threads.
+    """
+
+    reader: DataSet
+    root: Path
+    split: str | None = None
+    condition: str | None = None
+    quick: bool = False
+    workers: int = 1
+
+    def run(self) -> list[PartCheck]:
+        """Check every part.
+
+        Raises:
+            QueryDiffError: if nothing of the data set is there, or its own configuration cannot be read.
+        """
+        self.reader.check_root(self.root)
+        decoder = LabelDecoder(self.reader.mapping(self.root))
+        parts = []
+        for split in [self.split] if self.split else self.reader.splits or [None]:
+            for condition in [self.condition] if self.condition else self.reader.conditions or [None]:
+                parts.append(PartCheck(split or "", condition or ""))
+                self._fill(parts[-1], split, condition, decoder)
+        if not any(part.images or part.problems for part in parts):
+            raise QueryDiffError(
+                f"{self.root} holds nothing of {self.reader.name}: expected {' '.join(self.reader.layout.split())}."
+            )
+        return parts
+
+    def _fill(self, part: PartCheck, split: str | None, condition: str | None, decoder: LabelDecoder) -> None:
+        try:
+            pairing = self.reader.find(self.root, split, condition)
+        except QueryDiffError as error:
+            self._without_files(part, error)
+        else:
+            self._check(part, pairing, decoder)
+
+    def _without_files(self, part: PartCheck, error: QueryDiffError) -> None:
+        """A part that was never unpacked is worth a remark, unless it was asked for; half a part is a problem."""
+        asked_for = self.split or not self.reader.splits
+        there = self.reader.has_images(self.root, part.split or None, part.condition or None)
+        (part.problems if asked_for or there else part.remarks).append(str(error))
+
+    def _check(self, part: PartCheck, pairing: Pairing, decoder: LabelDecoder) -> None:
+        part.pairs = pairing.pairs
+        part.images = len(pairing.pairs) + len(pairing.unlabelled) + len(pairing.ambiguous)
+        part.problems += [f"{image} has no labels: none is named {name}." for image, name in pairing.unlabelled]
+        part.problems += [
+            f"{image} has several labels: {', '.join(file.name for file in files)}."
+            for image, files in pairing.ambiguous
+        ]
+        if pairing.unused:
+            part.remarks.append(f"{len(pairing.unused)} label files have no image, first {pairing.unused[0]}.")
+
+        def check(pair: Pair) -> PairCheck:
+            return check_pair(pair, decoder, self.quick)
+
+        for pair, found in zip(part.pairs, each(check, part.pairs, self.workers, part.name), strict=True):
+            self._add(part, pair, found)
+        self._conclude(part)
+
+    def _add(self, part: PartCheck, pair: Pair, found: PairCheck) -> None:
+        part.problems += found.damage
+        part.class_pixels += found.class_pixels
+        part.class_images += found.class_pixels > 0
+        part.unlabelled += found.unlabelled
+        part.outside.update(found.outside)
+        if found.size:
+            part.sizes[found.size] += 1
+        if found.other_size:
+            skipped = self.reader.leaves_out_other_sizes
+            (part.remarks if skipped else part.problems).append(found.other_size + (" It is left out." * skipped))
+        if found.outside and self.reader.refuses_values_outside:
+            values = ", ".join(list(found.outside)[:5])
+            part.problems.append(f"{pair.labels} holds values outside the map: {values}.")
+
+    def _conclude(self, part: PartCheck) -> None:
+        if not part.images:
+            part.remarks.append(f"No image of {part.name}.")
+        if part.outside and not self.reader.refuses_values_outside:
+            values = ", ".join(f"{value} ({pixels:,} pixels)" for value, pixels in part.outside.most_common(5))
+            part.remarks.append(f"Label values outside the map count as unlabelled: {values}.")
+        if part.labelled and not self.quick and not part.class_pixels.any():
+            part.problems.append(f"No pixel of {part.name} has a class: the labels do not fit the map.")
