@@ -152,6 +152,7 @@ class CheckpointFolder:
 
     @contextmanager
     def reading(self, part: str) -> Iterator[None]:
+        """Turn what libraries raise over damaged files of a part into one sentence."""
         try:
             yield
         except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:

@@ -156,7 +156,9 @@ class DiffusionTeacher(nn.Module):
         self._check_sides(*images.shape[2:])
         with torch.autocast(images.device.type, enabled=False):
             z_0 = self.encode(images)
-            z_t = self._noised(z_0, torch.randn_like(z_0) if noise is None else noise.to(z_0))  # (2 B, 4, h, w)
+            # Not randn_like: it fills memory in order, so that the same seed would give other noise in other layouts.
+            noise = torch.randn(z_0.shape, device=z_0.device) if noise is None else noise.to(z_0)
+            z_t = self._noised(z_0, noise)  # (2 B, 4, h, w)
             timesteps = torch.tensor(self.timesteps, device=z_t.device).repeat_interleave(len(images))
             maps = self.unet(z_t.to(self.empty_text.dtype), timesteps, self.empty_text.expand(len(z_t), -1, -1))
         tokens = [_layer_normed(feature) for feature in maps]  # (2 B, h_j w_j, c_j)
