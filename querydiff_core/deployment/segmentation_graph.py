@@ -39,8 +39,13 @@ class SegmentationGraph(nn.Module):
 
         All that depends on the weights, at the network's own size: what TensorRT is given.
         """
-        probabilities = semantic_probabilities(self.model((pixels - self.mean) / self.std))  # (B, 19, h / 4, w / 4)
-        probabilities = F.interpolate(probabilities, self.size, mode="bilinear")  # (B, 19, h, w)
-        best, labels = probabilities.amax(1), probabilities.argmax(1)  # (B, h, w); TensorRT has no max with both
-        certain = best / probabilities.sum(1).clamp_min(1e-6)  # of the probability that any query claims
-        return labels, (255.0 * certain).round()
+        scores = semantic_probabilities(self.model((pixels - self.mean) / self.std))  # (B, 19, h / 4, w / 4)
+        scores = scores.permute(0, 2, 3, 1)  # classes last, as they lie in memory
+        claimed = self._enlarge(scores.sum(3, keepdim=True))[..., 0]  # (B, h, w): that any query claims the pixel
+        scores = self._enlarge(scores)  # (B, h, w, 19)
+        best, labels = scores.amax(3), scores.argmax(3)  # TensorRT has no max with both
+        return labels, (255.0 * best / claimed.clamp_min(1e-6)).round()
+
+    def _enlarge(self, maps: Tensor) -> Tensor:
+        """Return `maps` `(B, h / 4, w / 4, c)` at the network's own size."""
+        return F.interpolate(maps.permute(0, 3, 1, 2), self.size, mode="bilinear").permute(0, 2, 3, 1)

@@ -1,20 +1,27 @@
-"""Mask decoder: masked attention from the agent queries to the refined maps, Mask2Former's from transformers."""
+"""Mask decoder: masked attention from the agent queries to the refined maps, around Mask2Former's layers."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate, linear
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerMaskedAttentionDecoder,
     Mask2FormerMaskedAttentionDecoderLayer,
 )
 
+from querydiff_core.models.sine_position_embedding import sine_position_embedding
+
 LEVELS = 3
 
 
 class MaskDecoder(nn.Module):
     """Turn r agent queries into r masks and r class distributions.
+
+    The layers are Mask2Former's of transformers; the loop around them is not. Each layer looks only where the layer
+    before saw its mask. There masks are computed from the mask feature resized to the layer's map, r products with c
+    channels: resizing is linear, so it commutes with them, and masks at 1/4 scale are left to whoever reads them.
 
     Args:
         channels: c.
@@ -56,35 +63,64 @@ class MaskDecoder(nn.Module):
             mask_features: `(B, c, h, w)` at 1/4 scale.
             maps: three maps `(B, c, h_i, w_i)`, coarse to fine.
         """
-        keys = [feature.flatten(2).permute(2, 0, 1) for feature in maps]  # (h_i w_i, B, c)
-        positions = [sine_position_embedding(feature).flatten(2).permute(2, 0, 1) for feature in maps]
-        output = self.decoder(
-            inputs_embeds=queries.transpose(0, 1),
-            multi_stage_positional_embeddings=positions,
-            pixel_embeddings=mask_features,
-            encoder_hidden_states=[key + level for key, level in zip(keys, self.level_embedding, strict=True)],
-            query_position_embeddings=self.position_embedding[:, None].expand(-1, queries.shape[0], -1),
-            feature_size_list=[feature.shape[-2:] for feature in maps],
-            output_attentions=False,
-            output_hidden_states=False,
-            return_dict=True,
-        )
-        kept = slice(None) if self.training else slice(-1, None)
-        states = output.intermediate_hidden_states[kept]  # (r, B, c) each
-        return list(output.masks_queries_logits[kept]), [self.class_head(state.transpose(0, 1)) for state in states]
+        values = [feature.flatten(2) + e[:, None] for feature, e in zip(maps, self.level_embedding, strict=True)]
+        keys = [v + sine_position_embedding(f).flatten(2) for v, f in zip(values, maps, strict=True)]  # (B, c, h_i w_i)
+        outlines = [interpolate(mask_features.detach(), f.shape[-2:], mode="bilinear").flatten(2) for f in maps]
+        states = [queries]  # (B, r, c) each
+        for index, layer in enumerate(self.decoder.layers):
+            level = index % LEVELS
+            hidden = outside(self._mask_embeddings(states[-1]).detach() @ outlines[level])
+            states.append(self._decode(layer, states[-1], keys[level], values[level], hidden))
+        kept = states if self.training else states[-1:]
+        masks = [self._mask_embeddings(state) @ mask_features.flatten(2) for state in kept]
+        classes = [self.class_head(self.decoder.layernorm(state)) for state in kept]
+        return [mask.unflatten(2, mask_features.shape[-2:]) for mask in masks], classes
+
+    def _mask_embeddings(self, state: Tensor) -> Tensor:
+        return self.decoder.mask_predictor.mask_embedder(self.decoder.layernorm(state))
+
+    def _decode(
+        self,
+        layer: Mask2FormerMaskedAttentionDecoderLayer,
+        state: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        hidden: Tensor,
+    ) -> Tensor:
+        """Return the state `(B, r, c)` after `layer`."""
+        seen = cross_attention(layer.cross_attn, state + self.position_embedding, keys, values, hidden)
+        state = layer.cross_attn_layer_norm(state + seen)
+        mixed, _ = layer.self_attn(state.transpose(0, 1), position_embeddings=self.position_embedding[:, None])
+        state = layer.self_attn_layer_norm(state + mixed.transpose(0, 1))
+        return layer.final_layer_norm(state + layer.fc2(layer.activation_fn(layer.fc1(state))))
 
 
-def sine_position_embedding(feature: Tensor, temperature: float = 10_000.0) -> Tensor:
-    """Return the sines and cosines of a map's rows and columns, `(1, c, h, w)` for `(B, c, h, w)` (DETR's encoding).
+def outside(logits: Tensor) -> Tensor:
+    """Return where masks are absent, bool `(B, r, n)` of logits `(B, r, n)`; a mask absent everywhere hides nothing."""
+    return (logits < 0) & (logits.amax(2, keepdim=True) >= 0)
 
-    Half of the channels encode the row and half the column, both scaled to (0, 2 pi] whatever the size.
+
+def cross_attention(
+    attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor
+) -> Tensor:
+    """Return `attention` of `queries (B, r, c)` to `(B, c, n)` maps, as `(B, r, c)`; no query sees where it is hidden.
+
+    `nn.MultiheadAttention` itself wants maps as tokens and one mask a head: copies that cost more than the attention.
+
+    Args:
+        hidden: bool `(B, r, n)`.
     """
-    half = feature.shape[1] // 2
-    exponents = torch.arange(0, half, 2, device=feature.device, dtype=torch.float32) / half
-    rows, columns = (_waves(n, temperature**exponents) for n in feature.shape[-2:])  # (h, half), (w, half)
-    rows, columns = rows.T[:, :, None], columns.T[:, None]
-    both = torch.cat((rows.expand(-1, -1, columns.shape[2]), columns.expand(-1, rows.shape[1], -1)))
-    return both[None].to(feature.dtype)
+    (query_weight, key_weight, value_weight), biases = (
+        attention.in_proj_weight.chunk(3),
+        attention.in_proj_bias.chunk(3),
+    )
+    heads = (attention.num_heads, -1)
+    query = linear(queries, query_weight, biases[0]).unflatten(2, heads).transpose(1, 2)  # (B, heads, r, c / heads)
+    key = (key_weight @ keys + biases[1][:, None]).unflatten(1, heads)  # (B, heads, c / heads, n)
+    value = (value_weight @ values + biases[2][:, None]).unflatten(1, heads)
+    penalty = torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf)[:, None]  # (B, 1, r, n)
+    weights = (query * query.shape[-1] ** -0.5 @ key + penalty).softmax(3)
+    return attention.out_proj((weights @ value.transpose(2, 3)).transpose(1, 2).flatten(2))
 
 
 def initialise_layer(layer: Mask2FormerMaskedAttentionDecoderLayer) -> None:
@@ -92,9 +128,3 @@ def initialise_layer(layer: Mask2FormerMaskedAttentionDecoderLayer) -> None:
     for parameter in layer.parameters():
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)
-
-
-def _waves(length: int, wavelengths: Tensor) -> Tensor:
-    steps = torch.arange(1, length + 1, device=wavelengths.device, dtype=torch.float32) / length
-    angles = 2 * torch.pi * steps[:, None] / wavelengths
-    return torch.stack((angles.sin(), angles.cos()), -1).flatten(1)

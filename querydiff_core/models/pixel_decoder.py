@@ -1,19 +1,28 @@
-"""Pixel decoder: multi-scale deformable attention and a feature pyramid, Mask2Former's from transformers."""
+"""Pixel decoder: multi-scale deformable attention and a feature pyramid, around Mask2Former's layers."""
 
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import grid_sample, interpolate, linear, relu
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoder,
+    Mask2FormerPixelDecoderEncoderLayer,
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention,
 )
+
+from querydiff_core.models.sine_position_embedding import sine_position_embedding
+
+Sizes = Sequence[tuple[int, int]]
 
 
 class PixelDecoder(nn.Module):
     """Turn a backbone's four maps into a mask feature at 1/4 scale and three maps at 1/32, 1/16 and 1/8.
+
+    The layers are Mask2Former's of transformers; the way through them is not: images have no padding to mask, and maps
+    keep their channels first wherever the next step wants them so, which exported graphs do not find out by themselves.
 
     Args:
         in_channels: channels of the backbone's maps, at strides 4, 8, 16, 32.
@@ -42,8 +51,72 @@ class PixelDecoder(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the mask feature `(B, c, H/4, W/4)` and maps `(B, c, h, w)` at 1/32, 1/16 and 1/8 scale."""
-        output = self.decoder(list(features), output_attentions=False, output_hidden_states=False)
-        return output.mask_features, list(output.multi_scale_features)
+        finest, *others = features
+        maps = [project(f) for project, f in zip(self.decoder.input_projections, reversed(others), strict=True)]
+        maps = self._mix_scales(maps)
+        lateral = self.decoder.adapter_1(finest)
+        pyramid = self.decoder.layer_1(lateral + interpolate(maps[-1], lateral.shape[-2:], mode="bilinear"))
+        return self.decoder.mask_projection(pyramid), maps
+
+    def _mix_scales(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return `maps` after the layers of deformable attention."""
+        sizes = [(feature.shape[-2], feature.shape[-1]) for feature in maps]
+        embedded = zip(maps, self.decoder.level_embed, strict=True)
+        positions = [sine_position_embedding(f).flatten(2) + level[:, None] for f, level in embedded]
+        position = torch.cat(positions, 2).transpose(1, 2)  # (1, n, c), n pixels of all levels
+        tokens = torch.cat([feature.flatten(2) for feature in maps], 2).transpose(1, 2)  # (B, n, c)
+        for layer in self.decoder.encoder.layers:
+            tokens = encode(layer, tokens, position, sizes)
+        pixels = tokens.transpose(1, 2).split([height * width for height, width in sizes], 2)
+        return [part.unflatten(2, size) for part, size in zip(pixels, sizes, strict=True)]
+
+
+def encode(layer: Mask2FormerPixelDecoderEncoderLayer, tokens: Tensor, position: Tensor, sizes: Sizes) -> Tensor:
+    """Return `tokens (B, n, c)` of the levels' pixels, of `sizes` (height, width), after an encoder layer."""
+    seen = deformable_attention(layer.self_attn, tokens, position, sizes)
+    tokens = layer.self_attn_layer_norm(tokens + seen)
+    return layer.final_layer_norm(tokens + layer.fc2(relu(layer.fc1(tokens))))
+
+
+def deformable_attention(
+    attention: Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention,
+    tokens: Tensor,
+    position: Tensor,
+    sizes: Sizes,
+) -> Tensor:
+    """Return, for each of `tokens (B, n, c)`, the weighted mean of the pixels that it chooses on every level.
+
+    As in Deformable DETR: from the token's own place, to each head's points on each level, bilinear between pixels.
+    """
+    queries = tokens + position
+    heads, levels, points = attention.n_heads, attention.n_levels, attention.n_points
+    # Offsets are in pixels of their level and grids go from -1 to 1: scale the few weights, not the many offsets.
+    scale = torch.tensor([[2 / width, 2 / height] for height, width in sizes], device=tokens.device)
+    scale = scale.to(tokens.dtype)[None, :, None].expand(heads, -1, points, -1).flatten()
+    places = pixel_places(sizes, tokens)[:, None].expand(-1, heads * levels * points, -1).flatten(1)
+    offsets = attention.sampling_offsets
+    grids = linear(queries, offsets.weight * scale[:, None], offsets.bias * scale) + places  # (B, n, h l p 2)
+    grids = grids.unflatten(2, (heads, levels, points, 2)).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # (l, B h, n, p, 2)
+    weights = attention.attention_weights(queries).unflatten(2, (heads, levels * points)).softmax(3)
+    weights = weights.unflatten(3, (levels, points)).permute(3, 0, 2, 1, 4).flatten(1, 2)  # (l, B h, n, p)
+    values = attention.value_proj.weight @ tokens.transpose(1, 2) + attention.value_proj.bias[:, None]  # (B, c, n)
+    parts = values.unflatten(1, (heads, -1)).flatten(0, 1).split([height * width for height, width in sizes], 2)
+    sampled = [
+        grid_sample(part.unflatten(2, size), grid, align_corners=False) * weight[:, None]  # (B h, c / h, n, p)
+        for part, size, grid, weight in zip(parts, sizes, grids, weights, strict=True)
+    ]
+    seen = sum(sampled[1:], start=sampled[0]).sum(3)  # (B h, c / h, n)
+    return attention.output_proj(seen.unflatten(0, (-1, heads)).flatten(1, 2).transpose(1, 2))
+
+
+def pixel_places(sizes: Sizes, like: Tensor) -> Tensor:
+    """Return x and y of every pixel's centre, level after level, `(n, 2)` from -1 to 1, as `grid_sample` counts."""
+    places = []
+    for height, width in sizes:
+        rows = (2 * torch.arange(height, device=like.device) + 1) / height - 1
+        columns = (2 * torch.arange(width, device=like.device) + 1) / width - 1
+        places.append(torch.stack((columns.expand(height, -1), rows[:, None].expand(-1, width)), 2).flatten(0, 1))
+    return torch.cat(places).to(like.dtype)
 
 
 def initialise_deformable_attention(attention: Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention) -> None:
@@ -60,6 +133,6 @@ def initialise_deformable_attention(attention: Mask2FormerPixelDecoderEncoderMul
         attention.sampling_offsets.bias.copy_(offsets.expand(-1, attention.n_levels, -1, -1).flatten())
     for weight in (attention.sampling_offsets.weight, *attention.attention_weights.parameters()):
         nn.init.zeros_(weight)
-    for linear in (attention.value_proj, attention.output_proj):
-        nn.init.xavier_uniform_(linear.weight)
-        nn.init.zeros_(linear.bias)
+    for projection in (attention.value_proj, attention.output_proj):
+        nn.init.xavier_uniform_(projection.weight)
+        nn.init.zeros_(projection.bias)

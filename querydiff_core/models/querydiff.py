@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from querydiff_core.models.backbone import Backbone
@@ -99,7 +98,10 @@ class QueryDiff(nn.Module):
 def semantic_probabilities(output: QueryDiffOutput) -> Tensor:
     """Return class scores `(B, classes, h, w)`: the sum over queries of class probability times mask probability.
 
-    They are not negative and need not sum to 1 over the classes. `no object` has no part in them.
+    They are not negative and need not sum to 1 over the classes. `no object` has no part in them. In memory the classes
+    lie last, where they are enlarged and compared fastest.
     """
     classes = output.classes[-1].softmax(-1)[..., :-1]  # (B, r, classes)
-    return torch.einsum("brk,brhw->bkhw", classes, output.masks[-1].sigmoid())
+    masks = output.masks[-1].sigmoid()  # (B, r, h, w)
+    scores = masks.flatten(2).transpose(1, 2) @ classes  # (B, h w, classes)
+    return scores.unflatten(1, masks.shape[-2:]).permute(0, 3, 1, 2)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from querydiff_core.models.attention import Attention
 
@@ -19,17 +20,14 @@ class Refinement(nn.Module):
 
     Args:
         channels: c, a multiple of the number of branches.
-        heads: attention heads.
         dilations: one parallel convolution each, of c / branches channels.
         residual: whether the result is added to the map, so that training starts near the map itself.
     """
 
-    def __init__(
-        self, channels: int, heads: int = 1, dilations: Sequence[int] = (1, 2, 3, 4), residual: bool = True
-    ) -> None:
+    def __init__(self, channels: int, dilations: Sequence[int] = (1, 2, 3, 4), residual: bool = True) -> None:
         super().__init__()
         self.residual = residual
-        self.attention = Attention(channels, heads)
+        self.attention = Attention(channels)
         self.fuse = nn.Conv2d(2 * channels, channels, 1)  # the 1 x 1 factors of all branches
         width = channels // len(dilations)
         self.branches = nn.ModuleList(
@@ -39,14 +37,24 @@ class Refinement(nn.Module):
 
     def forward(self, feature: Tensor, queries: Tensor) -> Tensor:
         """Return the refined map `(B, c, h, w)` from `feature (B, c, h, w)` and the agent queries `(B, r, c)`."""
-        attended = self.attention(feature.flatten(2).transpose(1, 2), queries)  # (B, hw, c)
-        attended = attended.transpose(1, 2).unflatten(2, feature.shape[-2:])  # (B, c, h, w)
-        fused = self.fuse(torch.cat((feature, attended), 1)).chunk(len(self.branches), 1)
+        fused = self._fuse(feature, queries).chunk(len(self.branches), 1)
         # Contiguous, as oneDNN's bf16 weight gradient of dilated depthwise convolutions in channels-last order reads
         # memory that nothing wrote, and now and then returns NaN (PyTorch 2.14 on CPUs).
         branches = [branch(part.contiguous()) for branch, part in zip(self.branches, fused, strict=True)]
         refined = self.align(torch.cat(branches, 1))  # (B, c, h, w)
         return feature + refined if self.residual else refined
+
+    def _fuse(self, feature: Tensor, queries: Tensor) -> Tensor:
+        """Return `fuse` of the map and what it reads: W_1 f + W_2 softmax(f W_Q (q W_K)^T / sqrt(c)) q W_V + b.
+
+        Matrices are multiplied with the few queries instead of the many pixels, which leaves two products a pixel.
+        """
+        of_feature, of_read = self.fuse.weight.chunk(2, 1)  # (c, c, 1, 1) each
+        keys = self.attention.key(queries) @ self.attention.query.weight * queries.shape[2] ** -0.5  # (B, r, c)
+        values = of_read[..., 0, 0] @ self.attention.value(queries).transpose(1, 2)  # (B, c, r)
+        weights = (feature.flatten(2).transpose(1, 2) @ keys.transpose(1, 2)).softmax(2)  # (B, hw, r)
+        read = (values @ weights.transpose(1, 2)).unflatten(2, feature.shape[-2:])  # (B, c, h, w)
+        return conv2d(feature, of_feature, self.fuse.bias) + read
 
 
 class Unrefined(nn.Module):

@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from querydiff_core.models.mask_decoder import MaskDecoder, sine_position_embedding
+from querydiff_core.models.mask_decoder import MaskDecoder, outside
 from querydiff_core.models.pixel_decoder import PixelDecoder
+from querydiff_core.models.sine_position_embedding import sine_position_embedding
 
 C, R, CLASSES = 32, 6, 4
 
@@ -29,6 +30,36 @@ def test_training_sees_every_layer_and_inference_the_last() -> None:
     (last_masks,), (last_classes,) = decoder.eval()(*inputs())
     torch.testing.assert_close(last_masks, masks[-1])
     torch.testing.assert_close(last_classes, classes[-1])
+
+
+def test_equals_transformers_own_way_through_its_layers() -> None:
+    decoder, (queries, mask_features, maps) = mask_decoder().train(), inputs()
+    masks, classes = decoder(queries, mask_features, maps)
+    tokens = [feature.flatten(2).permute(2, 0, 1) for feature in maps]
+    reference = decoder.decoder(
+        inputs_embeds=queries.transpose(0, 1),
+        multi_stage_positional_embeddings=[sine_position_embedding(f).flatten(2).permute(2, 0, 1) for f in maps],
+        pixel_embeddings=mask_features,
+        encoder_hidden_states=[t + level for t, level in zip(tokens, decoder.level_embedding, strict=True)],
+        query_position_embeddings=decoder.position_embedding[:, None].expand(-1, 2, -1),
+        feature_size_list=[feature.shape[-2:] for feature in maps],
+        return_dict=True,
+    )
+    for ours, theirs in zip(masks, reference.masks_queries_logits, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    for ours, state in zip(classes, reference.intermediate_hidden_states, strict=True):
+        torch.testing.assert_close(ours, decoder.class_head(state.transpose(0, 1)))
+    got, wanted = (
+        torch.autograd.grad((m[-1] ** 2).sum(), list(decoder.decoder.parameters()))
+        for m in (masks, reference.masks_queries_logits)
+    )
+    for (name, _), ours, theirs in zip(decoder.decoder.named_parameters(), got, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
+
+
+def test_a_mask_that_is_absent_everywhere_hides_nothing() -> None:
+    logits = torch.tensor([[[-1.0, 2.0, -3.0], [-1.0, -2.0, -3.0], [0.0, -1.0, 1.0]]])
+    assert outside(logits).tolist() == [[[True, False, True], [False] * 3, [False, True, False]]]
 
 
 def test_the_first_prediction_is_the_agent_queries_own() -> None:
@@ -82,6 +113,21 @@ def test_pixel_decoder_gives_a_mask_feature_and_three_maps_coarse_to_fine() -> N
     mask_feature, maps = decoder(features)
     assert mask_feature.shape == (2, C, 17, 9)
     assert [m.shape for m in maps] == [(2, C, 3, 2), (2, C, 5, 3), (2, C, 9, 5)]
+
+
+def test_pixel_decoder_equals_transformers_own_way_through_its_layers() -> None:
+    torch.manual_seed(0)
+    decoder = PixelDecoder((3, 4, 5, 6), C, layers=2, heads=2, feedforward=16).double()
+    for parameter in decoder.parameters():  # offsets and weights that depend on the pixel
+        torch.nn.init.normal_(parameter, std=0.3)
+    sizes = ((17, 9), (9, 5), (5, 3), (3, 2))
+    features = [torch.randn(2, c, h, w, dtype=torch.float64) for c, (h, w) in zip((3, 4, 5, 6), sizes, strict=True)]
+    mask_feature, maps = decoder(features)
+    reference = decoder.decoder(features, output_attentions=False, output_hidden_states=False)
+    # Its position embedding divides by the size and a millionth.
+    torch.testing.assert_close(mask_feature, reference.mask_features, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(maps, reference.multi_scale_features, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_pixel_decoder_starts_from_finite_numbers_that_the_seed_fixes() -> None:
