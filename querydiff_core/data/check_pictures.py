@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,10 +17,10 @@ from querydiff_core.label_space import cityscapes
 from querydiff_core.overlay import overlay
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-WHITE, BLACK, GREY = (255, 255, 255), (30, 30, 30), (215, 215, 215)
+BLACK, GREY = (30, 30, 30), (215, 215, 215)
 ROW, LEFT, WIDTH, TOP, RIGHT = 30, 150, 640, 70, 80  # pixels of the bar chart
 SMALLEST = 1e-5  # share at the left end of the logarithmic axis: 0.001 %
-TILE = (240, 426)  # (height, width) that samples are fitted into
+TILE_HEIGHT, WIDEST = 240, 480  # pixels; samples are fitted into what the first of them needs
 SAMPLES = 6
 
 
@@ -46,34 +47,48 @@ def sample_sheet(pairs: Sequence[Pair], decoder: LabelDecoder) -> np.ndarray | N
     """Return a few images beside themselves with their labels laid over, uint8 RGB; None if none can be read."""
     chosen = [pair for pair in pairs if pair.labels is not None]
     positions = np.linspace(0, len(chosen) - 1, min(SAMPLES, len(chosen))).round().astype(int)
-    rows = [row for position in positions if (row := _sample(chosen[position], decoder)) is not None]
+    samples = [sample for position in positions if (sample := _read(chosen[position], decoder)) is not None]
+    if not samples:
+        return None
+    height, width = samples[0].image.shape[:2]
+    tile = TILE_HEIGHT, max(1, min(WIDEST, round(width * TILE_HEIGHT / height)))
+    rows = [_row(sample, tile) for sample in samples]
     if len(rows) > 1 and len(rows) % 2:
         rows.append(np.full_like(rows[0], 255))
     columns = 2 if len(rows) > 1 else 1
-    return np.vstack([np.hstack(rows[i : i + columns]) for i in range(0, len(rows), columns)]) if rows else None
+    return np.vstack([np.hstack(rows[i : i + columns]) for i in range(0, len(rows), columns)])
 
 
-def _sample(pair: Pair, decoder: LabelDecoder) -> np.ndarray | None:
+class _Sample(NamedTuple):
+    name: str
+    image: np.ndarray
+    labels: np.ndarray
+
+
+def _read(pair: Pair, decoder: LabelDecoder) -> _Sample | None:
+    """Return a pair; None if it cannot be shown, which the report says."""
     assert pair.labels is not None
     try:
         image, labels = read_image(pair.image), decoder.decode(pair.labels).train_ids
-    except QueryDiffError:  # the report names it already
+    except QueryDiffError:
         return None
-    if labels.shape != image.shape[:2]:
-        return None
-    tiles = [_fitted(picture) for picture in (image, overlay(image, labels, cityscapes(), 0.6))]
-    caption = np.full((24, 2 * TILE[1], 3), 255, np.uint8)
-    _write(caption, pair.image.name, (4, 17), 0.45)
-    return np.vstack([caption, np.hstack(tiles)])
+    return _Sample(pair.image.name, image, labels) if labels.shape == image.shape[:2] else None
 
 
-def _fitted(image: np.ndarray) -> np.ndarray:
-    """Scale `image` into a tile, white around it."""
-    scale = min(TILE[0] / image.shape[0], TILE[1] / image.shape[1])
+def _row(sample: _Sample, tile: tuple[int, int]) -> np.ndarray:
+    painted = overlay(sample.image, sample.labels, cityscapes(), 0.6)
+    caption = np.full((24, 2 * tile[1], 3), 255, np.uint8)
+    _write(caption, sample.name, (4, 17))
+    return np.vstack([caption, np.hstack([_fitted(picture, tile) for picture in (sample.image, painted)])])
+
+
+def _fitted(image: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
+    """Scale `image` into a `tile` (height, width), white around it."""
+    scale = min(tile[0] / image.shape[0], tile[1] / image.shape[1])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    tile = np.full((*TILE, 3), 255, np.uint8)
-    tile[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return tile
+    fitted = np.full((*tile, 3), 255, np.uint8)
+    fitted[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return fitted
 
 
 def _draw_axis(canvas: np.ndarray) -> None:
