@@ -82,7 +82,7 @@ def _write(parts: Sequence[PartCheck], reader: DataSet, arguments: argparse.Name
         if part.class_pixels.any():
             written.append(arguments.output / f"classes_{name}.png")
             write_image(written[-1], bar_chart(part.class_pixels, f"{reader.name} {part.name}: share of pixels"))
-        sheet = sample_sheet(part.pairs, LabelDecoder(reader.mapping(arguments.root)))
+        sheet = sample_sheet(part.sound, LabelDecoder(reader.mapping(arguments.root)))
         if sheet is not None:
             written.append(arguments.output / f"samples_{name}.jpg")
             write_image(written[-1], sheet)

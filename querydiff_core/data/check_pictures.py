@@ -11,7 +11,6 @@ import numpy as np
 from querydiff_core.data.check_report import share
 from querydiff_core.data.label_decoder import LabelDecoder
 from querydiff_core.data.pairing import Pair
-from querydiff_core.errors import QueryDiffError
 from querydiff_core.image_files import read_image
 from querydiff_core.label_space import cityscapes
 from querydiff_core.overlay import overlay
@@ -44,12 +43,12 @@ def bar_chart(class_pixels: np.ndarray, title: str) -> np.ndarray:
 
 
 def sample_sheet(pairs: Sequence[Pair], decoder: LabelDecoder) -> np.ndarray | None:
-    """Return a few images beside themselves with their labels laid over, uint8 RGB; None if none can be read."""
+    """Return a few images beside themselves with their labels laid over, uint8 RGB; None if none has labels."""
     chosen = [pair for pair in pairs if pair.labels is not None]
-    positions = np.linspace(0, len(chosen) - 1, min(SAMPLES, len(chosen))).round().astype(int)
-    samples = [sample for position in positions if (sample := _read(chosen[position], decoder)) is not None]
-    if not samples:
+    if not chosen:
         return None
+    positions = np.linspace(0, len(chosen) - 1, min(SAMPLES, len(chosen))).round().astype(int)
+    samples = [_read(chosen[position], decoder) for position in positions]
     height, width = samples[0].image.shape[:2]
     tile = TILE_HEIGHT, max(1, min(WIDEST, round(width * TILE_HEIGHT / height)))
     rows = [_row(sample, tile) for sample in samples]
@@ -65,14 +64,9 @@ class _Sample(NamedTuple):
     labels: np.ndarray
 
 
-def _read(pair: Pair, decoder: LabelDecoder) -> _Sample | None:
-    """Return a pair; None if it cannot be shown, which the report says."""
+def _read(pair: Pair, decoder: LabelDecoder) -> _Sample:
     assert pair.labels is not None
-    try:
-        image, labels = read_image(pair.image), decoder.decode(pair.labels).train_ids
-    except QueryDiffError:
-        return None
-    return _Sample(pair.image.name, image, labels) if labels.shape == image.shape[:2] else None
+    return _Sample(pair.image.name, read_image(pair.image), decoder.decode(pair.labels).train_ids)
 
 
 def _row(sample: _Sample, tile: tuple[int, int]) -> np.ndarray:

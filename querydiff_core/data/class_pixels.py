@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +43,7 @@ def class_pixels(pairs: LabelledPairs, *, workers: int = 0, cache: Path | None =
     rows = list(each(count, range(len(pairs)), workers, "counting classes"))
     counts = np.stack(rows) if rows else np.zeros((0, len(cityscapes())), np.int64)
     if kept is not None:
-        with whole_file(kept) as temporary:
-            np.save(temporary, counts)
+        _keep(kept, counts)
     return counts
 
 
@@ -84,6 +84,15 @@ def _fingerprint(pairs: LabelledPairs) -> str:
         size_and_time = status and (status.st_size, status.st_mtime_ns)
         digest.update(f"{labels and labels.absolute()} {size_and_time}\n".encode())
     return digest.hexdigest()[:24]
+
+
+def _keep(file: Path, counts: np.ndarray) -> None:
+    """Write the counts; a disk that refuses them costs another count next time, not the run."""
+    try:
+        with whole_file(file) as temporary:
+            np.save(temporary, counts)
+    except (QueryDiffError, OSError) as error:
+        logging.getLogger(__name__).warning("The class counts are not kept: %s", error)
 
 
 def _read(file: Path, images: int) -> np.ndarray | None:

@@ -24,7 +24,8 @@ class PartCheck:
     Attributes:
         split: its name, "" for sets without splits.
         condition: its name, "" for sets that do not tell.
-        pairs: the files.
+        labelled: number of images with labels.
+        sound: pairs that can be read and used.
         sizes: number of images by (height, width).
         problems: what keeps the part from being used as it is, a sentence each.
         remarks: what is good to know, a sentence each.
@@ -36,8 +37,9 @@ class PartCheck:
 
     split: str = ""
     condition: str = ""
-    pairs: list[Pair] = field(default_factory=list)
     images: int = 0
+    labelled: int = 0
+    sound: list[Pair] = field(default_factory=list)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -50,11 +52,6 @@ class PartCheck:
     def name(self) -> str:
         """Split and condition in words."""
         return " ".join(filter(None, (self.split, self.condition))) or "all"
-
-    @property
-    def labelled(self) -> int:
-        """Number of images with labels."""
-        return sum(pair.labels is not None for pair in self.pairs)
 
 
 @dataclass(frozen=True)
@@ -83,16 +80,17 @@ class DataCheck:
         Raises:
             QueryDiffError: if nothing of the data set is there, or its own configuration cannot be read.
         """
-        self.reader.check_root(self.root)
+        self.reader.check_request(self.root, self.split, self.condition)
         decoder = LabelDecoder(self.reader.mapping(self.root))
         parts = []
         for split in [self.split] if self.split else self.reader.splits or [None]:
             for condition in [self.condition] if self.condition else self.reader.conditions or [None]:
                 parts.append(PartCheck(split or "", condition or ""))
                 self._fill(parts[-1], split, condition, decoder)
-        if not any(part.images or part.problems for part in parts):
+        if not any(part.images or self._has_images(part) for part in parts):
+            layout = " ".join(self.reader.layout.split())
             raise QueryDiffError(
-                f"{self.root} holds nothing of {self.reader.name}: expected {' '.join(self.reader.layout.split())}."
+                f"{self.root} holds nothing of {self.reader.name} that was asked for: expected {layout}."
             )
         return parts
 
@@ -106,12 +104,14 @@ class DataCheck:
 
     def _without_files(self, part: PartCheck, error: QueryDiffError) -> None:
         """A part that was never unpacked is worth a remark, unless it was asked for; half a part is a problem."""
-        asked_for = self.split or not self.reader.splits
-        there = self.reader.has_images(self.root, part.split or None, part.condition or None)
-        (part.problems if asked_for or there else part.remarks).append(str(error))
+        wanted = self.split or not self.reader.splits or self._has_images(part)
+        (part.problems if wanted else part.remarks).append(str(error))
+
+    def _has_images(self, part: PartCheck) -> bool:
+        return self.reader.has_images(self.root, part.split or None, part.condition or None)
 
     def _check(self, part: PartCheck, pairing: Pairing, decoder: LabelDecoder) -> None:
-        part.pairs = pairing.pairs
+        part.labelled = sum(pair.labels is not None for pair in pairing.pairs)
         part.images = len(pairing.pairs) + len(pairing.unlabelled) + len(pairing.ambiguous)
         part.problems += [f"{image} has no labels: none is named {name}." for image, name in pairing.unlabelled]
         part.problems += [
@@ -124,12 +124,13 @@ class DataCheck:
         def check(pair: Pair) -> PairCheck:
             return check_pair(pair, decoder, self.quick)
 
-        for pair, found in zip(part.pairs, each(check, part.pairs, self.workers, part.name), strict=True):
+        for pair, found in zip(pairing.pairs, each(check, pairing.pairs, self.workers, part.name), strict=True):
             self._add(part, pair, found)
         self._conclude(part)
 
     def _add(self, part: PartCheck, pair: Pair, found: PairCheck) -> None:
         part.problems += found.damage
+        part.sound += [pair] if found.sound else []
         part.class_pixels += found.class_pixels
         part.class_images += found.class_pixels > 0
         part.unlabelled += found.unlabelled
@@ -146,6 +147,8 @@ class DataCheck:
     def _conclude(self, part: PartCheck) -> None:
         if not part.images:
             part.remarks.append(f"No image of {part.name}.")
+        elif not part.labelled and not part.problems:
+            part.remarks.append(f"No image of {part.name} has labels.")
         if part.outside and not self.reader.refuses_values_outside:
             values = ", ".join(f"{value} ({pixels:,} pixels)" for value, pixels in part.outside.most_common(5))
             part.remarks.append(f"Label values outside the map count as unlabelled: {values}.")

@@ -18,7 +18,7 @@ from querydiff_core.label_space import LabelMapping
 class LabelledImage(NamedTuple):
     """`image` uint8 RGB `(H, W, 3)`, `labels` uint8 trainIds `(H, W)` or None, `stem` the image's path without suffix.
 
-    `stem` is relative to the folder that the images are in.
+    `stem` is relative to the root of the data set.
     """
 
     image: np.ndarray
@@ -30,7 +30,7 @@ class LabelledPairs:
     """A sequence of `LabelledImage`; it is pickled to loader processes and holds no open file.
 
     Args:
-        root: folder that the images are in.
+        root: folder that all images are below.
         pairs: files of images and labels.
         decoder: reads the label files.
     """

@@ -35,6 +35,11 @@ class PairCheck:
     unlabelled: int = 0
     outside: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def sound(self) -> bool:
+        """Whether the pair can be read and used."""
+        return not self.damage and self.other_size is None
+
 
 def check_pair(pair: Pair, decoder: LabelDecoder, quick: bool) -> PairCheck:
     """Check `pair`; `quick` reads the heads of the files alone."""
@@ -62,7 +67,7 @@ def words(size: tuple[int, int]) -> str:
 
 
 def _whole_size(file: Path, quick: bool) -> tuple[int, int]:
-    """Return the size; unless `quick`, the whole file is decoded, since OpenCV takes truncated files for whole ones."""
+    """Return the size; unless `quick`, decode with Pillow, since OpenCV takes a truncated JPEG for a whole one."""
     if quick:
         return image_size(file)
     from PIL import Image  # noqa: PLC0415 - Pillow comes with the `train` extra

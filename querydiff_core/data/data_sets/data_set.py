@@ -61,11 +61,9 @@ class DataSet(ABC):
         Raises:
             QueryDiffError: for a folder that is missing or holds no image, an unknown split or condition.
         """
-        split = self._known_split(split)
-        self._check_condition(condition)
-        self.check_root(root)
+        self.check_request(root, split, condition)
         found = Pairing()
-        for part in self.parts(root, split, condition):
+        for part in self.parts(root, self._known_split(split), condition):
             found += self._pair(root, part)
         return found
 
@@ -90,8 +88,12 @@ class DataSet(ABC):
         parts = self.parts(root, self._known_split(split), condition)
         return any(part.images.folder.is_dir() for part in parts)
 
-    def check_root(self, root: Path) -> None:
-        """Refuse a root that is no folder."""
+    def check_request(self, root: Path, split: str | None, condition: str | None) -> None:
+        """Refuse an unknown split or condition, and a root that is no folder."""
+        self._known_split(split)
+        if condition is not None and condition not in self.conditions:
+            expected = f"expected one of {', '.join(self.conditions)}" if self.conditions else "leave it out"
+            raise QueryDiffError(f"{self.name} has no condition {condition}: {expected}.")
         if not root.is_dir():
             holds = self.layout.split()[0]
             raise QueryDiffError(f"No folder {root}: expected the root of {self.name}, which holds {holds}.")
@@ -112,8 +114,3 @@ class DataSet(ABC):
             expected = f"expected one of {', '.join(self.splits)}" if self.splits else "it has no splits, leave it out"
             raise QueryDiffError(f"{self.name} has no split {split}: {expected}.")
         return split
-
-    def _check_condition(self, condition: str | None) -> None:
-        if condition is not None and condition not in self.conditions:
-            expected = f"expected one of {', '.join(self.conditions)}" if self.conditions else "leave it out"
-            raise QueryDiffError(f"{self.name} has no condition {condition}: {expected}.")
