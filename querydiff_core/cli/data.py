@@ -59,13 +59,16 @@ def _check(arguments: argparse.Namespace) -> int:
     print_report(parts, f"{reader.name} in {arguments.root}", console)
     if arguments.output:
         _write(parts, reader, arguments)
-    problems = sum(len(part.problems) for part in parts)
-    images = sum(part.images for part in parts)
-    if problems:
-        print(f"{problems} problem{'s' * (problems > 1)} in {images} images.")
+    images = _counted(sum(part.images for part in parts), "image")
+    if problems := sum(len(part.problems) for part in parts):
+        print(f"{_counted(problems, 'problem')} in {images}.")
         return 1
-    print(f"{images} images, no problem" + (" (names and sizes alone were looked at)." if arguments.quick else "."))
+    print(f"{images}, no problem" + (" (names and sizes alone were looked at)." if arguments.quick else "."))
     return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _write(parts: Sequence[PartCheck], reader: DataSet, arguments: argparse.Namespace) -> None:

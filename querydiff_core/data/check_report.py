@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +16,7 @@ from querydiff_core.data.pair_check import words
 from querydiff_core.label_space import cityscapes
 
 SHOWN = 10
+MOST_COLUMNS = 3
 
 
 def print_report(parts: Sequence[PartCheck], title: str, console: Console) -> None:
@@ -48,7 +50,7 @@ def _sizes(sizes: Counter[tuple[int, int]]) -> str:
 
 
 def _class_table(parts: Sequence[PartCheck]) -> Table:
-    parts = [part for part in parts if part.class_pixels.any()]
+    parts = _columns([part for part in parts if part.class_pixels.any()])
     table = Table(title="classes: % of labelled pixels, and % of images that show them", title_justify="left")
     table.add_column("class")
     for part in parts:
@@ -60,6 +62,23 @@ def _class_table(parts: Sequence[PartCheck]) -> Table:
     unlabelled = [(share(part.unlabelled, part.unlabelled + part.class_pixels.sum()), "") for part in parts]
     table.add_row("   unlabelled (of all)", *(cell for cells in unlabelled for cell in cells))
     return table
+
+
+def _columns(parts: Sequence[PartCheck]) -> Sequence[PartCheck]:
+    """Return parts that fit into a terminal side by side: where there are many, conditions are added up."""
+    if len(parts) <= MOST_COLUMNS:
+        return parts
+    return [_sum([part for part in parts if part.split == split]) for split in dict.fromkeys(p.split for p in parts)]
+
+
+def _sum(parts: Sequence[PartCheck]) -> PartCheck:
+    return PartCheck(
+        split=parts[0].split,
+        labelled=sum(part.labelled for part in parts),
+        class_pixels=np.sum([part.class_pixels for part in parts], axis=0),
+        class_images=np.sum([part.class_images for part in parts], axis=0),
+        unlabelled=sum(part.unlabelled for part in parts),
+    )
 
 
 def _class_cells(part: PartCheck, index: int) -> tuple[str, str]:

@@ -154,8 +154,13 @@ def test_conditions_are_told_apart(tmp_path):
     assert result.returncode == 0, result.stdout
     assert re.search(r"train fog +│ +1 │ +1 │", result.stdout)
     assert "night" not in result.stdout
+    for condition in ("fog", "night"):
+        write(tmp_path / f"rgb_anon/{condition}/val/s/y_rgb_anon.png", noise())
+        write(tmp_path / f"gt/{condition}/val/s/y_gt_labelTrainIds.png", np.full(SIZE, 13, np.uint8))
     result = data("check", "acdc", tmp_path)
     assert result.returncode == 0, result.stdout
+    assert re.search(r"sky +│ +100 │ +100 │ +- │ +- │", result.stdout)  # conditions are added up
+    assert re.search(r"car +│ +- │ +- │ +100 │ +100 │", result.stdout)
     assert re.search(r"train night +│ +1 │ +1 │", result.stdout)
     assert re.search(r"train snow +│ +- │ +- │", result.stdout)
 
