@@ -1,107 +1,201 @@
-"""Feed folders of images and labels to training and validation."""
+"""Feed data sets to training and validation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import lightning
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from querydiff_core.data.labelled_folder import LabelledFolder
+from querydiff_core.data.class_pixels import class_pixels
+from querydiff_core.data.data_source import DataSource
+from querydiff_core.data.draws import Batches, Draw, Draws
+from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.data.transforms import TrainingTransform
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.label_space import label_mapping
+from querydiff_core.seeds import mixed_seed
 
 
-@dataclass
-class Folder:
-    """A data set on disk: `root/images` and `root/labels`, matched by stem.
+class Crop(NamedTuple):
+    """A training crop: `image` uint8 `(3, h, w)`, `labels` int64 `(h, w)`, `number` of its draw, int64 `()`.
 
-    `mapping`: bundled name or YAML file that maps label values to trainIds. `size`: (height, width) that validation
-    images are resized to, None to keep their own.
+    A batch stacks each.
     """
 
-    root: str
-    mapping: str = "train_ids"
-    size: tuple[int, int] | None = None
-
-    def open(self) -> LabelledFolder:
-        """Return the pairs of this folder."""
-        return LabelledFolder(Path(self.root), mapping=label_mapping(self.mapping))
+    image: Tensor
+    labels: Tensor
+    number: Tensor
 
 
 class SegmentationData(lightning.LightningDataModule):
-    """Training folders, mixed by their number of images, and validation folders by name.
+    """Training sources, mixed, and validation sources by name.
+
+    What is drawn and how it is distorted depends on the seed and the number of the draw alone, not on the number of
+    workers or processes, nor on interruptions.
 
     Args:
-        train: folders to learn from.
-        validation: name to folder; each is scored on its own.
+        train: data sets to learn from, mixed by their weights, or by their number of images.
+        validation: name to data set; each is scored on its own.
+        root: folder that the sources' relative roots are in.
         crop: (height, width) of training crops, in pixels.
-        scale: range of a crop side's share of `crop` in the source image.
+        short_side: range that an image's short side is resized to before it is cropped; (256, 1024) is the paper's.
+        scale: without `short_side`, the range of a crop side's share of `crop` in the source image.
         aspect: range of the stretch of height against width.
         photometric: strength of the colour distortion, 0 to 1.
+        rare_classes: temperature of rare-class sampling (DAFormer's is 0.01); None draws every image equally often.
         batch_size: crops a step (a process).
         workers: loader processes.
+        seed: of the draws and distortions.
     """
 
     def __init__(
         self,
-        train: list[Folder],
-        validation: dict[str, Folder] | None = None,
+        train: list[DataSource],
+        validation: dict[str, DataSource] | None = None,
+        *,
+        root: str = ".",
         crop: tuple[int, int] = (512, 512),
+        short_side: tuple[int, int] | None = None,
         scale: tuple[float, float] = (0.5, 2.0),
         aspect: tuple[float, float] = (0.75, 1.33),
         photometric: float = 1.0,
+        rare_classes: float | None = None,
         batch_size: int = 4,
         workers: int = 2,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.train, self.validation = train, validation or {}
-        self.transform = TrainingTransform(crop, scale, aspect, photometric)
-        self.batch_size, self.workers = batch_size, workers
+        self.root, self.batch_size, self.workers, self.seed = root, batch_size, workers, seed
+        self.rare_classes = rare_classes
+        self.train, self.validation = [self._rooted(source) for source in train], validation or {}
+        self.validation = {name: self._rooted(source) for name, source in self.validation.items()}
+        self.transform = TrainingTransform(crop, short_side, scale, aspect, photometric)
+        # What a run is made of; a training state is only resumed with the same.
+        self.identity = {
+            "train": [{**asdict(source), "root": Path(source.root).name} for source in train],
+            "crop": list(crop),
+            "short_side": short_side and list(short_side),
+            "scale": list(scale),
+            "aspect": list(aspect),
+            "photometric": photometric,
+            "rare_classes": rare_classes,
+            "batch_size": batch_size,
+            "seed": seed,
+        }
+
+    def prepare_data(self) -> None:
+        """Count the pixels of each class, in one process, where rare-class sampling needs them; they are kept."""
+        if self.rare_classes is not None:
+            for source in self.train:
+                self._class_pixels(source.open())
+
+    def setup(self, stage: str) -> None:
+        """Open the data sets.
+
+        Raises:
+            QueryDiffError: for a source that cannot be read, is empty or has images without labels, or weights that
+                some sources have and others have not.
+        """
+        if stage != "fit":
+            return
+        if not self.train:
+            raise QueryDiffError("There is nothing to train on: give data.train one or more sources.")
+        self._pairs = [source.open() for source in self.train]
+        images = [len(pairs) for pairs in self._pairs]
+        if self.rare_classes is None:
+            self.draws = Draws(images, self._weights(), self.seed)
+        else:
+            pixels = [self._class_pixels(pairs) for pairs in self._pairs]
+            self.draws = Draws(images, self._weights(), self.seed, pixels, self.rare_classes)
 
     def train_dataloader(self) -> DataLoader:
-        """Return shuffled crops: images uint8 (B, 3, h, w) and labels int64 (B, h, w)."""
-        crops: ConcatDataset = ConcatDataset([_Crops(folder.open(), self.transform) for folder in self.train])
-        if len(crops) < self.batch_size:
-            raise QueryDiffError(
-                f"The training folders hold {len(crops)} images, fewer than a batch of {self.batch_size}."
-            )
+        """Return all that is left of the run as one epoch of `Crop` batches, so that progress shows the whole run.
+
+        Raises:
+            QueryDiffError: if the run has no length.
+        """
+        trainer = self.trainer
+        assert trainer is not None
+        if trainer.max_steps < 1:
+            raise QueryDiffError("A run is measured in steps: give --trainer.max_steps, such as 60000.")
+        each = trainer.accumulate_grad_batches
+        batches = Batches(
+            self.draws,
+            self.batch_size,
+            batches=trainer.max_steps * each,
+            start=trainer.global_step * each,
+            process=trainer.global_rank,
+            processes=trainer.world_size,
+        )
+        crops = _Crops(self._pairs, self.transform, self.seed)
         return DataLoader(
             crops,
-            self.batch_size,
-            shuffle=True,
+            batch_sampler=batches,  # type: ignore[arg-type]  # it asks for the draws that the data set takes
             num_workers=self.workers,
-            drop_last=True,
-            persistent_workers=self.workers > 0,
             worker_init_fn=_one_thread,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> list[DataLoader]:
-        """Return one loader a validation folder, in the order of the names; whole images, one at a time."""
-        return [DataLoader(_Whole(folder), 1, num_workers=0) for folder in self.validation.values()]
+        """Return one loader a validation source, in the order of the names; whole images, one at a time.
+
+        Processes that train together share the images out.
+        """
+        process, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        loaders = []
+        for source in self.validation.values():
+            images = _Whole(source)
+            share = Subset(images, range(process, len(images), processes))
+            loaders.append(DataLoader(share, 1, num_workers=min(1, self.workers)))
+        return loaders
+
+    def files(self, numbers: Sequence[int]) -> list[Path]:
+        """Return the image files of draws by number."""
+        drawn = {draw.number: draw for draw in itertools.islice(self.draws, max(numbers) + 1)}
+        return [self._pairs[drawn[n].source].files(drawn[n].image)[0] for n in numbers]
+
+    def _rooted(self, source: DataSource) -> DataSource:
+        return replace(source, root=str(Path(self.root) / source.root))
+
+    def _weights(self) -> list[float]:
+        weights = [source.weight for source in self.train if source.weight is not None]
+        if len(weights) not in (0, len(self.train)):
+            raise QueryDiffError(
+                f"{len(weights)} of {len(self.train)} training sources have a weight: give all or none."
+            )
+        if any(weight <= 0 for weight in weights):
+            raise QueryDiffError(f"Weights of training sources must be greater than 0, found {min(weights)}.")
+        return weights or [float(len(pairs)) for pairs in self._pairs]
+
+    def _class_pixels(self, pairs: LabelledPairs) -> np.ndarray:
+        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        return class_pixels(pairs, workers=self.workers, cache=home / "querydiff")
 
 
 class _Crops(Dataset):
-    def __init__(self, pairs: LabelledFolder, transform: TrainingTransform) -> None:
-        self.pairs, self.transform = pairs, transform
+    def __init__(self, pairs: Sequence[LabelledPairs], transform: TrainingTransform, seed: int) -> None:
+        self.pairs, self.transform, self.seed = pairs, transform, seed
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image, labels = _tensors(self.pairs, index)
-        image, labels = self.transform(image, labels)
-        return image, labels.long()
+    def __getitem__(self, draw: Draw) -> Crop:
+        image, labels = _tensors(self.pairs[draw.source], draw.image)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mixed_seed(self.seed, draw.number))
+            image, labels = self.transform(image, labels, draw.rare_class)
+        return Crop(image, labels.long(), torch.tensor(draw.number))
 
 
 class _Whole(Dataset):
-    def __init__(self, folder: Folder) -> None:
-        self.pairs, self.size = folder.open(), folder.size
+    def __init__(self, source: DataSource) -> None:
+        self.pairs, self.size = source.open(), source.size
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -109,12 +203,12 @@ class _Whole(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image, labels = _tensors(self.pairs, index)
         if self.size is not None:
-            image = torch.nn.functional.interpolate(image[None].float(), self.size, mode="bilinear", antialias=True)
+            image = interpolate(image[None].float(), self.size, mode="bilinear", antialias=True)
             image = image[0].round().to(torch.uint8)
         return image, labels.long()
 
 
-def _tensors(pairs: LabelledFolder, index: int) -> tuple[Tensor, Tensor]:
+def _tensors(pairs: LabelledPairs, index: int) -> tuple[Tensor, Tensor]:
     image, labels, stem = pairs[index]
     if labels is None:
         raise QueryDiffError(f"{stem} has no label: training and validation need one for every image.")

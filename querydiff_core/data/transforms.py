@@ -4,51 +4,96 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
+
+from querydiff_core.label_space import UNLABELLED
+
+# DAFormer's: a crop drawn for a rare class is drawn again until that class has this share of it, at most so often.
+RARE_CLASS_CROP_SHARE = 0.01
+RARE_CLASS_CROPS = 10
 
 
 class TrainingTransform(nn.Module):
     """Cut a random crop and distort its colours.
 
+    How large a crop is in the source is said in one of two ways: by `short_side`, which first resizes the image, as
+    the papers do, or by `scale`, in pixels of the source, whatever its size.
+
     Args:
         crop: (height, width) of what the network sees in training, in pixels.
-        scale: range of the share of `crop`'s side that one crop side takes in the source: 0.5 zooms in twice.
-        aspect: range of the stretch of height against width, since deployment squeezes any camera into one size.
+        short_side: range of the length that the image's short side is resized to before the crop is cut, in pixels;
+            (256, 1024) is the paper's for crops of 512. Where the image is then smaller than the crop, the rest is
+            black and unlabelled. None crops by `scale`.
+        scale: range of the share of `crop`'s side that one crop side takes in the source: 0.5 zooms in twice. Crops
+            stay inside the image.
+        aspect: range of the stretch of height against width, since deployment squeezes any camera into one size;
+            (1, 1) keeps it.
         photometric: strength of the colour distortion; 0 leaves colours alone, 1 is the usual.
     """
 
     def __init__(
         self,
         crop: tuple[int, int] = (512, 512),
+        short_side: tuple[int, int] | None = None,
         scale: tuple[float, float] = (0.5, 2.0),
         aspect: tuple[float, float] = (0.75, 1.33),
         photometric: float = 1.0,
     ) -> None:
         super().__init__()
-        self.crop, self.scale, self.aspect = crop, scale, aspect
+        self.crop, self.short_side, self.scale, self.aspect = tuple(crop), short_side, scale, aspect
         self.distort = _distortion(photometric)
 
-    def forward(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a crop of `image` uint8 `(3, H, W)` and of `labels` uint8 `(H, W)`, both at `crop` size."""
-        window, size = self._window(*labels.shape), list(self.crop)
-        image = v2.functional.resized_crop(
-            tv_tensors.Image(image), *window, size, InterpolationMode.BILINEAR, antialias=True
-        )
-        labels = v2.functional.resized_crop(tv_tensors.Mask(labels), *window, size, InterpolationMode.NEAREST_EXACT)
+    def forward(self, image: Tensor, labels: Tensor, rare_class: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return a crop of `image` uint8 `(3, H, W)` and of `labels` uint8 `(H, W)`, both at `crop` size.
+
+        `rare_class`: a trainId that the crop should hold.
+        """
+        window = self._window(labels, rare_class)
+        image, labels = self._cut(image, labels, window)
         if torch.rand(()) < 0.5:
             image, labels = v2.functional.horizontal_flip(image), v2.functional.horizontal_flip(labels)
         return self.distort(image).as_subclass(Tensor), labels.as_subclass(Tensor)
 
-    def _window(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Draw a window (top, left, height, width) inside the image."""
-        side = _uniform(*self.scale)
+    def _window(self, labels: Tensor, rare_class: int | None) -> tuple[int, int, int, int]:
+        """Draw a window (top, left, height, width), again while it lacks the rare class."""
+        window = self._draw_window(*labels.shape)
+        if rare_class is None:
+            return window
+        for _ in range(RARE_CLASS_CROPS - 1):
+            top, left, rows, columns = window
+            inside = labels[top : top + rows, left : left + columns]
+            if (inside == rare_class).float().mean() >= RARE_CLASS_CROP_SHARE:
+                break
+            window = self._draw_window(*labels.shape)
+        return window
+
+    def _draw_window(self, height: int, width: int) -> tuple[int, int, int, int]:
         stretch = _uniform(*self.aspect) ** 0.5
-        rows, columns = round(self.crop[0] * side * stretch), round(self.crop[1] * side / stretch)
-        rows, columns = max(16, min(rows, height)), max(16, min(columns, width))
-        top = int(torch.randint(0, height - rows + 1, ()))
-        left = int(torch.randint(0, width - columns + 1, ()))
+        if self.short_side is None:
+            side = _uniform(*self.scale)
+            rows, columns = round(self.crop[0] * side * stretch), round(self.crop[1] * side / stretch)
+            rows, columns = max(16, min(rows, height)), max(16, min(columns, width))
+        else:
+            side = min(height, width) / _uniform(*self.short_side)
+            rows, columns = round(self.crop[0] * side * stretch), round(self.crop[1] * side / stretch)
+        top = int(torch.randint(0, max(0, height - rows) + 1, ()))
+        left = int(torch.randint(0, max(0, width - columns) + 1, ()))
         return top, left, rows, columns
+
+    def _cut(self, image: Tensor, labels: Tensor, window: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:
+        """Cut the window and resize it to `crop`; what lies outside the image is black and unlabelled."""
+        top, left, rows, columns = window
+        image, labels = (t[..., top : top + rows, left : left + columns] for t in (image, labels))
+        below, right = rows - labels.shape[0], columns - labels.shape[1]
+        if below or right:
+            image, labels = pad(image, (0, right, 0, below)), pad(labels, (0, right, 0, below), value=UNLABELLED)
+        size = list(self.crop)
+        return (
+            v2.functional.resize(tv_tensors.Image(image), size, InterpolationMode.BILINEAR, antialias=True),
+            v2.functional.resize(tv_tensors.Mask(labels), size, InterpolationMode.NEAREST_EXACT),
+        )
 
 
 def _distortion(strength: float) -> nn.Module:

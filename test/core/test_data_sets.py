@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -53,6 +54,16 @@ def test_every_name_has_a_reader_that_tells_how_to_unpack():
         assert kind.layout
         assert kind.source
         assert kind.terms
+
+
+def test_the_guide_names_every_set_and_its_example_of_a_mapping_is_one(tmp_path):
+    guide = (Path(__file__).parents[2] / "docs" / "data_sets.md").read_text()
+    assert all(f"| `{kind.name}` |" in guide for kind in DATA_SETS)
+    example = guide.split("```yaml\n")[-1].split("```")[0]
+    (tmp_path / "mine.yaml").write_text(example)
+    mapping = label_mapping(tmp_path / "mine.yaml")
+    assert mapping.to_train_id == {1: 0, 2: 0, 5: 13}
+    assert (mapping.images, mapping.labels, mapping.first_channel) == ("camera", "truth", True)
 
 
 def test_cityscapes(tmp_path):

@@ -55,6 +55,9 @@ def test_mappings_hold_the_published_ids():
         ("nonsense", "expected a YAML mapping"),
         ("a: [", "not valid YAML"),
         ("other: {}", "to_train_id"),
+        ("to_train_id: {1: 0}\nunlabeled: [3]", "unknown key unlabeled, expected some of .*unlabelled"),
+        ("to_train_id: {1: 0}\nunlabelled: [256]", "256"),
+        ("to_train_id: {1: 0}\ncolors: {1: [1, 2]}", "to_train_id"),
     ],
 )
 def test_a_wrong_mapping_is_one_sentence(tmp_path, text, says):
@@ -63,6 +66,11 @@ def test_a_wrong_mapping_is_one_sentence(tmp_path, text, says):
     with pytest.raises(QueryDiffError, match=says) as failure:
         label_mapping(file)
     assert "\n" not in str(failure.value)
+
+
+def test_a_mapping_knows_which_values_its_labels_have():
+    mapping = label_mapping("cityscapes_label_ids")
+    assert [int(mapping.known[value]) for value in (0, 7, 34, 35, 254, 255)] == [1, 1, 1, 0, 0, 1]
 
 
 def test_an_unknown_mapping_names_the_known_ones():
