@@ -57,7 +57,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from querydiff_core.cli.teacher_table import print_teacher  # noqa: PLC0415
+    from querydiff_core.teacher.teacher_table import print_teacher  # noqa: PLC0415
 
     print_teacher(arguments.source, arguments.size)
     return 0
@@ -92,7 +92,7 @@ examples:
   querydiff teacher train street_photos --output build/teacher
       the small preset on every image below street_photos/
   querydiff teacher train a/images b/images --output build/teacher --size 192x384 --batch 8 --precision bf16
-      wide crops, in half the memory and, on processors with bf16, in less time
+      wide crops, fewer of them a step so that they fit; bf16 for processors that are faster with it
   querydiff teacher train photos --output build/teacher --width tiny --autoencoder-steps 500 --denoiser-steps 500
       minutes on one core: enough to try the training with a teacher, not to teach
 Ctrl-C keeps the state; the same command goes on from it, step for step as if nothing had happened. losses.csv and

@@ -77,8 +77,9 @@ class StageTraining:
                 progress.update(task, completed=self._training.step, loss=f"loss {loss:.4f}")
                 last = self._training.step == self.stage.steps
                 if last or self._training.step % self.around.save_every == 0:
-                    self._look(loss)
+                    report = self._look(loss)
                     self._save()
+                    self._console.print(report)
                 if self.around.stop.made and not last:
                     self._save()
                     return False
@@ -115,8 +116,9 @@ class StageTraining:
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not finite:
             raise QueryDiffError(
-                f"The {self.stage.name}'s loss is {values['loss']:g} and its gradient not finite at step {number}: go "
-                f"on from the last state ({self.around.folder.states}) with a lower --learning-rate or --precision fp32."
+                f"The {self.stage.name}'s loss is {values['loss']:g} and its gradient not finite at step {number}: "
+                f"repeat the command with a lower --learning-rate or --precision fp32 to go on from the last state, "
+                f"step {self._mark[0]}."
             )
         self._log.add(self.stage.name, number, values)
         return values["loss"]
@@ -124,8 +126,8 @@ class StageTraining:
     def _random(self, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(mixed_seed(self.around.recipe.seed, self.stage.number, step))
 
-    def _look(self, loss: float) -> None:
-        """Judge and picture the averaged network."""
+    def _look(self, loss: float) -> str:
+        """Judge and picture the averaged network; return a line about it."""
         step, around = self._training.step, self.around
         rate = (step - self._mark[0]) / (time.monotonic() - self._mark[1])
         with self._training.averaged():
@@ -135,9 +137,7 @@ class StageTraining:
             write_image(around.folder.pictures / f"{name}_{step:06}.png", picture_grid(images))
         self._log.add(self.stage.name, step, scores)
         words = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in scores.items())
-        self._console.print(
-            f"{self.stage.name} {step}/{self.stage.steps}: loss {loss:.4f}, {words}, {rate:.3g} steps/s"
-        )
+        return f"{self.stage.name} {step}/{self.stage.steps}: loss {loss:.4f}, {words}, {rate:.3g} steps/s"
 
     def _save(self) -> None:
         self._log.save()  # first: rows beyond the state are dropped when a run goes on, missing ones could not be made
