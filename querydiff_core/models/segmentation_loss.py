@@ -1,13 +1,20 @@
 """Segmentation loss: Hungarian matching, mask and class terms on every layer (docs/method.md, section 5, Eq. 13)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from transformers import Mask2FormerConfig
-from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
+from transformers.models.mask2former.modeling_mask2former import (
+    Mask2FormerHungarianMatcher,
+    Mask2FormerLoss,
+    sample_point,
+)
 
 from querydiff_core.label_space import UNLABELLED
 from querydiff_core.models.querydiff import QueryDiffOutput
+from querydiff_core.processes import mean_over_processes
 
 # A mask logit that is certainly `not here`: softplus(-20) is 2e-9.
 ABSENT = -20.0
@@ -19,6 +26,9 @@ class SegmentationLoss(nn.Module):
     Each class of an image is one mask to find. Pixels labelled 255 count for and against nothing: there the predicted
     masks are replaced by `certainly not here`, which agrees with every target mask (0 at such pixels), so matching,
     point sampling and losses see no error and pass no gradient. Images with no labelled pixel are left out.
+
+    Sums are divided by the counts of the whole batch, over all processes that train together, and the points of a step
+    are the same for every mask, so that the loss does not depend on how a batch is split over processes.
 
     Args:
         classes: number of classes, without `no object`.
@@ -43,6 +53,7 @@ class SegmentationLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.weights = (bce_weight, dice_weight, class_weight)
+        self.no_object_weight = no_object_weight
         self.auxiliary_weight = auxiliary_weight
         config = Mask2FormerConfig(
             mask_weight=bce_weight,
@@ -53,10 +64,10 @@ class SegmentationLoss(nn.Module):
         )
         config.num_labels = classes
         # It only carries a weight dictionary along; the weights are applied here.
-        self.criterion = Mask2FormerLoss(config, {})
-        self.criterion.matcher.num_points = matching_points
+        self.criterion = _SamePoints(config, {})
+        self.criterion.matcher = _SamePointsMatcher(class_weight, bce_weight, dice_weight, matching_points)
 
-    def forward(self, output: QueryDiffOutput, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, output: QueryDiffOutput, labels: Tensor, seed: int | None = None) -> dict[str, Tensor]:
         """Return the terms `bce`, `dice`, `class` and, with an auxiliary head, `pixel`, and their weighted sum `loss`.
 
         The first three are sums over the decoder layers.
@@ -64,18 +75,31 @@ class SegmentationLoss(nn.Module):
         Args:
             output: of the model in training mode.
             labels: trainIds `(B, H, W)`, 255 where unlabelled, of the images' size.
+            seed: of the points; None draws other points each time.
         """
+        seed = int(torch.randint(2**31, ())) if seed is None else seed
+        self.criterion.seed = self.criterion.matcher.seed = seed
+        masks, queries, pixels = self._share(output, labels)
         losses = self._layer_losses(output, labels)
         terms = {
-            "bce": _total(losses, "loss_mask"),
-            "dice": _total(losses, "loss_dice"),
-            "class": _total(losses, "loss_cross_entropy"),
+            "bce": masks * _total(losses, "loss_mask"),
+            "dice": masks * _total(losses, "loss_dice"),
+            "class": queries * _total(losses, "loss_cross_entropy"),
         }
         loss = torch.stack([weight * term for weight, term in zip(self.weights, terms.values(), strict=True)]).sum()
         if output.pixel_logits is not None:
-            terms["pixel"] = pixel_loss(output.pixel_logits, labels)
+            terms["pixel"] = pixels * _mean_pixel_loss(output.pixel_logits, labels)
             loss = loss + self.auxiliary_weight * terms["pixel"]
         return {"loss": loss, **terms}
+
+    def _share(self, output: QueryDiffOutput, labels: Tensor) -> Tensor:
+        """Return this process's count of masks, weighted queries and pixels, divided by the mean over processes."""
+        labelled = labels != UNLABELLED
+        masks = sum(int(label[here].unique().numel()) for label, here in zip(labels, labelled, strict=True))
+        queries = int(labelled.flatten(1).any(1).sum()) * output.classes[-1].shape[1]
+        weighted = masks + self.no_object_weight * (queries - masks)
+        counts = torch.tensor([masks, weighted, int(labelled.sum())], device=labels.device, dtype=torch.float64)
+        return (counts / mean_over_processes(counts).clamp(min=1e-9)).float()
 
     def _layer_losses(self, output: QueryDiffOutput, labels: Tensor) -> dict[str, Tensor]:
         kept = (labels != UNLABELLED).flatten(1).any(1)
@@ -97,11 +121,53 @@ class SegmentationLoss(nn.Module):
         return self.criterion(**layers[-1], **targets, auxiliary_predictions=layers[:-1])
 
 
+class _SamePointsMatcher(Mask2FormerHungarianMatcher):
+    """Match each image at the same points, so that a batch matches as its images would alone."""
+
+    seed = 0
+
+    def forward(self, *batch: Any, **named: Any) -> list[tuple[Tensor]]:
+        """Match image after image, from the same state of the random numbers."""
+        sequences = [*batch, *named.values()]
+        devices = [sequences[0].device] if sequences[0].is_cuda else []
+        matched = []
+        for image in range(len(sequences[0])):
+            with torch.random.fork_rng(devices):
+                torch.manual_seed(self.seed)
+                matched += super().forward(*(sequence[image : image + 1] for sequence in sequences))
+        return matched
+
+
+class _SamePoints(Mask2FormerLoss):
+    """Compare every mask at points drawn from the same candidates."""
+
+    seed = 0
+
+    def sample_points_using_uncertainty(  # type: ignore[no-untyped-def]
+        self, logits: Tensor, uncertainty_function, num_points, oversample_ratio, importance_sample_ratio
+    ) -> Tensor:
+        """Return `(masks, points, 2)`: where each mask is least certain, and some that all masks share."""
+        generator = torch.Generator(logits.device).manual_seed(self.seed)
+        candidates = torch.rand(int(num_points * oversample_ratio), 2, generator=generator, device=logits.device)
+        everywhere = candidates.expand(len(logits), -1, -1)
+        uncertainty = uncertainty_function(sample_point(logits, everywhere, align_corners=False))[:, 0]
+        uncertain = int(importance_sample_ratio * num_points)
+        chosen = candidates[uncertainty.topk(uncertain, dim=1).indices]  # (masks, uncertain, 2)
+        shared = torch.rand(num_points - uncertain, 2, generator=generator, device=logits.device)
+        return torch.cat([chosen, shared.expand(len(logits), -1, -1)], 1)
+
+
 def pixel_loss(pixel_logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy of `pixel_logits (B, classes, h, w)`, enlarged to `labels (B, H, W)`, 255 ignored.
 
-    It is 0 where no pixel is labelled.
+    The mean is over the labelled pixels of all processes that train together, 0 where no pixel is labelled.
     """
+    count = (labels != UNLABELLED).sum().double()
+    share = count / mean_over_processes(count).clamp(min=1e-9)
+    return share.float() * _mean_pixel_loss(pixel_logits, labels)
+
+
+def _mean_pixel_loss(pixel_logits: Tensor, labels: Tensor) -> Tensor:
     logits = interpolate(pixel_logits.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
     total = cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
     return total / (labels != UNLABELLED).sum().clamp(min=1)

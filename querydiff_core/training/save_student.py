@@ -10,7 +10,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from querydiff_core.deployment.checkpoint import save_checkpoint
+from querydiff_core.deployment.checkpoint import save_weights
 from querydiff_core.deployment.metadata import ModelMetadata
 from querydiff_core.training.semantic_module import SemanticModule
 
@@ -22,8 +22,8 @@ class SaveStudent(Callback):
         input_size: (height, width) that the student will see when deployed; exports use it.
     """
 
-    def __init__(self, input_size: tuple[int, int] = (256, 512)) -> None:
-        self.input_size = tuple(input_size)
+    def __init__(self, input_size: tuple[int, int] = (512, 1024)) -> None:
+        self.input_size = (input_size[0], input_size[1])
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save after a validation."""
@@ -35,12 +35,14 @@ class SaveStudent(Callback):
         self._save(trainer, pl_module)
 
     def _save(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        folder = trainer.log_dir or trainer.default_root_dir  # asked of every process: `log_dir` is a broadcast
+        # Both are asked of every process: `log_dir` is a broadcast, and FSDP gathers the weights from all.
+        folder = trainer.log_dir or trainer.default_root_dir
+        state = trainer.strategy.lightning_module_state_dict()
         if not trainer.is_global_zero or not isinstance(module, SemanticModule):
             return
         metadata = ModelMetadata(
             variant=module.variant,
-            input_size=(self.input_size[0], self.input_size[1]),
+            input_size=self.input_size,
             mean=module.model.mean,
             std=module.model.std,
             overrides=module.overrides,
@@ -48,17 +50,17 @@ class SaveStudent(Callback):
             commit=_commit(),
             versions={"torch": torch.__version__, "lightning": lightning.__version__},
         )
-        save_checkpoint(module.model, metadata, Path(folder) / "student.safetensors")
+        student = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+        save_weights(student, metadata, Path(folder) / "student.safetensors")
 
 
 def _recipe(trainer: lightning.Trainer, module: SemanticModule) -> dict[str, Any]:
     """Return what made the weights, as plain JSON."""
-    data = trainer.datamodule  # type: ignore[attr-defined]
     return {
         "steps": trainer.global_step,
-        "module": {key: value for key, value in module.hparams.items() if not key.startswith("_")},
-        "data": {"train": [folder.root for folder in data.train], "crop": list(data.transform.crop)},
-        "batch_size": data.batch_size,
+        "processes": trainer.world_size,
+        "module": module.identity,
+        "data": module.data.identity,
         "metrics": {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()},
     }
 

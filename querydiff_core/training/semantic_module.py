@@ -1,42 +1,57 @@
-"""Train a student with the segmentation loss; Lightning runs the loop."""
+"""Train a student with the segmentation loss and, where there is a teacher, the consistency loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Literal
 
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from querydiff_core.build import build_model
+from querydiff_core.data.datamodule import Crop, SegmentationData
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED, cityscapes
 from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
+from querydiff_core.processes import all_processes
+from querydiff_core.seeds import mixed_seed
+from querydiff_core.training.resume import refuse_other_experiment
 from querydiff_core.training.schedule import polynomial_decay
+from querydiff_core.training.start_from import start_from_weights
+from querydiff_core.training.teaching import TeacherOptions, Teaching
 
 Phase = Literal["pixels", "whole"]
 
 
 class SemanticModule(lightning.LightningModule):
-    """The student, its losses and its optimiser (docs/method.md, section 6).
+    """The student, its losses and its optimiser (docs/method.md, sections 5 and 6).
 
     Args:
         variant: name in `build.py`.
         phase: "pixels" trains backbone, pixel decoder and refinement through the auxiliary per-pixel head, several
             times cheaper a step on a CPU; "whole" trains everything.
         start_from: a checkpoint (`.safetensors` or a training state's weights) to begin with.
-        learning_rate: of everything but the backbone.
-        backbone_learning_rate: of the backbone; None for the same.
+        pretrained: begin with the backbone's published weights; a path takes them from there.
+        learning_rate: of everything but the pretrained backbone.
+        backbone_learning_rate: of the pretrained backbone; None for the same.
         weight_decay: AdamW's.
         warm_up: steps of linear warm-up.
         auxiliary_weight: of the per-pixel loss in phase "whole".
-        model: overrides of `build_model`.
+        teacher: the diffusion model that teaches; None trains with L_seg alone.
+        alpha: weight of L_diff in L_total (Eq. 14).
+        supervision_weight: of L_sup in L_diff (Eq. 12); 0 switches it off.
+        distribution_weight: of L_dist in L_diff (Eq. 12); 0 switches it off.
+        gradient_checkpointing: compute the backbone's activations again in the backward pass: less memory, more time.
+        frozen_batch_norm: keep the backbone's BatchNorm statistics, as small batches give poor ones.
+        model: overrides of `build_model`, such as `scheme`, `queries` or `query_source`.
+        seed: of noise and points.
     """
 
     mean: Tensor
@@ -44,89 +59,188 @@ class SemanticModule(lightning.LightningModule):
 
     def __init__(
         self,
+        *,
         variant: str = "small",
         phase: Phase = "whole",
         start_from: str | None = None,
+        pretrained: bool | str = False,
         learning_rate: float = 1e-4,
         backbone_learning_rate: float | None = 1e-5,
         weight_decay: float = 0.05,
         warm_up: int = 100,
         auxiliary_weight: float = 0.5,
+        teacher: TeacherOptions | None = None,
+        alpha: float = 1.0,
+        supervision_weight: float = 1.0,
+        distribution_weight: float = 1.0,
+        gradient_checkpointing: bool = False,
+        frozen_batch_norm: bool = False,
         model: dict[str, Any] | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
         self.overrides = dict(model or {})
-        self.model = build_model(variant, **self.overrides)
+        # What a run is made of; a training state is only resumed with the same.
+        self.identity = {
+            "variant": variant,
+            "phase": phase,
+            "learning_rate": learning_rate,
+            "backbone_learning_rate": backbone_learning_rate,
+            "weight_decay": weight_decay,
+            "warm_up": warm_up,
+            "auxiliary_weight": auxiliary_weight,
+            "teacher": _plain(teacher),
+            "alpha": alpha,
+            "supervision_weight": supervision_weight,
+            "distribution_weight": distribution_weight,
+            "frozen_batch_norm": frozen_batch_norm,
+            "model": self.overrides,
+            "seed": seed,
+        }
+        self.model = build_model(variant, pretrained=pretrained, **self.overrides)
         if start_from is not None:
-            _start_from(self.model, start_from)
-        if phase == "pixels":
-            _freeze([self.model.mask_decoder, *self.model.refinements[1:]])
-        self.variant, self.phase = variant, phase
-        self.rates = (learning_rate, backbone_learning_rate or learning_rate)
-        self.weight_decay, self.warm_up = weight_decay, warm_up
+            start_from_weights(self.model, start_from)
+        if gradient_checkpointing:
+            self.model.backbone.checkpoint_gradients()
         self.loss = SegmentationLoss(len(cityscapes()), auxiliary_weight=auxiliary_weight)
+        self.teaching = None
+        if teacher is not None:
+            channels = self.model.config["channels"]
+            self.teaching = Teaching(teacher, channels, supervision_weight, distribution_weight, seed)
+        self.variant, self.phase, self.alpha, self.seed = variant, phase, alpha, seed
+        self.rates = (learning_rate, backbone_learning_rate or learning_rate)
+        self.weight_decay, self.warm_up, self.frozen_batch_norm = weight_decay, warm_up, frozen_batch_norm
         self.register_buffer("mean", 255 * torch.tensor(self.model.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(self.model.std).view(1, 3, 1, 1), persistent=False)
+        self._leave_out_what_does_not_run()
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Return the loss of images uint8 (B, 3, h, w) against labels int64 (B, h, w)."""
-        images, labels = batch
-        losses = self._losses(self._normalise(images), labels)
-        self.log_dict({f"train/{name}": value for name, value in losses.items()}, prog_bar=True)
-        if not torch.isfinite(losses["loss"]):
-            raise QueryDiffError(
-                f"The loss is {losses['loss']:.4g} at step {self.global_step}: lower the learning rate."
-            )
+    @property
+    def data(self) -> SegmentationData:
+        """The data module of the run."""
+        data: SegmentationData = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Refuse crops that the teacher cannot see."""
+        if self.teaching is not None:
+            self.teaching.check(self.data.transform.crop)
+
+    def train(self, mode: bool = True) -> SemanticModule:
+        """Switch to training; BatchNorm of the backbone stays as it is where that was asked for."""
+        super().train(mode)
+        if mode and self.frozen_batch_norm:
+            for module in self.model.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def on_train_batch_start(self, batch: Crop, batch_idx: int) -> None:
+        """Make what is random in a step a function of the step, so that a run that goes on is the run that would be."""
+        torch.manual_seed(mixed_seed(self.seed, batch_idx, self.global_rank))
+
+    def training_step(self, batch: Crop, batch_idx: int) -> Tensor:
+        """Return L_total of images uint8 (B, 3, h, w) against labels int64 (B, h, w) (Eq. 14)."""
+        losses = self._losses(batch, batch_idx)
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=True, sync_dist=True
+        )
+        if not all_processes(torch.isfinite(losses["loss"])):
+            raise QueryDiffError(self._not_finite(losses, batch))
         return losses["loss"]
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> None:
         """Add one whole image to the confusion matrix of its data set."""
         images, labels = batch
-        if self.phase == "pixels":
-            scores = self.model.pixel_path(self._normalise(images))
-        else:
-            scores = semantic_probabilities(self.model(self._normalise(images)))
-        scores = F.interpolate(scores.float(), labels.shape[-2:], mode="bilinear")
+        scores = F.interpolate(self.scores(images).float(), labels.shape[-2:], mode="bilinear")
         self._confusions[dataloader_idx].update(scores.argmax(1), labels)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Return class scores `(B, classes, H/4, W/4)` of images uint8 `(B, 3, H, W)`."""
+        if self.phase == "pixels":
+            return self.model.pixel_path(self.normalise(images))
+        return semantic_probabilities(self.model(self.normalise(images)))
 
     def on_validation_epoch_start(self) -> None:
         """Start one empty confusion matrix a validation set."""
         self._confusions = [
             MulticlassConfusionMatrix(len(cityscapes()), ignore_index=UNLABELLED).to(self.device)
-            for _ in self._validation_names()
+            for _ in self.data.validation
         ]
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mIoU of each validation set over the classes that it has."""
-        for name, confusion in zip(self._validation_names(), self._confusions, strict=True):
-            self.log(f"miou/{name}", _mean_iou(confusion.compute()), prog_bar=True)
+        """Log the mIoU of each validation set over the classes that it has, and their mean."""
+        ious = [_mean_iou(confusion.compute()) for confusion in self._confusions]
+        for name, iou in zip(self.data.validation, ious, strict=True):
+            self.log(f"miou/{name}", iou, prog_bar=True)
+        if len(ious) > 1:
+            self.log("miou/mean", torch.stack(ious).mean())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW with the backbone in a group of its own, and the polynomial schedule."""
-        backbone = {id(p) for p in self.model.backbone.parameters()}
-        trained = [p for p in self.model.parameters() if p.requires_grad]
+        """Return AdamW with the pretrained backbone in a group of its own, and the polynomial schedule."""
+        pretrained = {id(p) for p in getattr(self.model.backbone, "pretrained_parameters", self.model.backbone.parameters)()}
+        trained = [p for p in self.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in trained if (id(p) in backbone) == inside], "lr": rate}
+            {"params": [p for p in trained if (id(p) in pretrained) == inside], "lr": rate}
             for inside, rate in ((False, self.rates[0]), (True, self.rates[1]))
         ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = polynomial_decay(optimizer, steps, self.warm_up)
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=self.weight_decay)
+        scheduler = polynomial_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.warm_up)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        if self.phase == "pixels":
-            return {"loss": pixel_loss(self.model.pixel_path(images), labels)}
-        losses: dict[str, Tensor] = self.loss(self.model(images), labels)
-        return losses
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm of all gradients; FSDP alone knows the norm of what it has sharded."""
+        sharded = self.trainer.strategy.model
+        if isinstance(sharded, FullyShardedDataParallel) and gradient_clip_val:
+            sharded.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def _normalise(self, images: Tensor) -> Tensor:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the run is made of beside its state."""
+        checkpoint["experiment"] = {"model": self.identity, "data": self.data.identity}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to resume another experiment's run."""
+        refuse_other_experiment(checkpoint, {"model": self.identity, "data": self.data.identity})
+
+    def _losses(self, batch: Crop, batch_idx: int) -> dict[str, Tensor]:
+        images = self.normalise(batch.image)
+        if self.phase == "pixels":
+            return {"loss": pixel_loss(self.model.pixel_path(images), batch.labels)}
+        output = self.model(images)
+        losses: dict[str, Tensor] = self.loss(output, batch.labels, mixed_seed(self.seed, batch_idx))
+        if self.teaching is None:
+            return losses
+        diffusion = self.teaching(batch.image / 255, output.agent_queries, batch.number.tolist())
+        total = losses["loss"] + self.alpha * diffusion["loss"]
+        return losses | {"loss": total, "sup": diffusion["sup"], "dist": diffusion["dist"]}
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return images of 0..255 as the backbone expects them."""
         normalised: Tensor = (images.float() - self.mean) / self.std
         return normalised.contiguous(memory_format=torch.channels_last)
 
-    def _validation_names(self) -> list[str]:
-        return list(self.trainer.datamodule.validation)  # type: ignore[attr-defined]
+    def _leave_out_what_does_not_run(self) -> None:
+        """Freeze what this phase does not run: processes that train together wait for every trained parameter."""
+        if self.phase == "pixels":
+            for module in (self.model.mask_decoder, *self.model.refinements[1:]):
+                module.requires_grad_(False)
+
+    def _not_finite(self, losses: Mapping[str, Tensor], batch: Crop) -> str:
+        wrong = [name for name, value in losses.items() if not torch.isfinite(value)]
+        files = ", ".join(str(file) for file in self.data.files(batch.number.tolist()))
+        callback = self.trainer.checkpoint_callback
+        last = getattr(callback, "last_model_path", "") or "none written yet"
+        return (
+            f"The loss is not finite at step {self.global_step} ({', '.join(wrong) or 'in another process'}) for "
+            f"{files}: training stopped and the last training state is kept ({last}); resume from it with a lower "
+            "learning rate, or in fp32 (--trainer.precision 32-true)."
+        )
 
 
 def _mean_iou(confusion: Tensor) -> Tensor:
@@ -136,20 +250,5 @@ def _mean_iou(confusion: Tensor) -> Tensor:
     return (intersection / (truth + predicted - intersection))[truth > 0].mean()
 
 
-def _freeze(modules: Iterable[torch.nn.Module]) -> None:
-    """Leave out what a phase does not run: processes that train together wait for every trained parameter."""
-    for module in modules:
-        module.requires_grad_(False)
-
-
-def _start_from(model: torch.nn.Module, path: str) -> None:
-    """Load a training state (`.ckpt`) or a checkpoint for driving, whose missing auxiliary head then starts anew."""
-    if path.endswith(".ckpt"):
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        weights = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
-    else:
-        weights = {name: value.float() for name, value in load_file(path).items()}
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    wrong = [*unexpected, *(name for name in missing if not name.startswith("pixel_head."))]
-    if wrong:
-        raise QueryDiffError(f"{path} holds another variant's weights ({wrong[0]} does not fit).")
+def _plain(teacher: TeacherOptions | None) -> dict[str, Any] | None:
+    return None if teacher is None else {**asdict(teacher), "features": list(teacher.features)}

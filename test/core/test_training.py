@@ -1,18 +1,25 @@
+"""Training through the real command: exact when interrupted, the same on one process as on two, clear when it fails."""
+
+import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from querydiff_core.data.data_source import DataSource
+from teachers import write_tiny_teacher
 
-from querydiff_core.data.datamodule import Folder, SegmentationData
+from querydiff_core.data.datamodule import SegmentationData
 from querydiff_core.data.street_scenes import render_scene
-from querydiff_core.data.transforms import TrainingTransform
 from querydiff_core.deployment.checkpoint import load_checkpoint
 from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.image_files import write_image
+from querydiff_core.image_files import read_image, write_image
 from querydiff_core.training.schedule import polynomial_decay
 
 
@@ -26,27 +33,9 @@ def scenes(tmp_path_factory):
     return root
 
 
-def test_crops_keep_image_and_labels_together():
-    torch.manual_seed(0)
-    labels = torch.randint(0, 19, (6, 8)).repeat_interleave(16, 0).repeat_interleave(16, 1).to(torch.uint8)
-    image = labels.expand(3, -1, -1).clone()
-    transform = TrainingTransform((64, 64), scale=(0.5, 1.5), photometric=0.0)
-    seen = set()
-    for _ in range(20):
-        crop, crop_labels = transform(image, labels)
-        assert crop.shape == (3, 64, 64)
-        assert crop_labels.shape == (64, 64)
-        assert crop.dtype == crop_labels.dtype == torch.uint8
-        assert ((crop[0].int() - crop_labels.int()).abs() <= 1).float().mean() > 0.75  # borders blend in the image only
-        seen.add(crop_labels.numpy().tobytes())
-    assert len(seen) == 20
-
-
-def test_the_photometric_distortion_leaves_labels_alone():
-    image, labels = torch.full((3, 40, 40), 100, dtype=torch.uint8), torch.full((40, 40), 7, dtype=torch.uint8)
-    crops = [TrainingTransform((32, 32))(image, labels) for _ in range(10)]
-    assert all((crop_labels == 7).all() for _, crop_labels in crops)
-    assert any((crop != 100).any() for crop, _ in crops)
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return write_tiny_teacher(tmp_path_factory.mktemp("teacher"))
 
 
 def test_polynomial_decay_warms_up_and_ends_at_zero():
@@ -64,19 +53,30 @@ def test_polynomial_decay_warms_up_and_ends_at_zero():
 
 
 def test_validation_images_can_be_resized_and_labels_stay(scenes):
-    data = SegmentationData([Folder(str(scenes))], {"x": Folder(str(scenes), size=(48, 64))}, workers=0)
+    data = SegmentationData([DataSource(str(scenes))], {"x": DataSource(str(scenes), size=(48, 64))}, workers=0)
     images, labels = next(iter(data.val_dataloader()[0]))
     assert images.shape == (1, 3, 48, 64)
     assert labels.shape == (1, 96, 128)
     assert labels.dtype == torch.int64
 
 
-def test_fewer_images_than_a_batch_are_refused(scenes):
-    with pytest.raises(QueryDiffError, match="4 images"):
-        SegmentationData([Folder(str(scenes))], batch_size=5).train_dataloader()
+@pytest.mark.parametrize(
+    ("sources", "says"),
+    [
+        ([], "nothing to train on"),
+        ([{"weight": 1.0}, {}], "give all or none"),
+        ([{"weight": 1.0}, {"weight": -1.0}], "greater than 0"),
+        ([{"root": "nowhere"}], "nowhere"),
+    ],
+)
+def test_sources_that_cannot_be_mixed_are_refused(scenes, sources, says):
+    data = SegmentationData([DataSource(**{"root": str(scenes), **source}) for source in sources])
+    with pytest.raises(QueryDiffError, match=says):
+        data.setup("fit")
 
 
 def configuration(scenes, runs, **model):
+    """Return a small experiment that logs every step's losses in full precision."""
     return {
         "seed_everything": 1,
         "model": {"variant": "tiny", "warm_up": 2, **model},
@@ -87,47 +87,54 @@ def configuration(scenes, runs, **model):
             "batch_size": 2,
             "workers": 0,
         },
+        "student": {"input_size": [64, 96]},
+        "pictures": {"images": 1},
+        "checkpoint": {"dirpath": str(runs), "every_n_train_steps": 2},
         "trainer": {
             "accelerator": "cpu",
+            "precision": "32-true",
             "max_steps": 4,
-            "val_check_interval": 2,
-            "check_val_every_n_epoch": None,
+            "val_check_interval": 4,
             "log_every_n_steps": 1,
-            "num_sanity_val_steps": 0,
             "enable_progress_bar": False,
             "enable_model_summary": False,
             "logger": {
                 "class_path": "lightning.pytorch.loggers.CSVLogger",
-                "init_args": {"save_dir": str(runs), "name": None, "version": "run"},
+                "init_args": {"save_dir": str(runs), "name": None, "version": "run", "flush_logs_every_n_steps": 1},
             },
-            "callbacks": [
-                {
-                    "class_path": "querydiff_core.training.save_student.SaveStudent",
-                    "init_args": {"input_size": [64, 96]},
-                },
-                {
-                    "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
-                    "init_args": {"dirpath": str(runs), "save_last": True, "every_n_train_steps": 2, "save_top_k": 0},
-                },
-            ],
         },
     }
 
 
-def fit(config, tmp_path, *flags):
+def command(config, tmp_path, *flags):
     file = tmp_path / "experiment.yaml"
     file.write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "querydiff_core", "fit", "--config", str(file), *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    return [sys.executable, "-m", "querydiff_core", "fit", "--config", str(file), *flags]
 
 
-def test_fit_trains_both_phases_in_one_and_two_processes_resumes_and_writes_a_student(scenes, tmp_path):
+def fit(config, tmp_path, *flags, check=True, **options):
+    result = subprocess.run(
+        command(config, tmp_path, *flags), capture_output=True, text=True, check=False, timeout=280, **options
+    )
+    assert not check or result.returncode == 0, result.stderr
+    return result
+
+
+def losses(run):
+    """Return the losses of each step, as they were written: `{step: {name: text}}`."""
+    rows = csv.DictReader((run / "metrics.csv").open())
+    return {
+        int(row["step"]): {name: value for name, value in row.items() if name.startswith("train/")}
+        for row in rows
+        if row.get("train/loss")
+    }
+
+
+def test_both_phases_train_in_one_and_two_processes_and_write_a_student(scenes, tmp_path):
     two = ("--trainer.devices=2", "--trainer.strategy=ddp")
-    pixels = fit(configuration(scenes, tmp_path / "pixels", phase="pixels"), tmp_path, *two)
-    assert pixels.returncode == 0, pixels.stderr
+    fit(configuration(scenes, tmp_path / "pixels", phase="pixels"), tmp_path, *two)
     start = str(tmp_path / "pixels" / "last.ckpt")
-    whole = fit(configuration(scenes, tmp_path / "whole", phase="whole", start_from=start), tmp_path)
-    assert whole.returncode == 0, whole.stderr
+    fit(configuration(scenes, tmp_path / "whole", phase="whole", start_from=start), tmp_path)
 
     student = tmp_path / "whole" / "run" / "student.safetensors"
     model, metadata = load_checkpoint(student)
@@ -137,15 +144,82 @@ def test_fit_trains_both_phases_in_one_and_two_processes_resumes_and_writes_a_st
     assert "miou/scenes" in metadata.recipe["metrics"]
     assert Segmenter.load(student, device="cpu")(np.zeros((10, 20, 3), np.uint8)).labels.shape == (10, 20)
 
-    resumed = fit(
-        configuration(scenes, tmp_path / "whole"),
-        tmp_path,
-        "--trainer.max_steps=6",
-        f"--resume={tmp_path / 'whole' / 'last.ckpt'}",
-        "--trainer.logger.version=resumed",
+
+def test_a_killed_run_goes_on_to_bit_equal_losses(scenes, teacher, tmp_path):
+    config = configuration(scenes, tmp_path / "killed", teacher={"source": str(teacher)})
+    config["data"] |= {
+        "train": [{"root": str(scenes), "weight": 2.0}, {"root": str(scenes), "weight": 1.0}],
+        "rare_classes": 0.05,
+        "workers": 1,
+    }
+    config["trainer"] |= {"max_steps": 14, "accumulate_grad_batches": 2, "val_check_interval": 16}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    killed = subprocess.Popen(
+        command(config, tmp_path), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    assert resumed.returncode == 0, resumed.stderr
-    assert load_checkpoint(tmp_path / "whole" / "resumed" / "student.safetensors")[1].recipe["steps"] == 6
+    while not (tmp_path / "killed" / "last.ckpt").exists():
+        assert killed.poll() is None, killed.stderr.read().decode()
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    fit(
+        config,
+        tmp_path,
+        f"--resume={tmp_path / 'killed' / 'last.ckpt'}",
+        "--trainer.logger.version=resumed",
+        env=environment,
+    )
+    config["checkpoint"]["dirpath"] = str(tmp_path / "whole")
+    fit(config, tmp_path, "--trainer.logger.version=whole", env=environment)
+
+    resumed, whole = losses(tmp_path / "killed" / "resumed"), losses(tmp_path / "killed" / "whole")
+    assert min(resumed) >= 2
+    assert sorted(resumed) == [step for step in sorted(whole) if step >= min(resumed)]
+    assert len(resumed) >= 5
+    assert {"train/loss", "train/sup", "train/dist", "train/bce"} <= set(next(iter(resumed.values())))
+    assert resumed == {step: whole[step] for step in resumed}
+    students = [load_checkpoint(tmp_path / "killed" / run / "student.safetensors")[0] for run in ("resumed", "whole")]
+    for first, second in zip(*(student.state_dict().values() for student in students), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_two_processes_lose_what_one_with_twice_the_batch_loses(scenes, teacher, tmp_path):
+    config = configuration(scenes, tmp_path, teacher={"source": str(teacher)}, frozen_batch_norm=True)
+    fit(config, tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.logger.version=two")
+    config["data"]["batch_size"] = 4
+    fit(config, tmp_path, "--trainer.logger.version=one")
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert sorted(one) == sorted(two) == [0, 1, 2, 3]
+    for step in one:
+        for name, value in one[step].items():
+            assert float(two[step][name]) == pytest.approx(float(value), rel=1e-5, abs=1e-6), (step, name)
+
+
+def test_pictures_show_labels_and_what_queries_attend_to(scenes, teacher, tmp_path):
+    config = configuration(scenes, tmp_path, teacher={"source": str(teacher)})
+    del config["trainer"]["logger"]
+    fit(config, tmp_path, cwd=tmp_path)
+    run = tmp_path / "runs" / "experiment" / "version_0"
+    pictures = {file.name: read_image(file) for file in (run / "pictures").iterdir()}
+    kinds = ["", "_attention_0", "_attention_1", "_queries_0", "_queries_1"]
+    assert set(pictures) == {f"scenes_0{kind}_000004.jpg" for kind in kinds}
+    assert all(picture.std() > 5 for picture in pictures.values())
+    assert list(run.glob("events.out.tfevents.*"))
+    assert (run / "config.yaml").is_file()
+
+    again = fit(config, tmp_path, "--resume=last", "--trainer.max_steps=6", cwd=tmp_path, check=False)
+    assert again.returncode == 1  # its training states are elsewhere
+    assert "no run to resume" in again.stderr
+
+
+def test_a_run_goes_on_from_the_newest_state_of_its_experiment(scenes, tmp_path):
+    config = configuration(scenes, tmp_path)
+    del config["trainer"]["logger"], config["checkpoint"]["dirpath"]
+    fit(config, tmp_path, cwd=tmp_path)
+    fit(config, tmp_path, "--resume=last", "--trainer.max_steps=6", cwd=tmp_path)
+    student = tmp_path / "runs" / "experiment" / "version_1" / "student.safetensors"
+    assert load_checkpoint(student)[1].recipe["steps"] == 6
 
 
 @pytest.mark.parametrize(
@@ -154,10 +228,58 @@ def test_fit_trains_both_phases_in_one_and_two_processes_resumes_and_writes_a_st
         ({"model": {"variant": "huge"}}, "huge"),
         ({"data": {"train": [{"root": "/nowhere"}]}}, "/nowhere"),
         ({"model": {"varaint": "tiny"}}, "varaint"),
+        ({"model": {"variant": "tiny", "teacher": {"source": "/no/teacher"}}}, "/no/teacher"),
+        ({"trainer": {"max_steps": -1, "max_epochs": 1, "accelerator": "cpu", "logger": False}}, "max_steps"),
     ],
 )
 def test_a_wrong_experiment_is_said_without_a_traceback(scenes, tmp_path, change, says):
-    result = fit(configuration(scenes, tmp_path) | change, tmp_path)
+    result = fit(configuration(scenes, tmp_path) | change, tmp_path, check=False)
     assert result.returncode != 0
     assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_teacher_that_does_not_fit_is_said_before_training(scenes, teacher, tmp_path):
+    config = configuration(scenes, tmp_path, teacher={"source": str(teacher)})
+    config["data"]["crop"] = [64, 100]
+    result = fit(config, tmp_path, check=False)
+    assert result.returncode == 1
+    assert "64 x 100" in result.stderr
+    config["model"]["teacher"]["features"] = ["up_blocks.9"]
+    result = fit(config, tmp_path, check=False)
+    assert result.returncode == 1
+    assert "up_blocks.9" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_another_experiment_is_not_resumed(scenes, tmp_path):
+    fit(configuration(scenes, tmp_path), tmp_path)
+    state = f"--resume={tmp_path / 'last.ckpt'}"
+    other = fit(configuration(scenes, tmp_path, model={"queries": 10}), tmp_path, state, check=False)
+    assert other.returncode == 1
+    assert "model.model was {} and is now {'queries': 10}" in other.stderr
+    (tmp_path / "broken.ckpt").write_bytes((tmp_path / "last.ckpt").read_bytes()[:1000])
+    broken = fit(configuration(scenes, tmp_path), tmp_path, f"--resume={tmp_path / 'broken.ckpt'}", check=False)
+    assert broken.returncode == 1
+    assert "broken.ckpt cannot be read" in broken.stderr
+    assert "Traceback" not in other.stderr + broken.stderr
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(scenes, tmp_path):
+    config = configuration(scenes, tmp_path, learning_rate=1e30, backbone_learning_rate=1e30, warm_up=6)
+    config["checkpoint"]["every_n_train_steps"] = 1
+    result = fit(config, tmp_path, "--trainer.max_steps=20", check=False)
+    assert result.returncode == 1
+    assert "not finite at step" in result.stderr
+    assert ".jpg" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] >= 1
+
+
+def test_out_of_memory_names_the_knobs(scenes, tmp_path):
+    config = configuration(scenes, tmp_path)
+    config["data"] |= {"crop": [32768, 32768], "batch_size": 64}
+    result = fit(config, tmp_path, check=False)
+    assert result.returncode == 1
+    assert "--data.batch_size" in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,0 +1,10 @@
+"""Seeds of the parts of a run, from the seed of the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def mixed_seed(*parts: int) -> int:
+    """Return a seed in 0 to 2**63 - 1 that depends on every one of `parts` (each 0 or more)."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

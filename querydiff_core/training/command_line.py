@@ -1,0 +1,58 @@
+"""What `querydiff fit` understands: Lightning's command line with this project's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from querydiff_core.data.datamodule import SegmentationData
+from querydiff_core.training.resume import WholeFileCheckpoints
+from querydiff_core.training.save_pictures import SavePictures
+from querydiff_core.training.save_student import SaveStudent
+from querydiff_core.training.semantic_module import SemanticModule
+
+
+class FitCommand(LightningCLI):
+    """Parse a training run; `parse` returns it with its trainer, model and data module built."""
+
+    @classmethod
+    def parse(cls, argv: Sequence[str], trainer: Mapping[str, Any], runs: Path, description: str) -> FitCommand:
+        """Build what `argv` says.
+
+        Args:
+            argv: the flags.
+            trainer: defaults of the trainer.
+            runs: folder of this experiment's runs.
+            description: of the command, for --help.
+        """
+        logger = {
+            "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+            "init_args": {"save_dir": str(runs.parent), "name": runs.name},
+        }
+        return cls(
+            SemanticModule,
+            SegmentationData,
+            run=False,
+            args=list(argv),
+            seed_everything_default=0,
+            trainer_defaults={**trainer, "logger": logger, "plugins": [WholeFileCheckpoints()]},
+            parser_kwargs={"prog": "querydiff fit", "description": description},
+            save_config_callback=SaveConfigCallback,
+            save_config_kwargs={"overwrite": True},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what every run does: training states, the student, pictures; and one seed for all."""
+        parser.add_argument("--resume", type=str, default=None, help="training state (.ckpt) to go on from, or `last`")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {"checkpoint.save_last": True, "checkpoint.save_top_k": 0, "checkpoint.every_n_train_steps": 1000}
+        )
+        parser.add_lightning_class_args(SaveStudent, "student")
+        parser.add_lightning_class_args(SavePictures, "pictures")
+        for part in ("model", "data"):
+            parser.link_arguments("seed_everything", f"{part}.seed", compute_fn=int)

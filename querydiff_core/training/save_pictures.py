@@ -1,0 +1,88 @@
+"""Pictures of a training run: what the student says, and what each agent query attends to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from querydiff_core.image_files import write_image
+from querydiff_core.label_space import cityscapes
+from querydiff_core.overlay import overlay
+from querydiff_core.teacher.similarity_pictures import attention_picture, query_sheet
+from querydiff_core.training.semantic_module import SemanticModule
+
+WIDTH = 1536  # of a picture of three images, in pixels
+
+
+class SavePictures(Callback):
+    """After every validation, show some images of each domain: image, ground truth and labels side by side.
+
+    With a teacher, also its similarity maps (Eq. 8): which agent query each place attends to most, and the places that
+    the most used queries attend to. Pictures go to `pictures/` in the run's folder and to TensorBoard.
+
+    Args:
+        images: of each validation source; 0 for none.
+    """
+
+    def __init__(self, images: int = 2) -> None:
+        self.images = images
+
+    @torch.no_grad()
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Draw and write."""
+        folder = trainer.log_dir or trainer.default_root_dir  # asked of every process: `log_dir` is a broadcast
+        if trainer.sanity_checking or not isinstance(pl_module, SemanticModule):
+            return
+        # Every process draws, as a sharded model runs on all of them together; one writes.
+        for name, picture in self._pictures(trainer, pl_module):
+            if trainer.is_global_zero:
+                write_image(Path(folder) / "pictures" / f"{name}_{trainer.global_step:06}.jpg", picture)
+                if isinstance(trainer.logger, TensorBoardLogger):
+                    trainer.logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+
+    def _pictures(self, trainer: lightning.Trainer, module: SemanticModule) -> Iterator[tuple[str, np.ndarray]]:
+        for domain, loader in zip(module.data.validation, trainer.val_dataloaders or [], strict=True):
+            for index in range(min(self.images, len(loader.dataset))):
+                image, labels = (tensor.to(module.device)[None] for tensor in loader.dataset[index])
+                with trainer.precision_plugin.forward_context():
+                    yield f"{domain}_{index}", _labels_picture(module, image, labels)
+                    if module.teaching is not None:
+                        yield from _similarity_pictures(module, f"{domain}_{index}", image)
+
+
+def _labels_picture(module: SemanticModule, image: Tensor, labels: Tensor) -> np.ndarray:
+    """Return image, ground truth and prediction side by side."""
+    height = round(image.shape[2] * WIDTH / 3 / image.shape[3])
+    size = (height, WIDTH // 3)
+    found = interpolate(module.scores(image).float(), size, mode="bilinear").argmax(1)[0]
+    truth = interpolate(labels[None].float(), size, mode="nearest-exact")[0, 0]
+    picture = _rgb(interpolate(image.float(), size, mode="bilinear", antialias=True))
+    painted = [overlay(picture, t.byte().cpu().numpy(), cityscapes(), 0.6) for t in (truth, found)]
+    return np.concatenate([picture, *painted], 1)
+
+
+def _similarity_pictures(module: SemanticModule, name: str, image: Tensor) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the similarity maps of each feature over the image, at the height of the training crops."""
+    assert module.teaching is not None
+    multiple, height = module.teaching.teacher.multiple, module.data.transform.crop[0]
+    width = max(multiple, round(image.shape[3] * height / image.shape[2] / multiple) * multiple)
+    image = interpolate(image.float(), (height, width), mode="bilinear", antialias=True)
+    queries = module.model(module.normalise(image)).agent_queries
+    maps, sizes = module.teaching.similarity(image / 255, queries)
+    for feature, (similarity, size) in enumerate(zip(maps, sizes, strict=True)):
+        scores = similarity[0].float().cpu().numpy()  # (h_j w_j, r)
+        yield f"{name}_attention_{feature}", attention_picture(_rgb(image), scores, size)
+        yield f"{name}_queries_{feature}", query_sheet(_rgb(image), scores, size)
+
+
+def _rgb(image: Tensor) -> np.ndarray:
+    """Return one image (1, 3, h, w) of 0..255 as uint8 RGB (h, w, 3)."""
+    return image[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,0 +1,119 @@
+"""The teacher at the student's side: its features of the training crops, and the loss that agent queries get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.seeds import mixed_seed
+from querydiff_core.teacher.consistency_loss import ConsistencyLoss
+from querydiff_core.teacher.diffusion_teacher import DEFAULT_FEATURES, DiffusionTeacher, TeacherFeatures
+
+
+@dataclass
+class TeacherOptions:
+    """Which diffusion model teaches, and how (docs/method.md, section 2).
+
+    `source`: folder in the diffusers layout, or its name on the hub. `features`: UNet blocks whose activations teach.
+    `weak_timestep`, `strong_timestep`: t_w and t_s, of the scheduler's (1,000) timesteps. `precision`, `channels_last`
+    and `compile` trade memory and time; half precision wants a GPU.
+    """
+
+    source: str
+    features: tuple[str, ...] = DEFAULT_FEATURES
+    weak_timestep: int = 0
+    strong_timestep: int = 100
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+
+    def load(self) -> DiffusionTeacher:
+        """Return the teacher, frozen."""
+        return DiffusionTeacher.load(
+            self.source,
+            features=self.features,
+            weak_timestep=self.weak_timestep,
+            strong_timestep=self.strong_timestep,
+            precision=self.precision,
+            channels_last=self.channels_last,
+            compile=self.compile,
+        )
+
+
+class Teaching(nn.Module):
+    """Teach agent queries of c channels with a diffusion model.
+
+    The teacher is hidden from PyTorch's registry: it has no part in checkpoints, parameter groups, exports, or what
+    DDP and FSDP synchronise. Only the loss's projections (Linear_j) are parameters, and they stay behind in training.
+
+    Args:
+        options: which teacher.
+        channels: c.
+        supervision_weight, distribution_weight: of L_sup and L_dist (Eq. 12); 0 switches a term off.
+        seed: of the noise.
+    """
+
+    def __init__(
+        self,
+        options: TeacherOptions,
+        channels: int,
+        supervision_weight: float = 1.0,
+        distribution_weight: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self._hidden = [options.load()]
+        self.seed = seed
+        self.consistency = ConsistencyLoss(
+            channels,
+            self.teacher.channels,
+            supervision_weight=supervision_weight,
+            distribution_weight=distribution_weight,
+        )
+
+    @property
+    def teacher(self) -> DiffusionTeacher:
+        """The frozen diffusion model."""
+        return self._hidden[0]
+
+    def check(self, crop: Sequence[int]) -> None:
+        """Refuse a crop (height, width) that the teacher's grids do not divide, before training starts."""
+        multiple = self.teacher.multiple
+        if any(side % multiple for side in crop):
+            raise QueryDiffError(
+                f"Crops of {crop[0]} x {crop[1]} do not fit the teacher, whose coarsest grid has cells of {multiple} "
+                f"pixels: choose sides that {multiple} divides (data.crop)."
+            )
+
+    def forward(self, images: Tensor, agent_queries: Tensor, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Return L_sup, L_dist and their weighted sum as `sup`, `dist` and `loss`.
+
+        Args:
+            images: RGB in 0..1, `(B, 3, H, W)`.
+            agent_queries: of the student for these images, `(B, r, c)`.
+            numbers: of the draws, B; each image's noise is a function of its number.
+        """
+        losses: dict[str, Tensor] = self.consistency(agent_queries, self.features(images, numbers))
+        return losses
+
+    @torch.no_grad()
+    def similarity(self, images: Tensor, agent_queries: Tensor) -> tuple[list[Tensor], list[tuple[int, int]]]:
+        """Return S_j (Eq. 8), `(B, h_j w_j, r)` for each feature, and the sizes (h_j, w_j)."""
+        features = self.features(images, range(len(images)))
+        return self.consistency.similarity(agent_queries, features), features.sizes
+
+    def features(self, images: Tensor, numbers: Sequence[int]) -> TeacherFeatures:
+        """Return the teacher's features of `images` RGB in 0..1, with the noise of these draws."""
+        self.teacher.to(images.device)  # nothing to do after the first time
+        shape = self.teacher.latent_shape(*images.shape[-2:])
+        noise = torch.stack([self._noise(number, shape) for number in numbers])
+        features: TeacherFeatures = self.teacher(images.float(), noise)
+        return features
+
+    def _noise(self, number: int, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=torch.Generator().manual_seed(mixed_seed(self.seed, number)))
