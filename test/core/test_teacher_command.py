@@ -25,10 +25,10 @@ from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
 from querydiff_core.teacher.latent_diffusion.image_crops import find_images, held_out_crops
 from querydiff_core.teacher.latent_diffusion.memory_advice import memory_advice
 
-SMALLEST = (
-    "--width tiny --size 64x64 --batch 2 --autoencoder-steps 3 --denoiser-steps 4 --prediction v --device cpu "
-    "--save-every 2 --samples 0 --workers 0"
-).split()
+SMALLEST = [
+    *("--width", "tiny", "--size", "64x64", "--batch", "2", "--autoencoder-steps", "3", "--denoiser-steps", "4"),
+    *("--prediction", "v", "--device", "cpu", "--save-every", "2", "--samples", "0", "--workers", "0"),
+]
 
 
 def querydiff(capsys, *arguments):
