@@ -2,59 +2,50 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch.export import Dim
+from torch import nn
 
+from querydiff_core.deployment.export_options import MOST_IMAGES
 from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata
-from querydiff_core.deployment.segmentation_graph import SegmentationGraph
-from querydiff_core.models.querydiff import QueryDiff
-from querydiff_core.whole_file import whole_file
+from querydiff_core.deployment.traced_program import dynamic_shapes, example_images, quiet
 
 OPSET = 18
-"""The first with antialiased Resize; TensorRT 10 and ONNX Runtime from 1.14 read it."""
+"""The first with antialiased Resize. TensorRT 10 reads 9 to 20, ONNX Runtime from 1.14 reads 18."""
 
 SMALLEST_HALF = 1024
 """Initializers of fewer elements stay fp32: they weigh nothing."""
 
 
-def export_onnx(model: QueryDiff, metadata: ModelMetadata, path: Path) -> None:
-    """Write `model` for network inputs of `metadata.input_size`, whole or not at all.
+def write_onnx(graph: nn.Module, metadata: ModelMetadata, path: Path) -> None:
+    """Write `graph`, simplified by folding of constants and removal of what is unused or common.
 
-    The graph takes `images` uint8 (B, H, W, 3) with B, H and W dynamic and returns `labels` and `confidence` uint8
-    (B, H, W).
+    It takes `images` uint8 (B, H, W, 3) with B dynamic, H and W dynamic unless a camera is built in, and returns
+    `labels` and `confidence` uint8 (B, H, W).
     """
-    graph = SegmentationGraph(model, metadata.input_size)
-    example = torch.randint(0, 256, (2, 360, 480, 3), dtype=torch.uint8)
-    dynamic = {0: Dim("B", min=1, max=64), 1: Dim("H", min=1, max=16384), 2: Dim("W", min=1, max=16384)}
-    with _quiet(), torch.inference_mode():
+    camera = metadata.build.camera if metadata.build else None
+    with quiet(), torch.inference_mode():
         program = torch.onnx.export(
             graph,
-            (example,),
+            (example_images((2, 2), camera),),
             dynamo=True,
+            optimize=True,
             input_names=["images"],
             output_names=["labels", "confidence"],
-            dynamic_shapes={"images": dynamic},
+            dynamic_shapes=dynamic_shapes((1, MOST_IMAGES), camera),
             opset_version=OPSET,
         )
     assert program is not None
     proto = program.model_proto
     _store_weights_as_half(proto)
     _forget_origins(proto)
-    versions = {"torch": torch.__version__, "onnx": onnx.__version__, "opset": str(OPSET)}
-    helper.set_model_props(proto, {METADATA_KEY: replace(metadata, versions=versions).to_json()})
+    helper.set_model_props(proto, {METADATA_KEY: metadata.to_json()})
     onnx.checker.check_model(proto)
-    with whole_file(path) as temporary:
-        onnx.save(proto, temporary)
+    onnx.save(proto, path)
 
 
 def _store_weights_as_half(proto: onnx.ModelProto) -> None:
@@ -77,16 +68,3 @@ def _forget_origins(proto: onnx.ModelProto) -> None:
         del part.metadata_props[:]
         part.ClearField("doc_string")
     del proto.graph.metadata_props[:]
-
-
-@contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
-    """Keep the exporter's progress and deprecation notes off the user's terminal."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

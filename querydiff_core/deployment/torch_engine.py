@@ -13,6 +13,7 @@ from querydiff_core.deployment.engine import EngineMismatchError, EngineOptions,
 from querydiff_core.deployment.metadata import ModelMetadata
 from querydiff_core.deployment.segmentation_graph import SegmentationGraph
 from querydiff_core.deployment.torch_device import torch_device
+from querydiff_core.deployment.traced_program import quiet
 from querydiff_core.errors import QueryDiffError
 
 
@@ -58,7 +59,8 @@ def open_package(path: Path, metadata: ModelMetadata, device: str, options: Engi
     index = int(device.partition(":")[2] or -1)
     try:
         # CUDA graphs cannot be captured around the locks of a package that several threads may call.
-        package = torch._inductor.aoti_load_package(str(path), run_single_threaded=True, device_index=index)
+        with quiet():
+            package = torch._inductor.aoti_load_package(str(path), run_single_threaded=True, device_index=index)
     except Exception as error:  # of the dynamic loader, the archive reader or CUDA
         reason = " ".join(str(error).split())[:200]
         raise EngineMismatchError(f"This PyTorch cannot load {path}: {reason}; export it again.") from error
