@@ -113,6 +113,7 @@ class SemanticModule(lightning.LightningModule):
         self.register_buffer("mean", 255 * torch.tensor(self.model.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(self.model.std).view(1, 3, 1, 1), persistent=False)
         self._leave_out_what_does_not_run()
+        self.train()
 
     @property
     def data(self) -> SegmentationData:
@@ -177,7 +178,7 @@ class SemanticModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with the pretrained backbone in a group of its own, and the polynomial schedule."""
-        pretrained = {id(p) for p in getattr(self.model.backbone, "pretrained_parameters", self.model.backbone.parameters)()}
+        pretrained = {id(p) for p in self.model.backbone.pretrained_parameters()}
         trained = [p for p in self.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in trained if (id(p) in pretrained) == inside], "lr": rate}
