@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -105,7 +106,7 @@ def test_a_run_writes_losses_pictures_and_nothing_unfinished(teacher):
     assert read_image(folder / "pictures" / "samples_000004.png").shape == (64, 64, 3)
     assert json.loads((folder / "recipe.json").read_text())["prediction"] == "v"
     assert "autoencoder 3/3: loss " in printed
-    assert "psnr db" in printed
+    assert "held out psnr" in printed
     assert "empty.png cannot be decoded and is left out" in printed
     assert "could not be decoded and were left out" in printed.splitlines()[-2]
 
@@ -234,6 +235,22 @@ def test_a_broken_loss_stops_the_run_and_keeps_the_last_state(killed, images, tm
     code, _, errors = querydiff(capsys, *arguments)
     assert code == 1
     assert "cannot be read as the state of this training" in errors
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_last_state(killed, images, tmp_path, capsys):
+    folder = Path(shutil.copytree(killed, tmp_path / "teacher"))
+    state = folder / "state" / "autoencoder.safetensors"
+    before, limits = state.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        code, _, errors = querydiff(capsys, "train", images, "--output", folder, *SMALLEST)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1
+    assert "make room there and repeat the command" in errors
+    assert errors.count("\n") == 1
+    assert state.read_bytes() == before
+    assert [entry.name for entry in state.parent.iterdir()] == [state.name]
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])

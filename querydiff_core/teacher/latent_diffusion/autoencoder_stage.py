@@ -42,7 +42,7 @@ class AutoencoderStage:
     def judge(self, images: Tensor) -> dict[str, float]:
         """Return the peak signal-to-noise ratio of the reconstructions in dB, over all the images together."""
         error = torch.stack([(self._reconstruct(image) - image).square().mean() for image in images.split(1)])
-        return {"psnr_db": float(10 * torch.log10(4 / error.mean()))}  # the range of -1..1 is 2, squared 4
+        return {"held_out_psnr": float(10 * torch.log10(4 / error.mean()))}  # the range of -1..1 is 2, squared 4
 
     @torch.no_grad()
     def draw(self, images: Tensor, samples: int) -> dict[str, Tensor]:

@@ -90,7 +90,7 @@ class RandomCrops(Dataset[Crops]):
         self.files, self.size, self.seed = files, size, tuple(seed)
 
     def __getitem__(self, number: int) -> Crops:
-        """Return crop `number` `(1, 3, H, W)`."""
+        """Return crop `number` `(1, 3, H, W)`; in place of a damaged file the next one is read."""
         draw = np.random.default_rng([*self.seed, number])
         first = int(draw.integers(len(self.files)))
         unreadable = []

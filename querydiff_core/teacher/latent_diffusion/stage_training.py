@@ -104,7 +104,7 @@ class StageTraining:
             seed=(recipe.seed, self.stage.number),
             workers=self.around.workers,
         ):
-            for file in set(crops.unreadable) - self.around.unreadable:
+            for file in sorted(set(crops.unreadable) - self.around.unreadable):
                 self._console.print(f"warning: {file} cannot be decoded and is left out")
                 self.around.unreadable.add(file)
             yield signed(crops.images.to(self.around.held_out.device))
@@ -117,7 +117,7 @@ class StageTraining:
         if not finite:
             raise QueryDiffError(
                 f"The {self.stage.name}'s loss is {values['loss']:g} and its gradient not finite at step {number}: "
-                f"repeat the command with a lower --learning-rate or --precision fp32 to go on from the last state, "
+                "repeat the command with a lower --learning-rate or --precision fp32 to go on from the last state, "
                 f"step {self._mark[0]}."
             )
         self._log.add(self.stage.name, number, values)

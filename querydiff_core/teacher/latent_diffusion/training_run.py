@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from diffusers.models import AutoencoderKL
 from diffusers.pipelines import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -71,13 +74,24 @@ class TrainingRun:
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
         size = "x".join(map(str, self.recipe.size))
-        with StopRequest() as stop, memory_advice(f"A step of {self.recipe.batch} images of {size} pixels"):
+        what = f"A step of {self.recipe.batch} images of {size} pixels"
+        with StopRequest() as stop, memory_advice(what), self._writing():
             held_out = signed(held_out_crops(self.images.held_out, self.recipe.size).to(self.device))
             unreadable = set(self.images.unreadable)
             around = Surroundings(
                 self.folder, self.recipe, self.images.training, held_out, unreadable, stop, **self._options
             )
             return self._train_autoencoder(around) and self._train_denoiser(around)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, SafetensorError) as error:  # a full disk, for one
+            raise QueryDiffError(
+                f"Cannot write into {self.folder.path} ({error}): make room there and repeat the command to go on from "
+                "the last state."
+            ) from error
 
     def _train_autoencoder(self, around: Surroundings) -> bool:
         if self.folder.part("vae").exists():
