@@ -7,7 +7,7 @@ import numpy as np
 
 TILE_WIDTH = 384  # of a sheet, in pixels
 COLUMNS = 4
-_GOLDEN = 0.618034  # steps of this part of the colour circle spread hues evenly, however many there are
+_STEPS = (0.8191725, 0.6710436, 0.5497005)  # multiples of these, modulo 1, spread evenly over a cube (Roberts' R3)
 
 
 def attention_picture(
@@ -56,10 +56,8 @@ def query_sheet(image: np.ndarray, similarity: np.ndarray, size: tuple[int, int]
 
 def query_colors(queries: int) -> np.ndarray:
     """Return a colour for each query, uint8 RGB `(r, 3)`, neighbours far apart."""
-    index = np.arange(queries)
-    hue = 180 * (index * _GOLDEN % 1)  # OpenCV's circle has 180 steps
-    saturation, value = 255 - 75 * (index // 3 % 2), 255 - 70 * (index % 3)
-    hsv = np.stack([hue, saturation, value], 1).astype(np.uint8)
+    hue, saturation, value = np.outer(_STEPS, np.arange(queries)) % 1
+    hsv = np.stack([180 * hue, 120 + 136 * saturation, 100 + 156 * value], 1).astype(np.uint8)  # OpenCV's hue: 0..179
     colors: np.ndarray = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
     return colors
 
