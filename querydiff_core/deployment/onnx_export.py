@@ -12,6 +12,7 @@ from torch import nn
 
 from querydiff_core.deployment.export_options import MOST_IMAGES
 from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata
+from querydiff_core.deployment.onnx_layout import resize_where_channels_lie
 from querydiff_core.deployment.traced_program import dynamic_shapes, example_images, quiet
 
 OPSET = 18
@@ -41,6 +42,7 @@ def write_onnx(graph: nn.Module, metadata: ModelMetadata, path: Path) -> None:
         )
     assert program is not None
     proto = program.model_proto
+    resize_where_channels_lie(proto)
     _store_weights_as_half(proto)
     _forget_origins(proto)
     helper.set_model_props(proto, {METADATA_KEY: metadata.to_json()})

@@ -39,13 +39,16 @@ class SegmentationGraph(nn.Module):
 
         All that depends on the weights, at the network's own size: what TensorRT is given.
         """
-        scores = semantic_probabilities(self.model((pixels - self.mean) / self.std))  # (B, 19, h / 4, w / 4)
-        scores = scores.permute(0, 2, 3, 1)  # classes last, as they lie in memory
-        claimed = self._enlarge(scores.sum(3, keepdim=True))[..., 0]  # (B, h, w): that any query claims the pixel
-        scores = self._enlarge(scores)  # (B, h, w, 19)
+        scores = self.scores((pixels - self.mean) / self.std)
+        claimed = self._enlarge(scores.sum(1)[:, None]).squeeze(1)  # (B, h, w): that any query claims the pixel
+        # Classes last, as they lie in memory: so they are enlarged and compared in a third of the time.
+        scores = self._enlarge(scores).permute(0, 2, 3, 1)  # (B, h, w, 19)
         best, labels = scores.amax(3), scores.argmax(3)  # TensorRT has no max with both
         return labels, (255.0 * best / claimed.clamp_min(1e-6)).round()
 
+    def scores(self, images: Tensor) -> Tensor:
+        """Return class scores `(B, 19, h / 4, w / 4)`, not negative, of normalised images `(B, 3, h, w)`."""
+        return semantic_probabilities(self.model(images))
+
     def _enlarge(self, maps: Tensor) -> Tensor:
-        """Return `maps` `(B, h / 4, w / 4, c)` at the network's own size."""
-        return F.interpolate(maps.permute(0, 3, 1, 2), self.size, mode="bilinear").permute(0, 2, 3, 1)
+        return F.interpolate(maps, self.size, mode="bilinear")

@@ -1,6 +1,7 @@
 """Mask decoder: masked attention from the agent queries to the refined maps, around Mask2Former's layers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class MaskDecoder(nn.Module):
         )
         self.position_embedding = nn.Parameter(torch.randn(queries, channels))
         self.level_embedding = nn.Parameter(torch.randn(LEVELS, channels))
-        self.decoder = Mask2FormerMaskedAttentionDecoder(config)
+        self.decoder: Any = Mask2FormerMaskedAttentionDecoder(config)
         self.class_head = nn.Linear(channels, classes + 1)
         for module in self.decoder.modules():
             if isinstance(module, Mask2FormerMaskedAttentionDecoderLayer):

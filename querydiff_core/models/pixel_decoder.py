@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class PixelDecoder(nn.Module):
             num_attention_heads=heads,
             encoder_feedforward_dim=feedforward,
         )
-        self.decoder = Mask2FormerPixelDecoder(config, list(in_channels))
+        self.decoder: Any = Mask2FormerPixelDecoder(config, list(in_channels))
         # The constructor leaves it as raw memory, on the CPU whatever the device.
         self.decoder.level_embed = nn.Parameter(torch.randn(self.decoder.level_embed.shape))
         for module in self.decoder.modules():
