@@ -241,6 +241,19 @@ def test_half_precision_file_alone_will_do(copied: Path, images: torch.Tensor, n
     torch.testing.assert_close(features.strong[0], exact.strong[0], atol=0.05, rtol=0)
 
 
+def test_reads_the_old_names_of_the_published_autoencoders(copied: Path, images: torch.Tensor) -> None:
+    """Stable Diffusion 1.4, 1.5 and 2.1 ship a VAE whose attention has the names of diffusers' first versions."""
+    expected = DiffusionTeacher.load(copied).encode(images)
+    path, old = copied / "vae/diffusion_pytorch_model.safetensors", {}
+    for name, value in load_file(path).items():
+        for new, before in (("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")):
+            name = name.replace(f"attentions.0.{new}.", f"attentions.0.{before}.")  # noqa: PLW2901
+        old[name] = value
+    assert "encoder.mid_block.attentions.0.query.weight" in old
+    save_file(old, path, {"format": "pt"})
+    assert torch.equal(DiffusionTeacher.load(copied).encode(images), expected)
+
+
 def test_description_is_what_the_teacher_does(folder: Path, images: torch.Tensor, noise: torch.Tensor) -> None:
     found = describe(folder, SIZE)
     names = [feature.name for feature in found.features]
