@@ -10,7 +10,6 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from querydiff_core.data.datamodule import SegmentationData
-from querydiff_core.training.resume import WholeFileCheckpoints
 from querydiff_core.training.save_pictures import SavePictures
 from querydiff_core.training.save_student import SaveStudent
 from querydiff_core.training.semantic_module import SemanticModule
@@ -33,13 +32,14 @@ class FitCommand(LightningCLI):
             "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
             "init_args": {"save_dir": str(runs.parent), "name": runs.name},
         }
+        plugins = [{"class_path": "querydiff_core.training.resume.WholeFileCheckpoints"}]
         return cls(
             SemanticModule,
             SegmentationData,
             run=False,
             args=list(argv),
             seed_everything_default=0,
-            trainer_defaults={**trainer, "logger": logger, "plugins": [WholeFileCheckpoints()]},
+            trainer_defaults={**trainer, "logger": logger, "plugins": plugins},
             parser_kwargs={"prog": "querydiff fit", "description": description},
             save_config_callback=SaveConfigCallback,
             save_config_kwargs={"overwrite": True},

@@ -79,6 +79,8 @@ class SemanticModule(lightning.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if phase == "pixels" and teacher is not None:
+            raise QueryDiffError("The teacher needs phase `whole`: phase `pixels` trains the per-pixel head alone.")
         self.overrides = dict(model or {})
         # What a run is made of; a training state is only resumed with the same.
         self.identity = {
