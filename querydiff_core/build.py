@@ -14,6 +14,7 @@ from querydiff_core.models.mask_decoder import MaskDecoder
 from querydiff_core.models.pixel_decoder import PixelDecoder
 from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.models.refinement import Refinement, Unrefined
+from querydiff_core.models.rein import ReinQueries
 from querydiff_core.models.variants import VARIANTS, VariantConfig, variant_config
 
 __all__ = ["VARIANTS", "VariantConfig", "build_model", "variant_config"]
@@ -36,14 +37,16 @@ def build_model(variant: str, *, classes: int = 19, pretrained: Pretrained = Fal
         in 0..1 for it.
 
     Raises:
-        QueryDiffError: for an unknown variant or setting, or pretrained weights that cannot be had.
+        QueryDiffError: for an unknown variant or setting, settings that do not go together, or pretrained weights that
+            cannot be had.
     """
     config = variant_config(variant, **overrides)
 
     backbone = _build_backbone(config, pretrained)
+    _apply_scheme(config, backbone)
     return QueryDiff(
         backbone,
-        _build_queries(config, backbone.channels),
+        _build_queries(config, backbone),
         _build_pixel_decoder(config, backbone.channels),
         _build_refinements(config),
         _build_mask_decoder(config, classes),
@@ -78,10 +81,21 @@ def _check_pretrained(config: VariantConfig, pretrained: Pretrained) -> None:
         raise QueryDiffError(f"Pretrained weights of {config.backbone}: expected a .safetensors file, found {path}.")
 
 
-def _build_queries(config: VariantConfig, in_channels: Sequence[int]) -> nn.Module:
+def _apply_scheme(config: VariantConfig, backbone: Backbone) -> None:
+    if config.scheme == "rein":
+        assert isinstance(backbone, VisionTransformerPyramid)  # `variant_config` refuses any other
+        backbone.add_rein(**{"tokens": config.queries, **config.rein_options})
+    elif config.scheme != "full":
+        backbone.freeze()
+
+
+def _build_queries(config: VariantConfig, backbone: Backbone) -> nn.Module:
     if config.query_source == "learned":
         return LearnedQueries(config.channels, config.queries)
-    return AgentQueries(in_channels, config.channels, config.queries, **config.query_options)
+    if config.query_source == "rein":
+        assert isinstance(backbone, VisionTransformerPyramid)  # `variant_config` refuses any other
+        return ReinQueries(backbone.rein, config.channels)
+    return AgentQueries(backbone.channels, config.channels, config.queries, **config.query_options)
 
 
 def _build_pixel_decoder(config: VariantConfig, in_channels: Sequence[int]) -> nn.Module:

@@ -1,5 +1,6 @@
 """Backbones behind one interface: an image to four feature maps at strides 4, 8, 16 and 32."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import safetensors
 import timm
 import torch
+from timm.models.vision_transformer_sam import Attention as SamAttention
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from transformers import SegformerConfig, SegformerModel
+
+from querydiff_core.models.rein import Rein, ReinBlock
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,15 +26,18 @@ class Backbone(nn.Module):
     """What every backbone offers.
 
     Attributes:
+        network: what has pretrained weights; the rest of a backbone starts anew.
         channels: of the four maps.
         strides: of the four maps.
         mean, std: normalisation the weights expect, for RGB in 0..1.
     """
 
+    network: Any
     channels: tuple[int, ...]
     strides: tuple[int, ...] = (4, 8, 16, 32)
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    frozen: bool = False
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return maps `(B, channels[i], h_i, w_i)` of normalised images `(B, 3, H, W)`.
@@ -38,6 +45,30 @@ class Backbone(nn.Module):
         h_i is H / strides[i], rounded up by most networks and down by ConvNeXt.
         """
         raise NotImplementedError
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """Return what the pretrained network brings: no projections, none of Rein's tokens."""
+        return list(self.network.parameters())
+
+    def freeze(self) -> None:
+        """Keep the pretrained network as it is: no gradients, and BatchNorm and dropout in eval mode for good."""
+        self.frozen = True
+        self.network.requires_grad_(False)
+        self.network.eval()
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Switch to training, or out of it; a frozen network stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.network.eval()
+        return self
+
+    def checkpoint_gradients(self) -> None:
+        """Compute activations a second time in the backward pass instead of keeping them: less memory, more time.
+
+        Gradients stay the same. Running statistics of BatchNorm see each batch twice.
+        """
+        self.network.set_grad_checkpointing()
 
 
 class TimmPyramid(Backbone):
@@ -73,7 +104,7 @@ class MixTransformer(Backbone):
     def __init__(self, name: str, pretrained: Pretrained = False, **options: Any) -> None:
         super().__init__()
         if pretrained is False:
-            self.network: Any = SegformerModel(SegformerConfig(**options))
+            self.network = SegformerModel(SegformerConfig(**options))
         else:
             self.network = SegformerModel.from_pretrained(name if pretrained is True else pretrained)
         self.channels = tuple(self.network.config.hidden_sizes)
@@ -81,6 +112,13 @@ class MixTransformer(Backbone):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the encoder's four maps."""
         return list(self.network(images, output_hidden_states=True).hidden_states)
+
+    def checkpoint_gradients(self) -> None:
+        """Compute activations a second time in the backward pass instead of keeping them: less memory, more time."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # transformers 5 has another name for it, 4 has not
+            # The reentrant kind gives no gradients where the input needs none, and images need none.
+            self.network.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 class VisionTransformerPyramid(Backbone):
@@ -96,11 +134,16 @@ class VisionTransformerPyramid(Backbone):
         options: further arguments of `timm.create_model`.
     """
 
+    rein: Rein  # with `add_rein`
+
     def __init__(self, name: str, channels: int = 256, pretrained: Pretrained = False, **options: Any) -> None:
         super().__init__()
         self.network = create_timm(name, pretrained, options)
         self.blocks = [len(self.network.blocks) * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
         self.network.prune_intermediate_layers(self.blocks, prune_norm=True, prune_head=True)
+        for module in self.network.modules():
+            if isinstance(module, SamAttention):
+                module.fused_attn = False  # it has three dimensions, and ONNX's exporter knows four alone
         self.patch: tuple[int, int] = self.network.patch_embed.patch_size
         self.projections = nn.ModuleList(
             nn.Sequential(nn.Conv2d(self.network.embed_dim, channels, 1), nn.GroupNorm(32, channels))
@@ -117,6 +160,14 @@ class VisionTransformerPyramid(Backbone):
             _resize(project(block), -(-height // stride), -(-width // stride))
             for project, block, stride in zip(self.projections, tokens, self.strides, strict=True)
         ]
+
+    def add_rein(self, tokens: int = 100, rank: int = 16, shared: bool = True) -> None:
+        """Freeze the network and let Rein refine the patches after every block; the arguments are `Rein`'s."""
+        self.freeze()
+        self.rein = Rein(len(self.network.blocks), self.network.embed_dim, tokens, rank, shared)
+        prefix = getattr(self.network, "num_prefix_tokens", 0)  # SAM's ViT has patches alone
+        blocks = enumerate(self.network.blocks)
+        self.network.blocks = nn.Sequential(*(ReinBlock(block, self.rein, i, prefix) for i, block in blocks))
 
     def _fit(self, images: Tensor) -> Tensor:
         nearest = (

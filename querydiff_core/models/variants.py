@@ -22,7 +22,11 @@ class VariantConfig:
         encoder_layers: deformable-attention layers of the pixel decoder.
         decoder_layers: masked-attention layers of the mask decoder.
         encoder_feedforward, decoder_feedforward: hidden channels of those layers.
-        query_source: `agent`, or `learned` for queries that ignore the image (Mask2Former's, a baseline).
+        scheme: `full` tunes the pretrained network; `frozen` keeps it as it is, statistics included; `rein` refines
+            the blocks of a frozen ViT.
+        rein_options: further arguments of `Rein`: tokens (m, r by default), rank and shared.
+        query_source: `agent`; or, as baselines whose queries ignore the image, `learned` (Mask2Former's) or `rein`
+            (linked to Rein's tokens).
         query_options: further arguments of `AgentQueries`.
         refinement: whether maps read the agent queries (docs/method.md, section 4).
         auxiliary_head: whether there is a per-pixel head, which only training uses.
@@ -38,11 +42,15 @@ class VariantConfig:
     decoder_layers: int = 9
     encoder_feedforward: int = 1024
     decoder_feedforward: int = 2048
-    query_source: Literal["agent", "learned"] = "agent"
+    scheme: Literal["full", "frozen", "rein"] = "full"
+    rein_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    query_source: Literal["agent", "learned", "rein"] = "agent"
     query_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     refinement: bool = True
     auxiliary_head: bool = True
 
+
+REIN_OPTIONS = ("tokens", "rank", "shared")
 
 # Depths and widths of MiT-B0 to B5 (Table 6 of the Segformer paper).
 _MIT_SIZES = (
@@ -104,7 +112,7 @@ def variant_config(variant: str, **overrides: Any) -> VariantConfig:
     """Return the sizes of a variant with some replaced.
 
     Raises:
-        QueryDiffError: for an unknown variant or size.
+        QueryDiffError: for an unknown variant or setting, or settings that do not go together.
     """
     if variant not in VARIANTS:
         raise QueryDiffError(f"Unknown variant {variant!r}: choose one of {', '.join(VARIANTS)}.")
@@ -112,4 +120,37 @@ def variant_config(variant: str, **overrides: Any) -> VariantConfig:
     unknown = sorted(set(overrides) - set(known))
     if unknown:
         raise QueryDiffError(f"Variant {variant} has no setting {unknown[0]!r}: it has {', '.join(known)}.")
-    return dataclasses.replace(VARIANTS[variant], **overrides)
+    config = dataclasses.replace(VARIANTS[variant], **overrides)
+    _check_choice(variant, "scheme", config.scheme, ("full", "frozen", "rein"))
+    _check_choice(variant, "query_source", config.query_source, ("agent", "learned", "rein"))
+    _check_rein(variant, config)
+    return config
+
+
+def _check_choice(variant: str, setting: str, found: str, choices: Sequence[str]) -> None:
+    if found not in choices:
+        raise QueryDiffError(f"Variant {variant}: {setting} is one of {', '.join(choices)}, found {found!r}.")
+
+
+def _check_rein(variant: str, config: VariantConfig) -> None:
+    if config.scheme != "rein":
+        if config.query_source == "rein":
+            raise QueryDiffError(f"Variant {variant}: query_source rein needs scheme rein, found {config.scheme}.")
+        return
+    if config.family != "vit":
+        vits = ", ".join(name for name, known in VARIANTS.items() if known.family == "vit")
+        raise QueryDiffError(
+            f"Scheme rein refines the blocks of a ViT, and {variant} has none ({config.backbone}): choose scheme full "
+            f"or frozen, or one of {vits}."
+        )
+    unknown = sorted(set(config.rein_options) - set(REIN_OPTIONS))
+    if unknown:
+        raise QueryDiffError(f"Variant {variant}: rein_options are {', '.join(REIN_OPTIONS)}, found {unknown[0]!r}.")
+    tokens, rank = config.rein_options.get("tokens", config.queries), config.rein_options.get("rank", 1)
+    if tokens < 2 or rank < 1:
+        raise QueryDiffError(f"Rein needs 2 or more tokens of rank 1 or more, found {tokens} of rank {rank}.")
+    if config.query_source == "rein" and tokens != config.queries:
+        raise QueryDiffError(
+            f"With query_source rein each of Rein's tokens is a query: found {tokens} tokens and {config.queries} "
+            "queries; leave rein_options.tokens out."
+        )

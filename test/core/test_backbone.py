@@ -1,5 +1,7 @@
 """Backbones of every family, small and with random weights."""
 
+import copy
+
 import pytest
 import torch
 
@@ -23,7 +25,8 @@ def backbone(family: str) -> Backbone:
     return VisionTransformerPyramid(name, 64, img_size=112, dynamic_img_size=True, **VIT)
 
 
-FAMILIES = ("resnet", "convnext", "mit", "dinov2", "clip", "sam")
+VITS = ("dinov2", "clip", "sam")
+FAMILIES = ("resnet", "convnext", "mit", *VITS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -45,7 +48,7 @@ def test_gradients_reach_every_parameter(family: str) -> None:
     assert without == []
 
 
-@pytest.mark.parametrize("family", ["dinov2", "clip", "sam"])
+@pytest.mark.parametrize("family", VITS)
 def test_position_embeddings_follow_the_image_size(family: str) -> None:
     network = backbone(family).eval().network
     positions, patch = network.pos_embed, network.patch_embed.patch_size[0]
@@ -77,3 +80,68 @@ def test_each_carries_the_normalisation_of_its_weights() -> None:
     assert backbone("resnet").mean == (0.485, 0.456, 0.406)
     assert backbone("mit").std == (0.229, 0.224, 0.225)
     assert backbone("clip").mean == pytest.approx((0.481, 0.458, 0.408), abs=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_frozen_network_stays_bit_for_bit_while_projections_learn(family: str) -> None:
+    network = backbone(family)
+    network.freeze()
+    head = torch.nn.Conv2d(network.channels[0], 1, 1)
+    network.train()
+    before = copy.deepcopy(network.state_dict())
+    trained = [parameter for parameter in (*network.parameters(), *head.parameters()) if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.1)
+    maps = network(torch.randn(2, 3, 64, 96))
+    (head(maps[0]).sum() + sum((m**2).sum() for m in maps)).backward()
+    optimizer.step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.startswith("projections.")}
+    assert not any(module.training for module in network.network.modules())
+    assert network.training
+
+
+@pytest.mark.parametrize("family", ["resnet", "convnext"])
+def test_a_network_that_is_not_frozen_trains(family: str) -> None:
+    network = backbone(family).eval().train()
+    assert all(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pretrained_parameters_are_all_but_the_projections(family: str) -> None:
+    network = backbone(family)
+    pretrained = set(map(id, network.pretrained_parameters()))
+    rest = {name for name, parameter in network.named_parameters() if id(parameter) not in pretrained}
+    assert rest == {name for name, _ in network.named_parameters() if name.startswith("projections.")}
+
+
+def kept_in_a_step(network: Backbone) -> int:
+    """Return the numbers that the forward pass keeps for the backward pass, both of which it runs."""
+    saved: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    torch.manual_seed(1)  # images, and drop path of some networks
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        maps = network(torch.randn(2, 3, 64, 96))
+    sum((m**2).sum() + m.sum() for m in maps).backward()
+    return sum(saved.values())
+
+
+@pytest.mark.parametrize(("family", "rein"), [*((f, False) for f in FAMILIES), *((f, True) for f in VITS)])
+def test_checkpointing_keeps_fewer_activations_and_leaves_gradients_as_they_are(family: str, rein: bool) -> None:
+    plain = backbone(family).train()
+    if rein:
+        assert isinstance(plain, VisionTransformerPyramid)
+        plain.add_rein(tokens=5, rank=2)
+        torch.nn.init.normal_(plain.rein.feature_maps[0].weight, 0, 0.05)
+    saving = copy.deepcopy(plain)
+    saving.checkpoint_gradients()
+    assert kept_in_a_step(saving) < 0.9 * kept_in_a_step(plain)
+    gradients = {name: parameter.grad for name, parameter in saving.named_parameters()}
+    for name, parameter in plain.named_parameters():
+        if parameter.grad is None:
+            assert gradients[name] is None
+        else:
+            torch.testing.assert_close(parameter.grad, gradients[name], rtol=0, atol=0, msg=name)

@@ -71,6 +71,17 @@ def test_the_baselines_of_ablations() -> None:
     assert model(torch.randn(2, 3, 32, 32)).masks[-1].shape == (2, 5, 8, 8)
 
 
+@pytest.mark.parametrize(("variant", "scheme"), [("dinov2-l", "rein"), ("sam-l", "rein"), ("clip-l", "frozen")])
+def test_schemes_of_full_size_leave_gradients_to_what_learns(variant: str, scheme: str) -> None:
+    with torch.device("meta"):
+        model = build_model(variant, scheme=scheme, encoder_layers=1, decoder_layers=3).eval()
+        output = model(torch.empty(1, 3, 64, 96))
+        (output.masks[-1].sum() + output.classes[-1].sum()).backward()
+    silent = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    network = {name for name, _ in model.named_parameters() if name.startswith("backbone.network.")}
+    assert silent == network | {"pixel_head.weight", "pixel_head.bias"}
+
+
 def test_unknown_names_are_told_with_the_known_ones() -> None:
     with pytest.raises(QueryDiffError, match=r"'huge'.*tiny, small, resnet50"):
         build_model("huge")
