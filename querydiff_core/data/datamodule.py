@@ -110,6 +110,7 @@ class SegmentationData(lightning.LightningDataModule):
         if not self.train:
             raise QueryDiffError("There is nothing to train on: give data.train one or more sources.")
         self._pairs = [source.open() for source in self.train]
+        self.validation_mappings = {name: source.open().mapping for name, source in self.validation.items()}
         images = [len(pairs) for pairs in self._pairs]
         if self.rare_classes is None:
             self.draws = Draws(images, self._weights(), self.seed)

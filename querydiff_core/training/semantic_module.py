@@ -12,16 +12,16 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn import functional as F
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from querydiff_core.build import build_model
 from querydiff_core.data.datamodule import Crop, SegmentationData
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.label_space import UNLABELLED, cityscapes
+from querydiff_core.label_space import cityscapes
 from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
 from querydiff_core.processes import all_processes
 from querydiff_core.seeds import mixed_seed
+from querydiff_core.training.merged_iou import MergedIoU
 from querydiff_core.training.resume import refuse_other_experiment
 from querydiff_core.training.schedule import polynomial_decay
 from querydiff_core.training.start_from import start_from_weights
@@ -155,7 +155,7 @@ class SemanticModule(lightning.LightningModule):
         """Add one whole image to the confusion matrix of its data set."""
         images, labels = batch
         scores = F.interpolate(self.scores(images).float(), labels.shape[-2:], mode="bilinear")
-        self._confusions[dataloader_idx].update(scores.argmax(1), labels)
+        self._scores[dataloader_idx].update(scores.argmax(1), labels)
 
     def scores(self, images: Tensor) -> Tensor:
         """Return class scores `(B, classes, H/4, W/4)` of images uint8 `(B, 3, H, W)`."""
@@ -164,15 +164,12 @@ class SemanticModule(lightning.LightningModule):
         return semantic_probabilities(self.model(self.normalise(images)))
 
     def on_validation_epoch_start(self) -> None:
-        """Start one empty confusion matrix a validation set."""
-        self._confusions = [
-            MulticlassConfusionMatrix(len(cityscapes()), ignore_index=UNLABELLED).to(self.device)
-            for _ in self.data.validation
-        ]
+        """Start to score each validation set anew, by the classes that it can tell apart."""
+        self._scores = [MergedIoU(mapping).to(self.device) for mapping in self.data.validation_mappings.values()]
 
     def on_validation_epoch_end(self) -> None:
         """Log the mIoU of each validation set over the classes that it has, and their mean."""
-        ious = [_mean_iou(confusion.compute()) for confusion in self._confusions]
+        ious = [score.compute() for score in self._scores]
         for name, iou in zip(self.data.validation, ious, strict=True):
             self.log(f"miou/{name}", iou, prog_bar=True)
         if len(ious) > 1:
@@ -244,13 +241,6 @@ class SemanticModule(lightning.LightningModule):
             f"{files}: training stopped and the last training state is kept ({last}); resume from it with a lower "
             "learning rate, or in fp32 (--trainer.precision 32-true)."
         )
-
-
-def _mean_iou(confusion: Tensor) -> Tensor:
-    """Return the mean IoU over the classes with ground truth in `confusion` (19, 19), rows the truth."""
-    counts = confusion.double()
-    intersection, truth, predicted = counts.diag(), counts.sum(1), counts.sum(0)
-    return (intersection / (truth + predicted - intersection))[truth > 0].mean()
 
 
 def _plain(teacher: TeacherOptions | None) -> dict[str, Any] | None:

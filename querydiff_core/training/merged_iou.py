@@ -1,0 +1,34 @@
+"""Mean IoU in validation, over the classes that a data set can tell apart, summed over processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from querydiff_core.label_space import UNLABELLED, LabelMapping
+
+
+class MergedIoU(MulticlassConfusionMatrix):
+    """Mean IoU over the classes with ground truth; `mapping` says which trainIds count as one class.
+
+    A prediction that is in none of the classes is wrong wherever there is ground truth.
+    """
+
+    table: Tensor
+
+    def __init__(self, mapping: LabelMapping) -> None:
+        classes = len(mapping.score_classes)
+        super().__init__(classes + 1, ignore_index=UNLABELLED)  # the last is `none of them`
+        self.register_buffer("table", torch.from_numpy(mapping.score_table.copy()).long(), persistent=False)
+
+    def update(self, predicted: Tensor, labels: Tensor) -> None:  # type: ignore[override]
+        """Count trainIds `predicted` and `labels`, int64 of one shape; 255 in `labels` is left out."""
+        found = self.table[predicted]
+        super().update(torch.where(found == UNLABELLED, self.num_classes - 1, found), self.table[labels])
+
+    def compute(self) -> Tensor:
+        """Return the mean IoU, 0 to 1; NaN without ground truth."""
+        counts = super().compute().double()
+        intersection, truth, predicted = counts.diag(), counts.sum(1), counts.sum(0)
+        return (intersection / (truth + predicted - intersection))[truth > 0].mean()
