@@ -34,7 +34,7 @@ EXTRAS = {
         "scipy>=1.10,<2",
         "tensorboard>=2.15,<3",
         "diffusers>=0.32,<1",
-        "pillow>=10,<13",
+        "pillow>=10,<14",
         "onnx>=1.17,<2",
         "onnxscript>=0.2,<1",
     ],
