@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
@@ -84,3 +85,4 @@ def _quieten() -> None:
         "Checkpoint directory .* exists",
     ):
         warnings.filterwarnings("ignore", f".*{message}")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)

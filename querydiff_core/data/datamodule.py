@@ -140,7 +140,7 @@ class SegmentationData(lightning.LightningDataModule):
         crops = _Crops(self._pairs, self.transform, self.seed)
         return DataLoader(
             crops,
-            batch_sampler=batches,  # type: ignore[arg-type]  # it asks for the draws that the data set takes
+            batch_sampler=batches,  # of draws, which is what the crops are asked for
             num_workers=self.workers,
             worker_init_fn=_one_thread,
             pin_memory=torch.cuda.is_available(),

@@ -99,13 +99,18 @@ class Draws:
     class_pixels: Sequence[np.ndarray] | None = None
     temperature: float = RARE_CLASS_TEMPERATURE
 
+    @property
+    def shares(self) -> list[float]:
+        """Share of each source in the draws, 1 in sum."""
+        return [weight / sum(self.weights) for weight in self.weights]
+
     def __iter__(self) -> Iterator[Draw]:
         """Draw from the start of the run."""
         random = np.random.default_rng(self.seed)
-        shares = np.cumsum(self.weights) / np.sum(self.weights)
+        limits = np.cumsum(self.shares)
         sources = [self._images(source) for source in range(len(self.images))]
         for number in itertools.count():
-            source = int(np.searchsorted(shares, random.random(), side="right"))
+            source = min(int(np.searchsorted(limits, random.random(), side="right")), len(limits) - 1)
             yield Draw(number, source, *sources[source].draw(random))
 
     def _images(self, source: int) -> ShuffledImages | RareClassImages:

@@ -65,7 +65,8 @@ class SegmentationLoss(nn.Module):
         config.num_labels = classes
         # It only carries a weight dictionary along; the weights are applied here.
         self.criterion = _SamePoints(config, {})
-        self.criterion.matcher = _SamePointsMatcher(class_weight, bce_weight, dice_weight, matching_points)
+        self.matcher = _SamePointsMatcher(class_weight, bce_weight, dice_weight, matching_points)
+        self.criterion.matcher = self.matcher
 
     def forward(self, output: QueryDiffOutput, labels: Tensor, seed: int | None = None) -> dict[str, Tensor]:
         """Return the terms `bce`, `dice`, `class` and, with an auxiliary head, `pixel`, and their weighted sum `loss`.
@@ -78,7 +79,7 @@ class SegmentationLoss(nn.Module):
             seed: of the points; None draws other points each time.
         """
         seed = int(torch.randint(2**31, ())) if seed is None else seed
-        self.criterion.seed = self.criterion.matcher.seed = seed
+        self.criterion.seed = self.matcher.seed = seed
         masks, queries, pixels = self._share(output, labels)
         losses = self._layer_losses(output, labels)
         terms = {

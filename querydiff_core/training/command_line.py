@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from querydiff_core.data.datamodule import SegmentationData
+from querydiff_core.training.announce_run import AnnounceRun
 from querydiff_core.training.save_pictures import SavePictures
 from querydiff_core.training.save_student import SaveStudent
 from querydiff_core.training.semantic_module import SemanticModule
@@ -39,7 +40,7 @@ class FitCommand(LightningCLI):
             run=False,
             args=list(argv),
             seed_everything_default=0,
-            trainer_defaults={**trainer, "logger": logger, "plugins": plugins},
+            trainer_defaults={**trainer, "logger": logger, "plugins": plugins, "callbacks": [AnnounceRun()]},
             parser_kwargs={"prog": "querydiff fit", "description": description},
             save_config_callback=SaveConfigCallback,
             save_config_kwargs={"overwrite": True},

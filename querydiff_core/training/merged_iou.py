@@ -22,7 +22,7 @@ class MergedIoU(MulticlassConfusionMatrix):
         super().__init__(classes + 1, ignore_index=UNLABELLED)  # the last is `none of them`
         self.register_buffer("table", torch.from_numpy(mapping.score_table.copy()).long(), persistent=False)
 
-    def update(self, predicted: Tensor, labels: Tensor) -> None:  # type: ignore[override]
+    def update(self, predicted: Tensor, labels: Tensor) -> None:
         """Count trainIds `predicted` and `labels`, int64 of one shape; 255 in `labels` is left out."""
         found = self.table[predicted]
         super().update(torch.where(found == UNLABELLED, self.num_classes - 1, found), self.table[labels])

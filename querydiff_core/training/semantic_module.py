@@ -83,7 +83,7 @@ class SemanticModule(lightning.LightningModule):
             raise QueryDiffError("The teacher needs phase `whole`: phase `pixels` trains the per-pixel head alone.")
         self.overrides = dict(model or {})
         # What a run is made of; a training state is only resumed with the same.
-        self.identity = {
+        self.identity: dict[str, Any] = {
             "variant": variant,
             "phase": phase,
             "learning_rate": learning_rate,

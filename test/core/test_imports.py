@@ -1,0 +1,26 @@
+"""Driving loads nothing of training, seen in fresh interpreters."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STUDENT = Path(__file__).parents[2] / "querydiff_core" / "weights" / "small.safetensors"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import querydiff_core",
+        "import querydiff_ros.segment_node, querydiff_ros.segment_lifecycle_node",
+        f"from querydiff_core import Segmenter; Segmenter.load({str(STUDENT)!r}, device='cpu')",
+    ],
+)
+def test_driving_loads_no_diffusion_model_and_no_training_loop(code):
+    if "querydiff_ros" in code:
+        pytest.importorskip("rclpy", reason="needs rclpy: pip install 'querydiff_ros[ros]' or a ROS workspace")
+    loaded = "[name for name in ('diffusers', 'lightning', 'torchmetrics') if name in sys.modules]"
+    script = f"import sys\n{code}\nprint({loaded})"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
