@@ -24,7 +24,7 @@ def read_archive_metadata(path: Path) -> ModelMetadata:
             damaged = archive.testzip()
             if damaged is not None:
                 raise zipfile.BadZipFile(f"its part {damaged} is damaged")
-            names = {name.rpartition("/extra/")[2]: name for name in archive.namelist()}
+            names = {name.rpartition("extra/")[2]: name for name in archive.namelist()}
             text = archive.read(names[METADATA_KEY]).decode() if METADATA_KEY in names else None
     except (OSError, zipfile.BadZipFile, EOFError, UnicodeDecodeError) as error:
         raise QueryDiffError(f"{path} is not a readable engine: {error}; export it again.") from error
