@@ -143,7 +143,8 @@ class VisionTransformerPyramid(Backbone):
         self.network.prune_intermediate_layers(self.blocks, prune_norm=True, prune_head=True)
         for module in self.network.modules():
             if isinstance(module, SamAttention):
-                module.fused_attn = False  # it has three dimensions, and ONNX's exporter knows four alone
+                # It has three dimensions, and ONNX's exporter knows four alone.
+                module.fused_attn = False  # type: ignore[misc]  # Final means nothing without TorchScript
         self.patch: tuple[int, int] = self.network.patch_embed.patch_size
         self.projections = nn.ModuleList(
             nn.Sequential(nn.Conv2d(self.network.embed_dim, channels, 1), nn.GroupNorm(32, channels))
