@@ -68,34 +68,34 @@ def print_flops() -> None:
     print("| Stable Diffusion | UNet, two passes | ours | ratio | VAE encoder, twice | ours | all: ratio |")
     print("|---|---|---|---|---|---|---|")
     for name, config in UNETS.items():
-        naive, ours, vae = count(config, VAE)
+        naive, ours, vae = count(config, VAE, 512)
         ratio, all_ratio = ours / naive, (ours + vae) / (naive + 2 * vae)
         print(
             f"| {name} | {naive:.0f} GFLOP | {ours:.0f} | {ratio:.2f} | {2 * vae:.0f} | {vae:.0f} | {all_ratio:.2f} |"
         )
 
 
-def count(unet_config: dict[str, Any], vae_config: dict[str, Any]) -> tuple[float, float, float]:
-    """Return GFLOP of two whole UNet passes, of ours, and of one encoding, for 512 x 512."""
+def count(unet_config: dict[str, Any], vae_config: dict[str, Any], side: int) -> tuple[float, float, float]:
+    """Return GFLOP of two whole UNet passes, of ours, and of one encoding, for side x side pixels."""
     unet = meta_unet(unet_config)
-    naive = 2 * flops(unet, *unet_inputs(unet, (1, 4, 64, 64)))
-    ours = flops(UNetFeatures(unet, DEFAULT_FEATURES), *unet_inputs(unet, (2, 4, 64, 64)))
-    vae = flops(meta_vae_encoder(vae_config).encoder, torch.empty(1, 3, 512, 512, device="meta"))
+    naive = 2 * flops(unet, *unet_inputs(unet, (1, 4, side // 8, side // 8)))
+    ours = flops(UNetFeatures(unet, DEFAULT_FEATURES), *unet_inputs(unet, (2, 4, side // 8, side // 8)))
+    vae = flops(meta_vae_encoder(vae_config).encoder, torch.empty(1, 3, side, side, device="meta"))
     return naive / 1e9, ours / 1e9, vae / 1e9
 
 
 def print_times(device: str, repeats: int) -> None:
     """Time ours and two naive passes, interleaved."""
     full = device != "cpu"
-    batch, side, dtype = (4, 512, torch.float16) if full else (1, 512, torch.float32)
+    batch, side, dtype = (4, 512, torch.float16) if full else (1, 384, torch.float32)
     print(f"\n{device}, {'full' if full else 'quarter'} width, {batch} x {side} x {side}, {dtype}\n")
-    print("| Stable Diffusion | | two naive passes, ms | ours, ms | ratio | of FLOPs |")
-    print("|---|---|---|---|---|---|")
+    print("| Stable Diffusion | | two naive passes, ms | ours, ms | ratio | of CPU time | of FLOPs |")
+    print("|---|---|---|---|---|---|---|")
     for name, config in UNETS.items():
         widths = {} if full else QUARTER
         vae_widths = {} if full else {"block_out_channels": [32, 64, 128, 128]}
         unet_config, vae_config = {**config, **widths}, {**VAE, **vae_widths}
-        two, ours, vae = count(unet_config, vae_config)
+        two, ours, vae = count(unet_config, vae_config, side)
         teacher, naive = make_teacher(unet_config, vae_config, device, dtype)
         images = torch.rand(batch, 3, side, side, device=device)
         with torch.no_grad():
@@ -106,8 +106,11 @@ def print_times(device: str, repeats: int) -> None:
         calls = [partial(naive.passes, z_0), unet, partial(naive, images), partial(teacher, images)]
         times = interleaved(calls, device, repeats)
         expected = ours / two, (ours + vae) / (two + 2 * vae)
-        for part, slow, fast, ratio in zip(("UNet", "VAE and UNet"), times[::2], times[1::2], expected, strict=True):
-            print(f"| {name} | {part} | {slow:.0f} | {fast:.0f} | {fast / slow:.2f} | {ratio:.2f} |", flush=True)
+        for part, slow, fast, flop in zip(("UNet", "VAE and UNet"), times[::2], times[1::2], expected, strict=True):
+            wall, cpu = fast[0] / slow[0], fast[1] / slow[1]
+            print(
+                f"| {name} | {part} | {slow[0]:.0f} | {fast[0]:.0f} | {wall:.2f} | {cpu:.2f} | {flop:.2f} |", flush=True
+            )
 
 
 class Naive:
@@ -146,17 +149,17 @@ def make_teacher(
     return DiffusionTeacher(vae, UNetFeatures(unet, DEFAULT_FEATURES), text, abar), naive
 
 
-def interleaved(calls: list[Callable[[], object]], device: str, repeats: int) -> list[float]:
-    """Return the median milliseconds of each call, after two rounds that warm up."""
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(repeats + 2):
-        for call, taken in zip(calls, times, strict=True):
+def interleaved(calls: list[Callable[[], object]], device: str, repeats: int) -> np.ndarray:
+    """Return the median milliseconds of each call, `(calls, 2)`: on the wall, and of this process on the CPU."""
+    times = np.zeros((repeats + 1, len(calls), 2))
+    for round_ in times:
+        for call, taken in zip(calls, round_, strict=True):
             synchronise(device)
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             call()
             synchronise(device)
-            taken.append(1000 * (time.perf_counter() - start))
-    return [float(np.median(taken[2:])) for taken in times]
+            taken[:] = time.perf_counter() - start[0], time.process_time() - start[1]
+    return 1000 * np.median(times[1:], 0)  # the first round warms up
 
 
 def synchronise(device: str) -> None:
@@ -175,7 +178,7 @@ def print_steps(options: argparse.Namespace) -> None:
         step = make_step(options, with_teacher=features is not None)
         if options.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats()
-        (ms,) = interleaved([step], options.device, options.repeats)
+        ms = interleaved([step], options.device, options.repeats)[0, 0]
         peak = torch.cuda.max_memory_allocated() / 2**30 if options.device.startswith("cuda") else float("nan")
         print(f"| {name} | {ms:.0f} | {1000 * options.batch / ms:.1f} | {peak:.1f} |", flush=True)
         del step

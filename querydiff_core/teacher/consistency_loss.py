@@ -24,7 +24,9 @@ class ConsistencyLoss(nn.Module):
         feature_channels: c_j of each diffusion feature (`DiffusionTeacher.channels`).
         supervision_weight: of L_sup (Eq. 11) in L_diff; 0 skips the term.
         distribution_weight: of L_dist (Eq. 9) in L_diff; 0 skips the term.
-        scaled: whether Eq. 8 divides by sqrt(c_j), which keeps the softmax soft at the start for any c_j.
+        scaled: whether Eq. 8 divides by sqrt(c_j), which keeps the softmax soft at the start for any c_j. At Stable
+            Diffusion's 640 and 1280 channels it still gets sharp; with 64 or fewer it can stay so soft that all
+            queries become alike (docs/teacher.md).
         pooling: how Eq. 10 weighs pixels. The `mean` (weights that sum to 1 over pixels) gives targets in the range of
             the features; the `sum` (Eq. 10 without `normalise`) would grow with the image.
         hidden_channels: of Linear_j; c_j by default, which is the wider side for Stable Diffusion (640 and 1280).
