@@ -42,7 +42,8 @@ def write_onnx(graph: nn.Module, metadata: ModelMetadata, path: Path) -> None:
         )
     assert program is not None
     proto = program.model_proto
-    resize_where_channels_lie(proto)
+    if camera is None:  # with one, the file is for TensorRT as well, which resizes channels-first maps best
+        resize_where_channels_lie(proto)
     _store_weights_as_half(proto)
     _forget_origins(proto)
     helper.set_model_props(proto, {METADATA_KEY: metadata.to_json()})
