@@ -1,42 +1,152 @@
-"""`querydiff benchmark`: time engines and checkpoints."""
+"""`querydiff benchmark`: time engines and checkpoints side by side."""
 
 from __future__ import annotations
 
 import argparse
-import time
+import json
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from querydiff_core.cli.image_size import image_size
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.whole_file import whole_file
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from querydiff_core.benchmark.engine_process import EngineProcess
+    from querydiff_core.benchmark.engine_times import EngineTimes
 
 SUMMARY = "time engines side by side: latency, throughput, memory, agreement"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Call every engine in turn and print the median latency of each."""
+    """Open every engine in a process of its own, call them in turn, and show what was measured, also on Ctrl-C."""
     arguments = _parser().parse_args(argv)
+    _check(arguments)
 
-    import numpy as np  # noqa: PLC0415
+    from querydiff_core.benchmark.engine_times import EngineTimes  # noqa: PLC0415
+    from querydiff_core.deployment.agreement import bundled_frames  # noqa: PLC0415
 
-    from querydiff_core.deployment.segmenter import Segmenter  # noqa: PLC0415
-
-    image = np.random.default_rng(0).integers(0, 256, (*arguments.camera, 3), np.uint8)
-    segmenters = {engine: Segmenter.load(engine) for engine in arguments.engines}
-    latencies: dict[Path, list[float]] = {engine: [] for engine in arguments.engines}
-    for segmenter in segmenters.values():
-        segmenter(image)
-    for _ in range(10):
-        for engine, segmenter in segmenters.items():
-            start = time.perf_counter()
-            segmenter(image)
-            latencies[engine].append(time.perf_counter() - start)
-    for engine, taken in latencies.items():
-        print(f"{engine}: {1000 * np.median(taken):.1f} ms")
+    frames = bundled_frames(arguments.camera)
+    images = frames[[i % len(frames) for i in range(arguments.batch)]]
+    with ExitStack() as opened:
+        engines = _open(arguments, opened)
+        times = [EngineTimes(engine.name, engine.facts, arguments.batch) for engine in engines]
+        finished = _measure(arguments, engines, times, images)
+        if finished:
+            _compare(arguments, engines, times, frames)
+        _report(arguments, engines, times)
+    if not finished:
+        raise KeyboardInterrupt
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    if not 1 <= arguments.batch <= 64:
+        raise QueryDiffError(f"--batch must be 1 to 64, found {arguments.batch}.")
+    if not 0 < arguments.seconds <= 86400:
+        raise QueryDiffError(f"--seconds must be more than 0 and at most 86400, found {arguments.seconds:g}.")
+    if arguments.plot and arguments.plot.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise QueryDiffError(f"--plot must end in .png or .jpg, found {arguments.plot}.")
+
+
+def _open(arguments: argparse.Namespace, opened: ExitStack) -> list[EngineProcess]:
+    from querydiff_core.benchmark.engine_process import EngineProcess  # noqa: PLC0415
+
+    names = list(dict.fromkeys([*arguments.engines, *([arguments.against] if arguments.against else [])]))
+    engines = []
+    for name in names:
+        options: dict[str, Any] = {"device": arguments.device, "threads": arguments.threads}
+        if Path(name).suffix == ".safetensors":  # exported engines have their size built in
+            options["size"] = arguments.size
+        print(f"opening {name} ...", file=sys.stderr, flush=True)
+        engine = EngineProcess(name, None if name == "default" else Path(name), options)
+        opened.callback(engine.close)
+        engines.append(engine)
+        if arguments.size and engine.facts.network != arguments.size:
+            built, wanted = ("x".join(map(str, size)) for size in (engine.facts.network, arguments.size))
+            raise QueryDiffError(f"{name} is built for a network input of {built}, not {wanted}: export it again.")
+    return engines
+
+
+def _measure(
+    arguments: argparse.Namespace, engines: list[EngineProcess], times: list[EngineTimes], images: np.ndarray
+) -> bool:
+    """Return whether the run came to its end."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    from querydiff_core.benchmark.interleaved_run import interleaved_run  # noqa: PLC0415
+    from querydiff_core.benchmark.noted_interrupt import noted_interrupt  # noqa: PLC0415
+
+    seconds = arguments.seconds * len(engines)
+    console = Console(stderr=True)
+    columns = (TextColumn("measuring"), BarColumn(), TimeRemainingColumn(), TextColumn("Ctrl-C shows what there is"))
+    with (
+        noted_interrupt() as interrupted,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        task = progress.add_task("", total=seconds)
+
+        def advance(passed: float) -> bool:
+            if not console.is_terminal and len(times[0].total) == 1:
+                print(f"measuring for {seconds:g} s ...", file=sys.stderr, flush=True)
+            progress.update(task, completed=passed)
+            return not interrupted()
+
+        interleaved_run(engines, times, images, seconds, advance)
+        return not interrupted()
+
+
+def _compare(
+    arguments: argparse.Namespace, engines: list[EngineProcess], times: list[EngineTimes], frames: np.ndarray
+) -> None:
+    if not arguments.against:
+        return
+    labels = [engine.labels(frames) for engine in engines]
+    reference = labels[[engine.name for engine in engines].index(arguments.against)]
+    for row, found in zip(times, labels, strict=True):
+        row.equal = float((found == reference).mean())
+
+
+def _report(arguments: argparse.Namespace, engines: list[EngineProcess], times: list[EngineTimes]) -> None:
+    from querydiff_core.benchmark.latency_plot import write_latency_plot  # noqa: PLC0415
+    from querydiff_core.benchmark.times_table import print_times  # noqa: PLC0415
+
+    for engine, row in zip(engines, times, strict=True):
+        row.memory = engine.peak_memory()
+    camera, calls = "x".join(map(str, arguments.camera)), len(times[0].total)
+    title = f"camera {camera}, batch {arguments.batch}, {calls} calls in turn"
+    reference = next((row for row in times if row.name == arguments.against), times[0])
+    print_times(times, title, reference)
+    if arguments.json:
+        result = {"camera": list(arguments.camera), "threads": arguments.threads}
+        with whole_file(arguments.json) as temporary:
+            temporary.write_text(json.dumps({**result, "engines": [row.as_json() for row in times]}, indent=2))
+    if arguments.plot:
+        write_latency_plot(arguments.plot, times, title)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("querydiff benchmark", description="Time engines in turn, in one run.")
-    parser.add_argument("engines", nargs="+", type=Path, metavar="ENGINE", help="exported engines and checkpoints")
-    parser.add_argument("--camera", type=image_size, default=(1080, 1920), help="HxW of the images")
+    parser = argparse.ArgumentParser(
+        "querydiff benchmark",
+        description="Time engines and checkpoints, each in a process of its own, called in turn so that all meet the "
+        "same disturbances. `network` is the time with images of the network's own size, `resizing` what the camera's "
+        "size adds; speed is in multiples of --against, or of the first. Ctrl-C shows what was measured so far.",
+        epilog="example: querydiff benchmark small.onnx small.pt2 --against small.safetensors --plot latencies.png",
+    )
+    parser.add_argument("engines", nargs="+", metavar="ENGINE", help="engine or checkpoint files; default: the shipped")
+    parser.add_argument("--against", metavar="FILE", help="checkpoint or engine that the labels must equal, timed too")
+    parser.add_argument("--size", type=image_size, help="HxW that the network sees (checkpoints; engines must have it)")
+    parser.add_argument("--camera", type=image_size, default=(1080, 1920), help="HxW of the images (default 1080x1920)")
+    parser.add_argument("--batch", type=int, default=1, help="images of a call (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads of each engine (default: all cores)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10, help="for each engine (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write everything here, every call's seconds too")
+    parser.add_argument("--plot", type=Path, help="draw the latencies' distribution here (.png or .jpg)")
     return parser

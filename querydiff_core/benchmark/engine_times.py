@@ -1,0 +1,69 @@
+"""What was measured of one engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from querydiff_core.benchmark.engine_process import EngineFacts
+
+
+@dataclass
+class EngineTimes:
+    """Seconds of single calls. `total`: with images of the camera's size; `network`: of the network's own size.
+
+    The two differ by what resizing takes: engines do their pre- and post-processing inside one graph, so that no clock
+    can stand between the stages. `memory`: peak of the process in bytes. `equal`: share of labels that equal the
+    reference's, None without one.
+    """
+
+    name: str
+    facts: EngineFacts
+    batch: int = 1
+    total: list[float] = field(default_factory=list)
+    network: list[float] = field(default_factory=list)
+    memory: int = 0
+    equal: float | None = None
+
+    def latency(self, percentile: float) -> float:
+        """Return that percentile of a call's milliseconds."""
+        return 1000 * float(np.percentile(self.total, percentile))
+
+    @property
+    def network_latency(self) -> float:
+        """Return the median milliseconds of a call with images of the network's own size."""
+        return 1000 * float(np.median(self.network))
+
+    @property
+    def resizing(self) -> float:
+        """Return the median milliseconds that going from the camera's size and back adds."""
+        return 1000 * float(np.median(np.subtract(self.total, self.network)))
+
+    @property
+    def images_per_second(self) -> float:
+        """Return the throughput at the median latency."""
+        return 1000 * self.batch / self.latency(50)
+
+    def speed(self, reference: EngineTimes) -> float:
+        """Return how many times as fast as `reference` it is: the median over calls made next to each other."""
+        pairs = zip(self.total, reference.total, strict=False)  # Ctrl-C may leave one without its partner
+        return float(np.median([theirs / ours for ours, theirs in pairs]))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything, as JSON can hold it."""
+        facts = {**vars(self.facts), "network": list(self.facts.network), "load_seconds": self.facts.load}
+        facts.pop("load")
+        return {
+            "name": self.name,
+            **facts,
+            "batch": self.batch,
+            "latency_ms": {"p50": self.latency(50), "p99": self.latency(99)},
+            "network_ms": self.network_latency,
+            "resizing_ms": self.resizing,
+            "images_per_second": self.images_per_second,
+            "peak_memory_bytes": self.memory,
+            "labels_equal": self.equal,
+            "seconds": self.total,
+        }

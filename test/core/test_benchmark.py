@@ -1,0 +1,93 @@
+"""`querydiff benchmark` through the real command, with engines whose output is known."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import cv2
+import pytest
+from engines import write_pixel_engine
+
+from querydiff_core.benchmark.engine_process import EngineFacts
+from querydiff_core.benchmark.engine_times import EngineTimes
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "querydiff_core", "benchmark", *map(str, arguments)]
+
+
+def benchmark(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engines")
+    return write_pixel_engine(folder / "fast.onnx"), write_pixel_engine(folder / "slow.onnx", work=384)
+
+
+def test_compares_engines_in_one_run(tmp_path, engines):
+    result = benchmark(
+        *engines, "--against", engines[0], "--camera", "96x160", "--batch", 2, "--seconds", 0.1, "--threads", 1,
+        "--json", tmp_path / "r.json", "--plot", tmp_path / "r.png",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "100.00%" in result.stdout
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert written["camera"] == [96, 160]
+    fast, slow = written["engines"]  # --against names one of them, which is not measured twice
+    assert [fast["name"], slow["name"]] == [str(engine) for engine in engines]
+    assert fast["labels_equal"] == slow["labels_equal"] == 1.0
+    assert fast["latency_ms"]["p50"] < slow["latency_ms"]["p50"]
+    assert len(fast["seconds"]) == len(slow["seconds"]) >= 3
+    assert fast["peak_memory_bytes"] > 1e7
+    assert (fast["network"], fast["batch"], fast["engine"]) == ([64, 128], 2, "onnxruntime")
+    assert cv2.imread(str(tmp_path / "r.png")).shape == (700, 1200, 3)
+
+
+def test_ctrl_c_shows_what_was_measured(tmp_path, engines):
+    process = subprocess.Popen(
+        command(engines[0], "--camera", "64x128", "--seconds", 3000, "--json", tmp_path / "r.json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "opening" in process.stderr.readline()
+    while "measuring" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "fast.onnx" in output.replace("\n", "")
+    assert json.loads((tmp_path / "r.json").read_text())["engines"][0]["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["missing.onnx"], "No model file"),
+        (["{fast}", "--batch", "0"], "--batch must be 1 to 64"),
+        (["{fast}", "--seconds", "-1"], "--seconds must be more than 0"),
+        (["{fast}", "--plot", "latencies.pdf"], "--plot must end in"),
+        (["{fast}", "--size", "256x512"], "built for a network input of 64x128"),
+        (["{fast}", "--against", "missing.safetensors"], "No model file"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_sentence(engines, arguments, says):
+    result = benchmark(*(argument.format(fast=engines[0]) for argument in arguments))
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_times_are_summed_up():
+    facts = EngineFacts("onnxruntime", "cpu", "pixel", (64, 128), 0.5)
+    ours = EngineTimes("ours", facts, batch=2, total=[0.02, 0.01, 0.04], network=[0.01, 0.01, 0.02])
+    theirs = EngineTimes("theirs", facts, total=[0.06, 0.02, 0.04], network=[0.01] * 3)
+    assert ours.latency(50) == pytest.approx(20)
+    assert ours.images_per_second == pytest.approx(100)
+    assert ours.resizing == pytest.approx(10)
+    assert ours.speed(theirs) == pytest.approx(2)
+    assert ours.as_json()["load_seconds"] == 0.5
