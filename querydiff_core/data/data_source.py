@@ -65,7 +65,7 @@ class DataSource:
         split: part of it, such as train or val; None is the first.
         condition: of sets that tell the weather, such as night; None is all.
         mapping: what the label values mean, `folder` alone: a bundled name or a YAML file; None is trainIds.
-        size: (height, width) that validation images are resized to.
+        size: (height, width) that validation images are resized to, or a factor: 0.5 halves each image's sides.
         weight: share among the training sources; None is by number of images.
     """
 
@@ -74,7 +74,7 @@ class DataSource:
     split: str | None = None
     condition: str | None = None
     mapping: str | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | float | None = None
     weight: float | None = None
 
     def open(self) -> LabelledPairs:

@@ -204,9 +204,15 @@ class _Whole(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image, labels = _tensors(self.pairs, index)
         if self.size is not None:
-            image = interpolate(image[None].float(), self.size, mode="bilinear", antialias=True)
+            image = interpolate(image[None].float(), self._size(labels), mode="bilinear", antialias=True)
             image = image[0].round().to(torch.uint8)
         return image, labels.long()
+
+    def _size(self, labels: Tensor) -> tuple[int, int]:
+        if isinstance(self.size, float):
+            return round(labels.shape[0] * self.size), round(labels.shape[1] * self.size)
+        assert self.size is not None
+        return self.size
 
 
 def _tensors(pairs: LabelledPairs, index: int) -> tuple[Tensor, Tensor]:

@@ -54,8 +54,9 @@ def test_polynomial_decay_warms_up_and_ends_at_zero():
     assert rates[100] == 0.0
 
 
-def test_validation_images_can_be_resized_and_labels_stay(scenes):
-    data = SegmentationData([DataSource(str(scenes))], {"x": DataSource(str(scenes), size=(48, 64))}, workers=0)
+@pytest.mark.parametrize("size", [(48, 64), 0.5])
+def test_validation_images_can_be_resized_and_labels_stay(scenes, size):
+    data = SegmentationData([DataSource(str(scenes))], {"x": DataSource(str(scenes), size=size)}, workers=0)
     images, labels = next(iter(data.val_dataloader()[0]))
     assert images.shape == (1, 3, 48, 64)
     assert labels.shape == (1, 96, 128)
