@@ -87,12 +87,13 @@ def open_engine(path: Path, options: EngineOptions) -> Engine:
         )
     try:
         from querydiff_core.deployment.torch_engine import open_checkpoint  # noqa: PLC0415
+
+        return open_checkpoint(path, options)
     except ImportError as error:
         raise QueryDiffError(
             f"{path} is a checkpoint and needs PyTorch ({error}): pip install 'querydiff_ros[torch]', or export it "
             "to .onnx where PyTorch is installed."
         ) from error
-    return open_checkpoint(path, options)
 
 
 def _open_compiled(path: Path, options: EngineOptions) -> Engine:

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from querydiff_core.deployment.checkpoint import load_checkpoint
 from querydiff_core.deployment.device_runner import DeviceRunner
 from querydiff_core.deployment.engine import EngineMismatchError, EngineOptions, check_camera
 from querydiff_core.deployment.metadata import ModelMetadata
-from querydiff_core.deployment.segmentation_graph import SegmentationGraph
 from querydiff_core.deployment.torch_device import torch_device
 from querydiff_core.deployment.traced_program import quiet
 from querydiff_core.errors import QueryDiffError
@@ -42,6 +40,10 @@ class TorchEngine:
 
 def open_checkpoint(path: Path, options: EngineOptions) -> TorchEngine:
     """Open a `.safetensors` checkpoint, to be run eagerly and in fp32."""
+    # These bring timm and transformers, which compiled engines do without.
+    from querydiff_core.deployment.checkpoint import load_checkpoint  # noqa: PLC0415
+    from querydiff_core.deployment.segmentation_graph import SegmentationGraph  # noqa: PLC0415
+
     device = torch_device(options.device)
     use_threads(options.threads)
     model, metadata = load_checkpoint(path)

@@ -1,6 +1,8 @@
 import dataclasses
 import logging
 import shlex
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -88,6 +90,18 @@ def test_a_package_carries_its_metadata_and_no_sources(package):
     assert build.target.hardware
     with zipfile.ZipFile(package) as archive:
         assert not [name for name in archive.namelist() if name.endswith((".cpp", ".pkl", ".pt"))]
+
+
+def test_a_package_needs_no_networks_of_other_libraries(package):
+    code = f"""
+import sys
+from querydiff_core import Segmenter
+Segmenter.load({str(package)!r}).warm_up()
+print([name for name in ("timm", "transformers", "diffusers", "lightning", "onnxruntime") if name in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+    assert not result.stderr
 
 
 def test_images_of_another_size_than_the_camera_are_one_sentence(package):
