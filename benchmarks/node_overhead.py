@@ -5,8 +5,8 @@ usage: python benchmarks/node_overhead.py [--seconds 20] [--rate 30] [--scenario
 A 1080p camera sends raw rgb8 from another process over DDS, with the profile shipped, and a viewer in a third process
 subscribes. The engine of `label` and `overlay` costs nothing: it answers constant labels. Latency is from the arrival
 of a frame in the node (the start of its callback) to the return of the last publish; CPU is what the thread that
-labels and publishes computes for a frame, which other programs on the machine hardly change. `cameras` runs the shipped default
-for four cameras of 480 x 640: batched in one node, and in four nodes.
+labels and publishes computes for a frame, which other programs on the machine hardly change. `cameras` runs the shipped
+default for four cameras of 480 x 640: batched in one node, and in four nodes.
 """
 
 from __future__ import annotations
