@@ -68,14 +68,16 @@ def _parser() -> argparse.ArgumentParser:
         "querydiff export",
         description="Write a checkpoint as one graph from uint8 camera image to uint8 labels and confidence, with "
         "normalisation, resizing and arg-max inside. It ends by running the file against the checkpoint on generated "
-        "street scenes: where fewer than 99.5 %% (fp32) or 98 %% (fp16, bf16) of the labels are equal, nothing is "
+        "street scenes: where fewer than 99.5 % (fp32) or 98 % (fp16, bf16) of the labels are equal, nothing is "
         "written. A .pt2 file is a shared library for this kind of machine: whoever opens one runs its code.",
         epilog="example: querydiff export runs/small/student.safetensors --size 256x512 --output small.onnx",
     )
     parser.add_argument("checkpoint", type=Path, help="student.safetensors that training wrote")
     parser.add_argument("--output", type=Path, required=True, help="engine file to write: .onnx, .pt2 or .engine")
     parser.add_argument("--format", choices=get_args(Format), help="default: the one that --output's suffix names")
-    parser.add_argument("--size", type=image_size, help="HxW that the network sees (default: the checkpoint's)")
+    parser.add_argument(
+        "--size", type=image_size, metavar="HxW", help="what the network sees (default: the checkpoint's)"
+    )
     parser.add_argument(
         "--batch",
         type=batch_range,
@@ -89,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--camera",
         type=image_size,
-        help="HxW of the images, built in (default: any size); .onnx for `trtexec` needs it",
+        metavar="HxW",
+        help="size of the images, built in (default: any size); .onnx for `trtexec` needs it",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="of a .pt2 file (default: cpu)")
     parser.add_argument("--any-gpu", action="store_true", help="TensorRT: for all GPUs from Ampere on, a little slower")
