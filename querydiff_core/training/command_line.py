@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from querydiff_core.data.datamodule import SegmentationData
 from querydiff_core.training.announce_run import AnnounceRun
+from querydiff_core.training.run_progress import RunBar, RunLines
 from querydiff_core.training.save_pictures import SavePictures
 from querydiff_core.training.save_student import SaveStudent
 from querydiff_core.training.semantic_module import SemanticModule
@@ -45,6 +48,12 @@ class FitCommand(LightningCLI):
             save_config_callback=SaveConfigCallback,
             save_config_kwargs={"overwrite": True},
         )
+
+    def instantiate_trainer(self, **settings: Any) -> Trainer:
+        """Build the trainer, with progress as suits a terminal or a log file, unless that was switched off."""
+        if self.config_init.trainer.enable_progress_bar is not False:
+            self.trainer_defaults["callbacks"].append(RunBar() if sys.stdout.isatty() else RunLines())
+        return super().instantiate_trainer(**settings)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what every run does: training states, the student, pictures; and one seed for all."""

@@ -144,9 +144,8 @@ class SemanticModule(lightning.LightningModule):
     def training_step(self, batch: Crop, batch_idx: int) -> Tensor:
         """Return L_total of images uint8 (B, 3, h, w) against labels int64 (B, h, w) (Eq. 14)."""
         losses = self._losses(batch, batch_idx)
-        self.log_dict(
-            {f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=True, sync_dist=True
-        )
+        for name, value in losses.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=name in ("loss", "sup", "dist"), sync_dist=True)
         if not all_processes(torch.isfinite(losses["loss"])):
             raise QueryDiffError(self._not_finite(losses, batch))
         return losses["loss"]

@@ -20,14 +20,16 @@ class TeacherOptions:
     """Which diffusion model teaches, and how (docs/method.md, section 2).
 
     `source`: folder in the diffusers layout, or its name on the hub. `features`: UNet blocks whose activations teach.
-    `weak_timestep`, `strong_timestep`: t_w and t_s, of the scheduler's (1,000) timesteps. `precision`, `channels_last`
-    and `compile` trade memory and time; half precision wants a GPU.
+    `weak_timestep`, `strong_timestep`: t_w and t_s, of the scheduler's (1,000) timesteps. `scaled`: whether Eq. 8
+    divides by sqrt(c_j), which may leave the similarities of a narrow teacher too soft (docs/teacher.md). `precision`,
+    `channels_last` and `compile` trade memory and time; half precision wants a GPU.
     """
 
     source: str
     features: tuple[str, ...] = DEFAULT_FEATURES
     weak_timestep: int = 0
     strong_timestep: int = 100
+    scaled: bool = True
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     channels_last: bool = False
     compile: bool = False
@@ -74,6 +76,7 @@ class Teaching(nn.Module):
             self.teacher.channels,
             supervision_weight=supervision_weight,
             distribution_weight=distribution_weight,
+            scaled=options.scaled,
         )
 
     @property
