@@ -63,7 +63,7 @@ def write_engine(graph: SegmentationGraph, metadata: ModelMetadata, path: Path, 
     if not (cached and kept.is_file()):
         plan = _convert(torch_tensorrt, program, metadata)
         with whole_file(kept) as temporary:
-            temporary.write_bytes(plan)
+            temporary.write_bytes(bytes(plan))
     write_plan(path, kept.read_bytes(), metadata)
     return coverage
 
