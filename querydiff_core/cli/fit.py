@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
             "much), then --data.crop; --model.gradient_checkpointing true and --model.teacher.precision fp16 save "
             "memory too."
         ) from error
-    return 0
+    return 130 if cli.stopped else 0
 
 
 def _experiment(argv: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from querydiff_core.training.run_progress import RunBar, RunLines
 from querydiff_core.training.save_pictures import SavePictures
 from querydiff_core.training.save_student import SaveStudent
 from querydiff_core.training.semantic_module import SemanticModule
+from querydiff_core.training.stop_on_signal import StopOnSignal
 
 
 class FitCommand(LightningCLI):
@@ -43,11 +44,22 @@ class FitCommand(LightningCLI):
             run=False,
             args=list(argv),
             seed_everything_default=0,
-            trainer_defaults={**trainer, "logger": logger, "plugins": plugins, "callbacks": [AnnounceRun()]},
+            trainer_defaults={
+                **trainer,
+                "logger": logger,
+                "plugins": plugins,
+                "callbacks": [AnnounceRun(), StopOnSignal()],
+            },
             parser_kwargs={"prog": "querydiff fit", "description": description},
             save_config_callback=SaveConfigCallback,
             save_config_kwargs={"overwrite": True},
         )
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal ended the run before its last step."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        return any(callback.stopped for callback in callbacks if isinstance(callback, StopOnSignal))
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         """Build the trainer, with progress as suits a terminal or a log file, unless that was switched off."""

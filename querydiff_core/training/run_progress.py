@@ -26,6 +26,12 @@ class RunBar(RichProgressBar):
 class RunLines(ProgressBar):
     """A line every `log_every_n_steps` steps, for logs of jobs that nobody watches."""
 
+    def disable(self) -> None:
+        """Lightning asks this of every process but the first, and only the first prints."""
+
+    def enable(self) -> None:
+        """Nothing to do."""
+
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock."""
         self._started, self._first = time.monotonic(), trainer.global_step

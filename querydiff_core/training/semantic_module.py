@@ -139,11 +139,11 @@ class SemanticModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Crop, batch_idx: int) -> None:
         """Make what is random in a step a function of the step, so that a run that goes on is the run that would be."""
-        torch.manual_seed(mixed_seed(self.seed, batch_idx, self.global_rank))
+        torch.manual_seed(mixed_seed(self.seed, int(batch.number[0])))
 
-    def training_step(self, batch: Crop, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Crop, _: int) -> Tensor:
         """Return L_total of images uint8 (B, 3, h, w) against labels int64 (B, h, w) (Eq. 14)."""
-        losses = self._losses(batch, batch_idx)
+        losses = self._losses(batch)
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name in ("loss", "sup", "dist"), sync_dist=True)
         if not all_processes(torch.isfinite(losses["loss"])):
@@ -207,12 +207,14 @@ class SemanticModule(lightning.LightningModule):
         """Refuse to resume another experiment's run."""
         refuse_other_experiment(checkpoint, {"model": self.identity, "data": self.data.identity})
 
-    def _losses(self, batch: Crop, batch_idx: int) -> dict[str, Tensor]:
+    def _losses(self, batch: Crop) -> dict[str, Tensor]:
         images = self.normalise(batch.image)
         if self.phase == "pixels":
             return {"loss": pixel_loss(self.model.pixel_path(images), batch.labels)}
         output = self.model(images)
-        losses: dict[str, Tensor] = self.loss(output, batch.labels, mixed_seed(self.seed, batch_idx))
+        together = len(batch.number) * self.trainer.world_size
+        step = int(batch.number[0]) // together  # the same in all processes
+        losses: dict[str, Tensor] = self.loss(output, batch.labels, mixed_seed(self.seed, step))
         if self.teaching is None:
             return losses
         diffusion = self.teaching(batch.image / 255, output.agent_queries, batch.number.tolist())
@@ -237,8 +239,8 @@ class SemanticModule(lightning.LightningModule):
         last = getattr(callback, "last_model_path", "") or "none written yet"
         return (
             f"The loss is not finite at step {self.global_step} ({', '.join(wrong) or 'in another process'}) for "
-            f"{files}: training stopped and the last training state is kept ({last}); resume from it with a lower "
-            "learning rate, or in fp32 (--trainer.precision 32-true)."
+            f"{files}: training stopped and the last training state is kept ({last}); resume it in "
+            "fp32 (--trainer.precision 32-true), or begin from its weights with a lower rate (--model.start_from)."
         )
 
 

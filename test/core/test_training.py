@@ -1,10 +1,12 @@
 """Training through the real command: exact when interrupted, the same on one process as on two, clear when it fails."""
 
 import csv
+import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -123,7 +125,7 @@ def fit(tmp_path, monkeypatch, capfd):
     def run(config, *flags, code=0):
         with pytest.raises(SystemExit) as stop:
             main(command(config, tmp_path, *flags))
-        said = capfd.readouterr().err
+        said = "".join(capfd.readouterr())
         assert stop.value.code == code, said
         assert "Traceback" not in said
         return said
@@ -193,6 +195,30 @@ def test_a_killed_run_goes_on_to_bit_equal_losses(fit, scenes, teacher, tmp_path
     students = [load_checkpoint(tmp_path / "killed" / run / "student.safetensors")[0] for run in ("resumed", "whole")]
     for first, second in zip(*(student.state_dict().values() for student in students), strict=True):
         assert torch.equal(first, second)
+
+
+def test_ctrl_c_stops_after_a_step_and_the_run_goes_on_as_if_it_had_not(fit, scenes, tmp_path):
+    config = configuration(scenes, tmp_path / "stopped")
+    config["trainer"]["max_steps"] = 40
+
+    def interrupt_after_the_first_state():
+        while not (tmp_path / "stopped" / "last.ckpt").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt_after_the_first_state)
+    watcher.start()
+    said = fit(config, code=130)
+    watcher.join()
+    assert "go on with --resume" in said
+    done = torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["global_step"]
+    assert 2 <= done < 40
+    fit(config, f"--resume={tmp_path / 'stopped' / 'last.ckpt'}", "--trainer.logger.version=resumed")
+    config["checkpoint"]["dirpath"] = str(tmp_path / "whole")
+    fit(config, "--trainer.logger.version=whole")
+    resumed, whole = losses(tmp_path / "stopped" / "resumed"), losses(tmp_path / "stopped" / "whole")
+    assert sorted(resumed) == list(range(done, 40))
+    assert resumed == {step: whole[step] for step in resumed}
 
 
 def test_two_processes_lose_what_one_with_twice_the_batch_loses(fit, scenes, teacher, tmp_path):
