@@ -12,6 +12,7 @@ from torch import nn
 
 from querydiff_core.deployment.export_options import MOST_IMAGES
 from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata
+from querydiff_core.deployment.onnx_constants import store_repeats_once
 from querydiff_core.deployment.onnx_layout import resize_where_channels_lie
 from querydiff_core.deployment.traced_program import dynamic_shapes, example_images, quiet
 
@@ -44,18 +45,19 @@ def write_onnx(graph: nn.Module, metadata: ModelMetadata, path: Path) -> None:
     proto = program.model_proto
     if camera is None:  # with one, the file is for TensorRT as well, which resizes channels-first maps best
         resize_where_channels_lie(proto)
-    _store_weights_as_half(proto)
+    _store_weights_as_half(proto, spared=store_repeats_once(proto))
     _forget_origins(proto)
     helper.set_model_props(proto, {METADATA_KEY: metadata.to_json()})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
 
 
-def _store_weights_as_half(proto: onnx.ModelProto) -> None:
+def _store_weights_as_half(proto: onnx.ModelProto, spared: set[str]) -> None:
     """Replace each large fp32 initializer by its fp16 twin and a Cast, which runtimes fold when they load."""
     casts = []
     for weight in proto.graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or int(np.prod(weight.dims)) < SMALLEST_HALF:
+        small = int(np.prod(weight.dims)) < SMALLEST_HALF
+        if small or weight.data_type != TensorProto.FLOAT or weight.name in spared:
             continue
         name, half = weight.name, numpy_helper.to_array(weight).astype(np.float16)
         weight.CopyFrom(numpy_helper.from_array(half, f"{name}_fp16"))

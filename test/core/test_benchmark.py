@@ -1,6 +1,7 @@
 """`querydiff benchmark` through the real command, with engines whose output is known."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ def command(*arguments):
 
 
 def benchmark(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+    environment = {**os.environ, "COLUMNS": "110"}
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
