@@ -83,6 +83,7 @@ def _quieten() -> None:
         "The '.*_dataloader' does not have many workers",
         "Found .* module.* in eval mode at the start of training",  # frozen backbones
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own business
+        "Grad strides do not match bucket view strides",  # 1 x 1 convolutions, channels last: harmless
         "Experiment logs directory .* exists",
         "Checkpoint directory .* exists",
     ):
