@@ -61,23 +61,26 @@ class LabelDecoder:
         Raises:
             QueryDiffError: if the file cannot be decoded or is neither values nor painted as the mapping says.
         """
-        stored = read_label_file(file)
+        return self.decode_pixels(read_label_file(file), file)
+
+    def decode_pixels(self, stored: np.ndarray, source: object) -> DecodedLabels:
+        """Return the labels in `stored` `(H, W)` or RGB `(H, W, 3)`, named `source` in errors; else as `decode`."""
         if self._is_painted(stored):
             return self._decode_colors(stored)
-        return self._decode_values(self._only_channel(stored, file))
+        return self._decode_values(self._only_channel(stored, source))
 
     def _is_painted(self, stored: np.ndarray) -> bool:
         if stored.ndim == 2 or not self.mapping.colors:
             return False
         return not self.mapping.first_channel or bool(stored[..., 1:3].any())
 
-    def _only_channel(self, stored: np.ndarray, file: Path) -> np.ndarray:
+    def _only_channel(self, stored: np.ndarray, source: object) -> np.ndarray:
         if stored.ndim == 3 and self.mapping.first_channel:
             return np.ascontiguousarray(stored[..., 0])
         if stored.ndim != 2:
             raise QueryDiffError(
-                f"{file}: expected one channel of class ids, found {stored.dtype} of shape {stored.shape}; labels that "
-                "are painted need a mapping with `colors`."
+                f"{source}: expected one channel of class ids, found {stored.dtype} of shape {stored.shape}; labels "
+                "that are painted need a mapping with `colors`."
             )
         return stored
 

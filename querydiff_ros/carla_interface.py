@@ -1,0 +1,164 @@
+"""What each way to get CARLA into ROS 2 publishes: topics, encodings, quality of service and known defects, as data.
+
+Read off carla-ros-bridge 0.9.13 (camera.py, pseudo_actor.py, bridge.py) and CARLA's own publishers (LibCarla/source/
+carla/ros2) of the versions named.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import LabelMapping, label_mapping
+
+RGB, SEMANTIC = "rgb_front", "semantic_segmentation_front"
+"""Names of the two cameras in the bridge's own example; native cameras carry them as their `ros_name`."""
+
+WRONG_FOCAL_LENGTH = (
+    "camera_info has a wrong focal length, negative for the default field of view of 90 degrees: the tangent is taken "
+    "of degrees (corrected after 0.9.16, carla-simulator/carla pull request 9462); carla_camera_info recomputes it"
+)
+DOMAIN_ZERO = "publishes in ROS_DOMAIN_ID 0 whatever the variable says: leave it unset for everything that listens"
+ONE_FRAME = "keeps one frame only: a listener that is busy for longer than a tick loses some"
+ONLY_HERO = (
+    "topics of a vehicle whose role_name is not hero get an empty part (/carla//rgb_front/image), which ROS 2 refuses "
+    "(carla-simulator/carla issues 9278 and 9555): name the ego vehicle hero"
+)
+DIFFERENT_SIZES = (
+    "its example (carla_spawn_objects/config/objects.json) gives the RGB camera 800 x 600 pixels and the semantic one "
+    "400 x 70: give both one size"
+)
+COARSE_TAGS = "all vehicles have one tag and riders that of pedestrians: both are merged before scoring"
+
+
+@dataclass(frozen=True)
+class CarlaInterface:
+    """One interface; all images are `sensor_msgs/Image` `bgra8`, all topics reliable and volatile.
+
+    Attributes:
+        version: of CARLA, as the argument `carla_version` names it.
+        name: of what publishes.
+        vehicle: default name of the ego vehicle, the second part of its topics.
+        frame_id: pattern of the cameras' frame ids.
+        painted: semantic images show each tag in its colour of CARLA's CityScapes palette; otherwise red is the tag.
+        mapping_name: label mapping that holds the tags and their colours.
+        depth: of the publishers' queues.
+        info_first: a camera's `camera_info` comes before its image.
+        degrees_bug: the focal length in `camera_info` is wrong, see WRONG_FOCAL_LENGTH.
+        defects: known ones, a sentence each.
+    """
+
+    version: str
+    name: str
+    vehicle: str
+    frame_id: str
+    painted: bool
+    mapping_name: str
+    depth: int
+    info_first: bool
+    degrees_bug: bool
+    defects: tuple[str, ...]
+
+    @functools.cached_property
+    def mapping(self) -> LabelMapping:
+        """Return the label mapping of the tags."""
+        return label_mapping(self.mapping_name)
+
+    @property
+    def qos(self) -> QoSProfile:
+        """Return the quality of service of the image and camera_info publishers."""
+        return QoSProfile(
+            depth=self.depth, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
+        )
+
+    def topic(self, camera: str, vehicle: str = "", kind: str = "image") -> str:
+        """Return the topic of a camera's `image` or `camera_info`."""
+        return f"/carla/{vehicle or self.vehicle}/{camera}/{kind}"
+
+    def published_focal_length(self, width: int, fov: float) -> float:
+        """Return the focal length in pixels that `camera_info` claims for a `fov` in degrees."""
+        if self.degrees_bug:
+            return width / (2 * math.tan(fov) * math.pi / 360)
+        return focal_length(width, fov)
+
+
+INTERFACES = (
+    CarlaInterface(
+        version="0.9.13",
+        name="carla-ros-bridge 0.9.13",
+        vehicle="ego_vehicle",
+        frame_id="{vehicle}/{camera}",
+        painted=True,
+        mapping_name="carla_0_9_13",
+        depth=10,
+        info_first=True,
+        degrees_bug=False,
+        defects=(
+            DIFFERENT_SIZES,
+            COARSE_TAGS,
+        ),
+    ),
+    CarlaInterface(
+        version="0.9.15",
+        name="native ROS 2 of CARLA 0.9.15",
+        vehicle="ego_vehicle",
+        frame_id="{camera}",
+        painted=False,
+        mapping_name="carla",
+        depth=1,
+        info_first=False,
+        degrees_bug=True,
+        defects=(
+            WRONG_FOCAL_LENGTH,
+            DOMAIN_ZERO,
+            ONE_FRAME,
+        ),
+    ),
+    CarlaInterface(
+        version="0.9.16",
+        name="native ROS 2 of CARLA 0.9.16",
+        vehicle="hero",
+        frame_id="{camera}",
+        painted=False,
+        mapping_name="carla",
+        depth=1,
+        info_first=True,
+        degrees_bug=True,
+        defects=(
+            WRONG_FOCAL_LENGTH,
+            DOMAIN_ZERO,
+            ONLY_HERO,
+            ONE_FRAME,
+        ),
+    ),
+)
+"""All interfaces, oldest first."""
+
+VERSIONS = tuple(interface.version for interface in INTERFACES)
+
+
+def carla_interface(version: str) -> CarlaInterface:
+    """Return the interface of a CARLA version.
+
+    Raises:
+        QueryDiffError: if there is none of that version.
+    """
+    for interface in INTERFACES:
+        if interface.version == version:
+            return interface
+    known = ", ".join(f"{interface.version} ({interface.name})" for interface in INTERFACES)
+    raise QueryDiffError(f"carla_version must be one of {known}, found {version!r}.")
+
+
+def focal_length(width: int, fov: float) -> float:
+    """Return the focal length in pixels of a camera `width` pixels and `fov` degrees wide."""
+    return width / (2 * math.tan(math.radians(fov) / 2))
+
+
+def field_of_view(width: int, focal: float) -> float:
+    """Return the horizontal field of view in degrees of a camera `width` pixels wide; the inverse of `focal_length`."""
+    return math.degrees(2 * math.atan(width / (2 * focal)))
