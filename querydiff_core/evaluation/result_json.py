@@ -53,8 +53,8 @@ def domain_from_json(raw: dict[str, Any]) -> DomainResult:
 
 
 def _calibration(raw: dict[str, Any], classes: int) -> Calibration:
-    tables = (_counts(f"calibration {key}", raw[key], (BINS, classes)) for key in ("truth", "predicted", "hits"))
-    return Calibration(*tables, _counts("calibration levels", raw["levels"], (BINS,)))
+    truth, predicted, hits = (_counts(f"calibration {key}", raw[key], (BINS, classes)) for key in ("truth", "predicted", "hits"))
+    return Calibration(truth, predicted, hits, _counts("calibration levels", raw["levels"], (BINS,)))
 
 
 def _image(name: str, *counts: Any, classes: int) -> ImageCounts:
