@@ -25,6 +25,7 @@ from querydiff_core.training.merged_iou import MergedIoU
 from querydiff_core.training.resume import refuse_other_experiment
 from querydiff_core.training.schedule import polynomial_decay
 from querydiff_core.training.start_from import start_from_weights
+from querydiff_core.training.student_options import StudentOptions
 from querydiff_core.training.teaching import TeacherOptions, Teaching
 
 Phase = Literal["pixels", "whole"]
@@ -50,7 +51,7 @@ class SemanticModule(lightning.LightningModule):
         distribution_weight: of L_dist in L_diff (Eq. 12); 0 switches it off.
         gradient_checkpointing: compute the backbone's activations again in the backward pass: less memory, more time.
         frozen_batch_norm: keep the backbone's BatchNorm statistics, as small batches give poor ones.
-        model: overrides of `build_model`, such as `scheme`, `queries` or `query_source`.
+        student: what differs from the variant, such as `scheme` or `queries`.
         seed: of noise and points.
     """
 
@@ -75,13 +76,13 @@ class SemanticModule(lightning.LightningModule):
         distribution_weight: float = 1.0,
         gradient_checkpointing: bool = False,
         frozen_batch_norm: bool = False,
-        model: dict[str, Any] | None = None,
+        student: StudentOptions | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if phase == "pixels" and teacher is not None:
             raise QueryDiffError("The teacher needs phase `whole`: phase `pixels` trains the per-pixel head alone.")
-        self.overrides = dict(model or {})
+        self.overrides = (student or StudentOptions()).overrides()
         # What a run is made of; a training state is only resumed with the same.
         self.identity: dict[str, Any] = {
             "variant": variant,
@@ -96,7 +97,7 @@ class SemanticModule(lightning.LightningModule):
             "supervision_weight": supervision_weight,
             "distribution_weight": distribution_weight,
             "frozen_batch_norm": frozen_batch_norm,
-            "model": self.overrides,
+            "student": self.overrides,
             "seed": seed,
         }
         self.model = build_model(variant, pretrained=pretrained, **self.overrides)

@@ -61,9 +61,10 @@ def model_of(paths: list[str]) -> dict:
     merged: dict = {}
     for path in paths:
         section = yaml.safe_load((REPOSITORY / path).read_text()).get("model", {})
-        teacher = section.get("teacher", {})
-        together = None if teacher is None else {**(merged.get("teacher") or {}), **teacher}
-        merged |= section | ({"teacher": together} if "teacher" in section else {})
+        for part in ("teacher", "student"):
+            if section.get(part) is not None:
+                section[part] = {**(merged.get(part) or {}), **section[part]}
+        merged |= section
     return merged
 
 
@@ -122,7 +123,7 @@ def reduced(command: str) -> list[str]:
         "model": {"pretrained": False},
         "student": {"input_size": list(SIZE)},
         "pictures": {"images": 0},
-        "model.model": {**STUDENT, "backbone_options": BACKBONES[model["variant"]]},
+        "model.student": {"others": {**STUDENT, "backbone_options": BACKBONES[model["variant"]]}},
     }
     flags["trainer"] |= {"val_check_interval": 1, "enable_progress_bar": False, "enable_model_summary": False}
     flags |= {f"data.validation.{name}": {"size": list(SIZE)} for name in domains_of(command)}
@@ -170,10 +171,9 @@ def test_it_builds_its_model_trains_one_step_and_is_scored(command, workplace, m
         run(f"querydiff fit --config config/train/{earlier}.yaml")
     trained, metrics = run(command)
 
-    for name in asked.keys() & trained.keys() - {"model", "teacher"}:
+    for name in asked.keys() & trained.keys() - {"student", "teacher"}:
         assert trained[name] == asked[name], name
-    student = asked.get("model", {})
-    assert student.items() <= trained["model"].items()
+    assert asked.get("student", {}).items() <= trained["student"].items()
     teacher = asked.get("teacher")
     assert (teacher is None) == (trained["teacher"] is None)
     for name in (teacher or {}).keys() - {"precision"}:

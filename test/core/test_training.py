@@ -282,8 +282,8 @@ def test_a_teacher_that_does_not_fit_is_said_before_training(fit, scenes, teache
 def test_another_experiment_is_not_resumed(fit, scenes, tmp_path):
     fit(configuration(scenes, tmp_path))
     state = f"--resume={tmp_path / 'last.ckpt'}"
-    said = fit(configuration(scenes, tmp_path, model={"queries": 10}), state, code=1)
-    assert "model.model was {} and is now {'queries': 10}" in said
+    said = fit(configuration(scenes, tmp_path, student={"queries": 10}), state, code=1)
+    assert "model.student was {} and is now {'queries': 10}" in said
     (tmp_path / "broken.ckpt").write_bytes((tmp_path / "last.ckpt").read_bytes()[:1000])
     said = fit(configuration(scenes, tmp_path), f"--resume={tmp_path / 'broken.ckpt'}", code=1)
     assert "broken.ckpt cannot be read" in said
