@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import DefaultHelpFormatter
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -18,6 +20,10 @@ from querydiff_core.training.save_pictures import SavePictures
 from querydiff_core.training.save_student import SaveStudent
 from querydiff_core.training.semantic_module import SemanticModule
 from querydiff_core.training.stop_on_signal import StopOnSignal
+
+
+class _Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Help whose description keeps its lines."""
 
 
 class FitCommand(LightningCLI):
@@ -50,7 +56,12 @@ class FitCommand(LightningCLI):
                 "plugins": plugins,
                 "callbacks": [AnnounceRun(), StopOnSignal()],
             },
-            parser_kwargs={"prog": "querydiff fit", "description": description},
+            parser_kwargs={
+                "prog": "querydiff fit",
+                "usage": "querydiff fit --config FILE.yaml [--config OVERLAY.yaml] [--resume last] [flags]",
+                "description": description,
+                "formatter_class": _Help,
+            },
             save_config_callback=SaveConfigCallback,
             save_config_kwargs={"overwrite": True},
         )
