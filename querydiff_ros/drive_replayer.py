@@ -50,6 +50,12 @@ class DriveReplayer:
 
     Publishers are reliable, so that subscribers of both kinds receive, and latched where the recorded ones were.
 
+    Args:
+        node: publishes and listens.
+        bag: the drive.
+        options: how to play.
+        on_publish: called with each message right before it is published.
+
     Attributes:
         skipped: names and types of topics whose message type is not installed.
         frames_published, frames_labelled: images sent, and of those the ones a label came back for (lockstep).
@@ -59,8 +65,14 @@ class DriveReplayer:
             than `start`, or has no image topic to be in lockstep with.
     """
 
-    def __init__(self, node: Node, bag: BagReader, options: ReplayOptions) -> None:
-        self._node, self._bag, self._options = node, bag, options
+    def __init__(
+        self,
+        node: Node,
+        bag: BagReader,
+        options: ReplayOptions,
+        on_publish: Callable[[BagMessage], None] = lambda message: None,
+    ) -> None:
+        self._node, self._bag, self._options, self._on_publish = node, bag, options, on_publish
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._topics = bag.select(options.topics or sorted(bag.topics))
@@ -144,6 +156,7 @@ class DriveReplayer:
         if self._clock:
             self._publish_time(message.time_ns)
         publisher = self._publishers[message.topic]
+        self._on_publish(message)
         if message.topic in self._watches:
             self.frames_published += 1
             self._publish_frame(message, publisher)

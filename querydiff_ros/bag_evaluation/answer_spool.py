@@ -1,0 +1,84 @@
+"""Keep a node's label and confidence images on disk, however many there are."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from pathlib import Path
+from queue import Queue
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from rosbags.typesys import Stores, get_typestore
+
+QUEUE_LENGTH = 64
+
+
+class _Place(NamedTuple):
+    offset: int
+    size: int
+
+
+class AnswerSpool:
+    """Write messages to a file from a thread of its own, and read them again by kind and stamp.
+
+    Used as a context manager: the thread ends and the file goes with it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("w+b")
+        self._places: dict[tuple[str, int], _Place] = {}
+        self._queue: Queue[tuple[str, int, bytes] | None] = Queue(QUEUE_LENGTH)
+        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._write, daemon=True)
+
+    def __enter__(self) -> AnswerSpool:
+        """Start the thread."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the thread and close the file."""
+        self.finish()
+        self._file.close()
+
+    def put(self, kind: str, stamp_ns: int, message: bytes) -> None:
+        """Take the CDR bytes of an Image of `kind`, such as label; the first one of a stamp counts."""
+        self._queue.put((kind, stamp_ns, message))
+
+    def finish(self) -> None:
+        """Wait until everything is written.
+
+        Raises:
+            OSError: if the disk is full.
+        """
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def read(self, kind: str, stamp_ns: int) -> np.ndarray | None:
+        """Return the pixels, uint8 `(H, W)`, or None if there was no such message; call `finish` before."""
+        place = self._places.get((kind, stamp_ns))
+        if place is None:
+            return None
+        self._file.seek(place.offset)
+        message: Any = self._store.deserialize_cdr(zlib.decompress(self._file.read(place.size)), "sensor_msgs/msg/Image")
+        return np.asarray(message.data).reshape(message.height, message.step)[:, : message.width]
+
+    def _write(self) -> None:
+        while (taken := self._queue.get()) is not None:
+            kind, stamp_ns, message = taken
+            if self._error is not None or (kind, stamp_ns) in self._places:
+                continue
+            try:
+                packed = zlib.compress(message, 1)
+                self._places[kind, stamp_ns] = _Place(self._file.tell(), len(packed))
+                self._file.write(packed)
+            except OSError as error:  # said when the drive has ended; the queue must not fill up meanwhile
+                self._error = error

@@ -1,0 +1,166 @@
+"""The frames of a bag with their ground truth, streamed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from rosbags.typesys import Stores, get_typestore
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import LabelMapping
+from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
+from querydiff_ros.bag_evaluation.stamp_pairing import StampPairing
+from querydiff_ros.bag_evaluation.truth_decoder import TruthDecoder
+from querydiff_ros.bag_reader import BagMessage, BagReader
+from querydiff_ros.conversions import BadFrame, rgb_from_compressed, rgb_from_image
+from querydiff_ros.label_watch import stamp_ns
+
+
+@dataclass(frozen=True)
+class BagFrame:
+    """`image` uint8 RGB `(H, W, 3)`; `truth` uint8 trainIds `(H, W)` or None; `condition` "" where it is not known."""
+
+    stamp_ns: int
+    condition: str
+    image: np.ndarray
+    truth: np.ndarray | None
+
+
+class _Recorded(NamedTuple):
+    stamp_ns: int
+    condition: str
+    data: bytes
+
+
+class BagFrames:
+    """Iterate over the frames of one camera in a bag; a few of them are in memory at a time, however long the bag.
+
+    Attributes:
+        frames: number of frames that have been read so far.
+        rejected: number of messages that hold no readable frame.
+        rejection: why the first of them was rejected.
+        matched: number of frames that have ground truth.
+    """
+
+    def __init__(
+        self, bag: BagReader, topics: DriveTopics, mapping: LabelMapping, tolerance: float, condition: str = ""
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            bag: the drive.
+            topics: its topics.
+            mapping: what the values of the ground truth mean.
+            tolerance: seconds between the stamps of a frame and its ground truth, at most.
+            condition: holds until the bag's own topic says another.
+        """
+        self._bag, self._topics, self._condition = bag, topics, condition
+        self._tolerance_ns = round(tolerance * 1e9)
+        self._decode_truth = TruthDecoder(mapping, f"{bag.path}: {topics.truth}")
+        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self.frames = self.rejected = self.matched = 0
+        self.rejection = ""
+        self._stamps: set[int] = set()
+
+    def __iter__(self) -> Iterator[BagFrame]:
+        """Read and decode the frames in order.
+
+        Raises:
+            QueryDiffError: if the ground truth is no image of labels, or none of it lies near any frame.
+        """
+        pairing: StampPairing[_Recorded, bytes] = StampPairing(self._tolerance_ns)
+        ranges = _Ranges()
+        condition = self._condition
+        for message in self._bag.messages(self._topics.names):
+            if message.topic == self._topics.condition:
+                condition = self._text(message) or condition
+                continue
+            stamp = self._stamp(message)
+            if stamp is None:
+                continue
+            ranges.add(message.topic, stamp)
+            if message.topic == self._topics.image:
+                if stamp in self._stamps:  # answers are told apart by their stamps
+                    self._reject(f"repeats the stamp {stamp / 1e9:.9f}")
+                    continue
+                self._stamps.add(stamp)
+                pairing.add_frame(stamp, message.time_ns, _Recorded(stamp, condition, message.data))
+            else:
+                pairing.add_truth(stamp, message.data)
+            if self._topics.truth is None:
+                yield from self._decoded(pairing.rest())
+            else:
+                yield from self._decoded(pairing.ready(message.time_ns))
+        yield from self._decoded(pairing.rest())
+        self._check(ranges)
+
+    def _decoded(self, pairs: Iterable[tuple[_Recorded, bytes | None]]) -> Iterator[BagFrame]:
+        for (stamp, condition, data), labels in pairs:
+            image = self._rgb(data)
+            if image is None:
+                continue
+            height, width = image.shape[:2]
+            truth = None
+            if labels is not None:
+                truth = self._decode_truth(self._message(self._topics.truth, labels), (height, width))
+            self.frames += 1
+            self.matched += truth is not None
+            yield BagFrame(stamp, condition, image, truth)
+
+    def _check(self, ranges: _Ranges) -> None:
+        if self.matched or not self.frames or self._topics.truth is None or self._topics.truth not in ranges.stamps:
+            return
+        frames, truths = (ranges.text(name) for name in (self._topics.image, self._topics.truth))
+        raise QueryDiffError(
+            f"{self._bag.path}: no stamp of {self._topics.truth} ({truths}) lies within "
+            f"{self._tolerance_ns / 1e9:g} s of one of {self._topics.image} ({frames}): give more --tolerance, or the "
+            "ground truth of this drive."
+        )
+
+    def _rgb(self, data: bytes) -> np.ndarray | None:
+        raw = self._bag.topics[self._topics.image].msgtype == "sensor_msgs/msg/Image"
+        try:
+            message = self._message(self._topics.image, data)
+            return rgb_from_image(message) if raw else rgb_from_compressed(message)
+        except BadFrame as reason:
+            return self._reject(str(reason))
+
+    def _stamp(self, message: BagMessage) -> int | None:
+        try:
+            return stamp_ns(message.data)
+        except (struct.error, IndexError):
+            return self._reject("is too short for a header")
+
+    def _reject(self, reason: str) -> None:
+        self.rejected += 1
+        self.rejection = self.rejection or f"{self._topics.image} {reason}"
+
+    def _text(self, message: BagMessage) -> str:
+        return str(self._message(message.topic, message.data).data).strip()
+
+    def _message(self, topic: str | None, data: bytes) -> Any:
+        assert topic
+        kind = self._bag.topics[topic].msgtype
+        try:
+            return self._store.deserialize_cdr(data, kind)
+        except Exception as error:  # a rotten message makes the parser raise anything
+            raise BadFrame(f"holds a message that is no {kind}") from error
+
+
+class _Ranges:
+    """First and last stamp by topic."""
+
+    def __init__(self) -> None:
+        self.stamps: dict[str, tuple[int, int]] = {}
+
+    def add(self, topic: str, stamp: int) -> None:
+        first, last = self.stamps.get(topic, (stamp, stamp))
+        self.stamps[topic] = (min(first, stamp), max(last, stamp))
+
+    def text(self, topic: str) -> str:
+        first, last = self.stamps[topic]
+        return f"{first / 1e9:.3f} to {last / 1e9:.3f} s"

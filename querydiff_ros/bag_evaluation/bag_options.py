@@ -1,0 +1,92 @@
+"""How bags are evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from querydiff_core.deployment.segmenter import Segmenter
+from querydiff_core.label_space import LabelMapping, label_mapping
+from querydiff_ros.bag_evaluation.model_description import model_file
+
+
+@dataclass(frozen=True)
+class OnlineOptions:
+    """How to play: `rate` times the recorded speed, 0 without pauses; `lockstep` waits for each frame's label."""
+
+    rate: float = 1.0
+    lockstep: bool = False
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """How bags are evaluated.
+
+    Attributes:
+        model: engine or checkpoint, None for the shipped default.
+        device: auto, cpu or cuda[:N].
+        threads: CPU threads of the engine, None for its own choice.
+        window: side of a sliding window in pixels, None for the whole image.
+        image: topic of the camera, None for the first `<camera>/image[/compressed]`.
+        truth: topic of the ground truth, None for `<camera>/label_ground_truth`.
+        mapping: what the values of the ground truth mean: a bundled name or a YAML file.
+        score: label mapping whose score classes are told apart, None for `mapping`'s.
+        tolerance: seconds between the stamps of a frame and its ground truth, at most.
+        pictures: frames worth a look to save for each bag.
+        online: play through the real node; None runs the engine in this process.
+    """
+
+    model: str | None = None
+    device: str = "auto"
+    threads: int | None = None
+    window: int | None = None
+    image: str | None = None
+    truth: str | None = None
+    mapping: str = "train_ids"
+    score: str | None = None
+    tolerance: float = 0.02
+    pictures: int = 6
+    online: OnlineOptions | None = None
+
+    @property
+    def score_mapping(self) -> LabelMapping:
+        """Return the mapping whose score classes are told apart."""
+        return label_mapping(self.score or self.mapping)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what a Result keeps of these options: all that its numbers depend on but the model itself."""
+        settings: dict[str, Any] = {
+            "window": self.window,
+            "image": self.image,
+            "ground_truth": self.truth,
+            "mapping": self.mapping,
+            "score": self.score or self.mapping,
+            "tolerance_s": self.tolerance,
+            "pictures": self.pictures,
+            "mode": "offline",
+        }
+        if self.online is not None:
+            mode = "lockstep" if self.online.lockstep else "free-running"
+            settings |= {"mode": f"online, {mode}", "rate": self.online.rate}
+        return settings
+
+    @property
+    def node_parameters(self) -> dict[str, object]:
+        """Return these options as parameters of `segment_node`."""
+        return {
+            "engine": str(model_file(self.model)),
+            "device": self.device,
+            "threads": self.threads or 0,
+            "window": self.window or 0,
+        }
+
+    def load_segmenter(self) -> Segmenter:
+        """Open the model.
+
+        Raises:
+            QueryDiffError: if it cannot be opened.
+        """
+        return Segmenter.load(
+            model_file(self.model), device=self.device, threads=self.threads, window=self.window
+        )

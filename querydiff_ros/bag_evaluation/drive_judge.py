@@ -1,0 +1,80 @@
+"""Judge the labels of a drive frame by frame."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from querydiff_core.evaluation.class_iou import class_iou, mean_iou
+from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix
+from querydiff_core.evaluation.evaluation import Evaluation, class_counts
+from querydiff_core.evaluation.result import DomainResult
+from querydiff_core.label_space import LabelMapping, LabelSpace
+from querydiff_ros.bag_evaluation.bag_frames import BagFrame
+from querydiff_ros.bag_evaluation.frame_scores import FrameScore
+from querydiff_ros.bag_evaluation.frames_worth_a_look import FramesWorthALook
+from querydiff_ros.bag_evaluation.temporal_consistency import TemporalConsistency
+
+WINDOW = 10
+"""Frames that the mIoU over time is taken over: one frame alone lacks most classes."""
+UNKNOWN = "unknown"
+"""Name of the domain of frames whose condition is not known."""
+
+
+class DriveJudge:
+    """Scores by condition and over time, and the frames worth a look; a few numbers a frame stay in memory.
+
+    Args:
+        name: of the drive, which begins the names of its frames.
+        mapping: whose score classes are told apart.
+        label_space: colours of the pictures.
+        pictures: number of frames worth a look.
+
+    Attributes:
+        scores: one a labelled frame, in the order of the drive.
+        worth: the frames worth a look.
+    """
+
+    def __init__(self, name: str, mapping: LabelMapping, label_space: LabelSpace, pictures: int) -> None:
+        self.scores: list[FrameScore] = []
+        self.worth = FramesWorthALook(pictures, label_space, mapping)
+        self._name, self._mapping = name, mapping
+        self._domains: dict[str, Evaluation] = {}
+        self._window: deque[np.ndarray] = deque(maxlen=WINDOW)
+        self._consistency = TemporalConsistency()
+
+    def update(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None) -> None:
+        """Add a frame and its `labels` and `confidence`, uint8 `(H, W)`."""
+        condition = frame.condition or UNKNOWN
+        frame_miou = None
+        if frame.truth is not None:
+            domain = self._domains.setdefault(condition, Evaluation(self._mapping))
+            domain.update(labels, confidence, frame.truth, f"{self._name}/{frame.stamp_ns}")
+            counts = self._counts(labels, frame.truth)
+            self._window.append(counts)
+            frame_miou = _miou(counts)
+        score = FrameScore(
+            frame.stamp_ns,
+            condition,
+            _miou(np.sum(self._window, axis=0)) if frame.truth is not None else None,
+            frame_miou,
+            None if confidence is None else float(confidence.mean() / 255),
+            self._consistency(frame.stamp_ns, frame.image, labels),
+        )
+        self.scores.append(score)
+        self.worth.offer(frame, labels, confidence, score)
+
+    @property
+    def domains(self) -> tuple[DomainResult, ...]:
+        """Return the scores of the conditions that have ground truth, in the order of the drive."""
+        return tuple(evaluation.result(name) for name, evaluation in self._domains.items())
+
+    def _counts(self, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        matrix = ConfusionMatrix(self._mapping)
+        matrix.update(labels, truth)
+        return class_counts(matrix.counts)  # (3, N)
+
+
+def _miou(counts: np.ndarray) -> float | None:
+    return mean_iou(class_iou(*counts))

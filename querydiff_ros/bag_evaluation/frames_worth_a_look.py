@@ -1,0 +1,92 @@
+"""Keep the frames of a drive that a person should look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from querydiff_core.image_files import encode_jpeg
+from querydiff_core.label_space import UNLABELLED, LabelMapping, LabelSpace
+from querydiff_core.overlay import overlay
+from querydiff_ros.bag_evaluation.bag_frames import BagFrame
+from querydiff_ros.bag_evaluation.frame_scores import FrameScore
+from querydiff_ros.demo.canvas import blank, paste, percent, write
+
+APART_NS = 10**9
+"""Two frames worth a look are at least so far apart: neighbours show the same."""
+PANEL_WIDTH, GAP, HEADER = 480, 6, 30
+
+
+@dataclass(frozen=True)
+class WorthALook:
+    """One of them: `badness` 0 to 1, `jpeg` the picture's bytes."""
+
+    stamp_ns: int
+    badness: float
+    reason: str
+    jpeg: bytes
+
+
+class FramesWorthALook:
+    """The worst frames so far, as pictures; frames themselves are not kept.
+
+    With ground truth the worst are those of the lowest mIoU, without those of the lowest confidence or consistency.
+    """
+
+    def __init__(self, count: int, label_space: LabelSpace, mapping: LabelMapping) -> None:
+        """Keep `count` frames; classes that `mapping` does not tell apart are not mistaken for each other."""
+        self._count, self._label_space, self._mapping = count, label_space, mapping
+        self._kept: list[WorthALook] = []
+
+    @property
+    def worst_first(self) -> list[WorthALook]:
+        """Return them, the worst first."""
+        return list(self._kept)
+
+    def offer(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, score: FrameScore) -> None:
+        """Keep the frame if it is among the worst."""
+        badness, reason = _judge(score)
+        near = [each for each in self._kept if abs(each.stamp_ns - frame.stamp_ns) < APART_NS]
+        if any(each.badness >= badness for each in near):
+            return
+        rest = [each for each in self._kept if each not in near]
+        if len(rest) >= self._count and (not rest or rest[-1].badness >= badness):
+            return
+        picture = self._picture(frame, labels, confidence, reason)
+        rest.append(WorthALook(frame.stamp_ns, badness, reason, encode_jpeg(picture, 90).tobytes()))
+        self._kept = sorted(rest, key=lambda each: (-each.badness, each.stamp_ns))[: self._count]
+
+    def _picture(
+        self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, reason: str
+    ) -> np.ndarray:
+        panels = {"input": frame.image, "labels": overlay(frame.image, labels, self._label_space, 0.65)}
+        if frame.truth is not None:
+            panels["ground truth"] = self._label_space.paint(frame.truth)
+            panels["wrong"] = self._mistakes(frame.image, labels, frame.truth)
+        elif confidence is not None:
+            panels["confidence"] = cv2.applyColorMap(confidence, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+        columns = 2 if len(panels) == 4 else len(panels)
+        height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
+        rows = -(-len(panels) // columns)
+        picture = blank(HEADER + rows * (height + GAP), columns * (PANEL_WIDTH + GAP) - GAP)
+        write(picture, " ".join(filter(None, [f"{frame.stamp_ns / 1e9:.3f} s", frame.condition, reason])), (8, 20))
+        for index, (caption, panel) in enumerate(panels.items()):
+            x, y = index % columns * (PANEL_WIDTH + GAP), HEADER + index // columns * (height + GAP)
+            paste(picture, panel, (x, y, PANEL_WIDTH, height), caption)
+        return picture
+
+    def _mistakes(self, image: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Paint wrong pixels red on a dark image."""
+        picture, table = image // 3, self._mapping.score_table
+        picture[(table[labels] != table[truth]) & (table[truth] != UNLABELLED)] = (230, 60, 50)
+        return picture
+
+
+def _judge(score: FrameScore) -> tuple[float, str]:
+    if score.frame_miou is not None:
+        return 1 - score.frame_miou, f"mIoU {percent(score.frame_miou)}"
+    shares = {"confidence": score.confidence, "consistency": score.consistency}
+    lowest = min(((share, name) for name, share in shares.items() if share is not None), default=(1.0, ""))
+    return 1 - lowest[0], f"{lowest[1]} {percent(lowest[0])}" if lowest[1] else ""
