@@ -1,0 +1,64 @@
+"""The Result of a run in CARLA."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import MutableMapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+
+from querydiff_core.evaluation.result import Result
+
+if TYPE_CHECKING:
+    from querydiff_ros.carla_evaluation_node import CarlaEvaluationNode
+
+LIBRARIES = ("querydiff_ros", "numpy", "onnxruntime")
+
+
+def watch_model(node: Node, model: MutableMapping[str, str]) -> None:
+    """Keep in `model` what the segment node tells /diagnostics about its engine."""
+
+    def note(message: DiagnosticArray) -> None:
+        for status in message.status:
+            told = {each.key: each.value for each in status.values}
+            if status.name.endswith(": engine") and {"engine", "variant", "device"} <= told.keys():
+                model.update({key: told[key] for key in ("engine", "variant", "device")})
+
+    node.create_subscription(DiagnosticArray, "/diagnostics", note, 10)
+
+
+def carla_result(node: CarlaEvaluationNode) -> Result:
+    """Return what `node` has measured so far."""
+    told, interface = node.parameters, node.interface
+    source = {
+        "data_set": "carla",
+        "carla_version": interface.version,
+        "interface": interface.name,
+        "topic": node.truth_topic,
+        "images": node.scores.frames,
+    }
+    settings = {key: value for key, value in asdict(told).items() if key not in ("output", "engine")}
+    return Result(_model(told.engine) | node.model, [source], settings, _versions(), node.scores.domains())
+
+
+def _model(engine: str) -> dict[str, Any]:
+    from querydiff_core.deployment.segmenter import default_model  # noqa: PLC0415 - only when a Result is written
+
+    path = Path(engine).expanduser() if engine else default_model()
+    known = path.is_file()
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if known else None}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
