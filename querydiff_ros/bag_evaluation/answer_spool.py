@@ -68,7 +68,9 @@ class AnswerSpool:
         if place is None:
             return None
         self._file.seek(place.offset)
-        message: Any = self._store.deserialize_cdr(zlib.decompress(self._file.read(place.size)), "sensor_msgs/msg/Image")
+        message: Any = self._store.deserialize_cdr(
+            zlib.decompress(self._file.read(place.size)), "sensor_msgs/msg/Image"
+        )
         return np.asarray(message.data).reshape(message.height, message.step)[:, : message.width]
 
     def _write(self) -> None:

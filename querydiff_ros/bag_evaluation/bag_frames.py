@@ -127,13 +127,15 @@ class BagFrames:
             message = self._message(self._topics.image, data)
             return rgb_from_image(message) if raw else rgb_from_compressed(message)
         except BadFrame as reason:
-            return self._reject(str(reason))
+            self._reject(str(reason))
+            return None
 
     def _stamp(self, message: BagMessage) -> int | None:
         try:
             return stamp_ns(message.data)
         except (struct.error, IndexError):
-            return self._reject("is too short for a header")
+            self._reject("is too short for a header")
+            return None
 
     def _reject(self, reason: str) -> None:
         self.rejected += 1

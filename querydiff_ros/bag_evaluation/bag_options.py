@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from querydiff_core.deployment.segmenter import Segmenter
+from querydiff_core.deployment.segmenter import Segmenter, default_model
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.file_hash import file_hash
 from querydiff_core.label_space import LabelMapping, label_mapping
-from querydiff_ros.bag_evaluation.model_description import model_file
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,23 @@ class BagOptions:
     def node_parameters(self) -> dict[str, object]:
         """Return these options as parameters of `segment_node`."""
         return {
-            "engine": str(model_file(self.model)),
+            "engine": str(Path(self.model).expanduser().resolve()) if self.model else "",
             "device": self.device,
             "threads": self.threads or 0,
             "window": self.window or 0,
         }
+
+    @property
+    def model_sha256(self) -> str:
+        """Return the SHA-256 of the model's file.
+
+        Raises:
+            QueryDiffError: if there is no such file.
+        """
+        file = Path(self.model).expanduser() if self.model else default_model()
+        if not file.is_file():
+            raise QueryDiffError(f"No model file {file}: give an exported engine or a checkpoint.")
+        return file_hash(file)
 
     def load_segmenter(self) -> Segmenter:
         """Open the model.
@@ -87,6 +101,4 @@ class BagOptions:
         Raises:
             QueryDiffError: if it cannot be opened.
         """
-        return Segmenter.load(
-            model_file(self.model), device=self.device, threads=self.threads, window=self.window
-        )
+        return Segmenter.load(self.model, device=self.device, threads=self.threads, window=self.window)

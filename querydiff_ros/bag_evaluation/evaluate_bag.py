@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from querydiff_core.deployment.segmenter import Segmentation, Segmenter
+from querydiff_core.evaluation.provenance import model_facts, versions
 from querydiff_core.evaluation.result import Result
 from querydiff_core.label_space import label_mapping
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames
@@ -21,7 +22,6 @@ from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.drive_judge import DriveJudge
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore, mean_share, scores_csv
-from querydiff_ros.bag_evaluation.model_description import describe_model, library_versions, model_file
 from querydiff_ros.bag_evaluation.over_time_plot import over_time_plot
 from querydiff_ros.bag_reader import BagReader
 
@@ -65,8 +65,8 @@ def evaluate_bag(
                 judge.update(frame, answer.labels, answer.confidence)
             progress(count)
     entry = _data(source, bag, topics, frames, judge.scores) | statistics
-    model = describe_model(model_file(options.model), segmenter)
-    result = Result(model, [entry], options.settings, library_versions(), judge.domains)
+    model = model_facts(options.model, segmenter)
+    result = Result(model, [entry], options.settings, versions(segmenter), judge.domains)
     return BagOutcome(result, _files(source, judge), _warnings(bag, frames, judge))
 
 

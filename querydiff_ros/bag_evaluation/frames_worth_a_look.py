@@ -58,9 +58,7 @@ class FramesWorthALook:
         rest.append(WorthALook(frame.stamp_ns, badness, reason, encode_jpeg(picture, 90).tobytes()))
         self._kept = sorted(rest, key=lambda each: (-each.badness, each.stamp_ns))[: self._count]
 
-    def _picture(
-        self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, reason: str
-    ) -> np.ndarray:
+    def _picture(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, reason: str) -> np.ndarray:
         panels = {"input": frame.image, "labels": overlay(frame.image, labels, self._label_space, 0.65)}
         if frame.truth is not None:
             panels["ground truth"] = self._label_space.paint(frame.truth)

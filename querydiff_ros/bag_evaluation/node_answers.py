@@ -77,7 +77,9 @@ class NodeAnswers:
         # Every frame must be able to come: what the node drops is its own choice.
         with NodeProcess(log, {"cameras": [camera], **parameters}) as process, ros_node("evaluate_bag") as node:
             self._listen(node, labels)
-            replay = ReplayOptions(options.rate, topics=(topics.image,), lockstep=options.lockstep, timeout=LABEL_SECONDS)
+            replay = ReplayOptions(
+                options.rate, topics=(topics.image,), lockstep=options.lockstep, timeout=LABEL_SECONDS
+            )
             replayer = DriveReplayer(node, bag, replay, self._on_send)
             try:
                 self._wait_for_node(node, labels, replayer, process)
@@ -141,7 +143,9 @@ class NodeAnswers:
         A frame's stamp is its time in the drive; when the drive is played, that moment is its publication. Latency
         from stamp is from there to the arrival of its label in this process: both ways through DDS included.
         """
-        arrived = [(self._labelled[stamp] - sent) / 1e6 for stamp, sent in self._sent.items() if stamp in self._labelled]
+        arrived = [
+            (self._labelled[stamp] - sent) / 1e6 for stamp, sent in self._sent.items() if stamp in self._labelled
+        ]
         sent = sorted(self._sent.values())
         return {
             "frames_published": len(self._sent),

@@ -48,7 +48,8 @@ class TemporalConsistency:
 
     def _compare(self, before: _Seen, now: _Seen) -> float | None:
         height, width = now.gray.shape
-        flow = self._flow.calc(now.gray, before.gray, None)  # (H, W, 2): where each pixel of now was before
+        start = np.zeros((height, width, 2), np.float32)
+        flow = np.asarray(self._flow.calc(now.gray, before.gray, start))  # (H, W, 2): where each pixel of now was
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         x, y = columns + flow[..., 0], rows + flow[..., 1]
         inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)

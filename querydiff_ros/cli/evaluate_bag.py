@@ -1,0 +1,166 @@
+"""The verb `querydiff evaluate-bag`: judge a model on recorded drives."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from querydiff_core.errors import QueryDiffError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from querydiff_ros.bag_evaluation.bag_options import BagOptions, OnlineOptions
+    from querydiff_ros.bag_evaluation.bag_results import BagResults, Progress
+    from querydiff_ros.bag_evaluation.bag_sources import BagSource
+
+SUMMARY = "judge a model on bags: accuracy by weather and over time, latency, frames worth a look"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Evaluate bags, print the table and write the Results; 0 on success."""
+    arguments = _parser().parse_args(argv)
+    # A graph of its own, so that neither a robot on this network nor a second run is disturbed. It is set before
+    # rclpy loads the middleware.
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    # Imported late: `querydiff --help` must stay fast.
+    from querydiff_ros.ros_session import end_like_ctrl_c, require_ros  # noqa: PLC0415
+
+    end_like_ctrl_c()
+    require_ros()
+    from querydiff_ros.bag_evaluation.bag_report import print_report  # noqa: PLC0415
+    from querydiff_ros.bag_evaluation.bag_results import BagResults  # noqa: PLC0415
+    from querydiff_ros.bag_evaluation.bag_sources import find_bags  # noqa: PLC0415
+
+    options, sources = _options(arguments), find_bags(arguments.bags)
+    results = BagResults(arguments.output, sources, options, _say)
+    missing = sources if arguments.again else results.missing()
+    if len(missing) < len(sources):
+        _say(f"{len(sources) - len(missing)} of {len(sources)} bags are as evaluated before; --again does them anew.")
+    _evaluate(results, missing, options, arguments.ray)
+    print_report(results.merge())
+    print(f"{arguments.output}; each bag's result, curves and pictures are in {results.folder}.")
+    results.complain()
+    return 0
+
+
+def _evaluate(results: BagResults, missing: Sequence[BagSource], options: BagOptions, ray: str | None) -> None:
+    from querydiff_ros.bag_evaluation.bag_results import evaluate_here  # noqa: PLC0415
+
+    if ray is None:
+        with _progress(missing) as progress:
+            for source, outcome in evaluate_here(missing, options, progress):
+                results.take(source, outcome)
+        return
+    from querydiff_ros.bag_evaluation.bags_on_ray import evaluate_on_ray  # noqa: PLC0415
+
+    for number, (source, outcome) in enumerate(evaluate_on_ray(missing, options, ray), 1):
+        results.take(source, outcome)
+        _say(f"{number} of {len(missing)} bags done: {source.name}.")
+
+
+@contextmanager
+def _progress(sources: Sequence[BagSource]) -> Iterator[Progress]:
+    """Show a bar for each bag on a terminal."""
+    from rich import progress  # noqa: PLC0415
+
+    columns = (*progress.Progress.get_default_columns(), progress.TextColumn("{task.completed} frames"))
+    with progress.Progress(*columns, disable=not sys.stdout.isatty(), transient=True) as bars:
+        tasks = {source: bars.add_task(source.name, total=None, start=False) for source in sources}
+        yield lambda source, frames: _advance(bars, tasks[source], frames)
+
+
+def _advance(bars: Bars, task: TaskID, frames: int) -> None:
+    bars.start_task(task)
+    bars.update(task, completed=frames)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _options(arguments: argparse.Namespace) -> BagOptions:
+    from querydiff_ros.bag_evaluation.bag_options import BagOptions  # noqa: PLC0415
+
+    same = ("device", "threads", "window", "image", "truth", "mapping", "score", "tolerance", "pictures")
+    model = None if arguments.model == "default" else arguments.model
+    return BagOptions(model, online=_online(arguments), **{name: getattr(arguments, name) for name in same})
+
+
+def _online(arguments: argparse.Namespace) -> OnlineOptions | None:
+    from querydiff_ros.bag_evaluation.bag_options import OnlineOptions  # noqa: PLC0415
+
+    if arguments.online:
+        unhurried = 0.0 if arguments.lockstep else 1.0
+        return OnlineOptions(unhurried if arguments.rate is None else arguments.rate, arguments.lockstep)
+    if arguments.lockstep or arguments.rate is not None:
+        raise QueryDiffError("--rate and --lockstep say how the real node is played to: give --online too.")
+    return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="querydiff evaluate-bag",
+        description="Label the frames of bags and judge the labels: against a ground-truth topic by condition and over "
+        "time, or, without one, by their steadiness and confidence. Offline the engine gets frame after frame; with "
+        "--online the real node gets them over DDS, and latency and dropped frames are measured too.",
+        epilog="example: querydiff evaluate-bag drives/ --output build/drives.json",
+    )
+    parser.add_argument(
+        "bags", nargs="+", type=Path, metavar="BAG", help="a bag, one of its files, or a folder of bags"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the Result file to write; pictures lie beside it")
+    parser.add_argument("--again", action="store_true", help="evaluate bags anew that have a Result already")
+    _add_model(parser.add_argument_group("model"))
+    _add_topics(parser.add_argument_group("what to judge"))
+    _add_online(parser.add_argument_group("how to run"))
+    return parser
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", default="default", help="an engine or a checkpoint (default: the shipped one)")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    group.add_argument("--threads", type=int, help="CPU threads of the engine")
+    group.add_argument("--window", type=int, help="side in pixels of a window slid over the image")
+
+
+def _add_topics(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--image", metavar="TOPIC", help="the camera (default: the first <camera>/image[/compressed])")
+    group.add_argument("--truth", metavar="TOPIC", help="the labels (default: <camera>/label_ground_truth)")
+    group.add_argument("--mapping", default="train_ids", help="what the label values mean: a name or a YAML file")
+    group.add_argument("--score", metavar="MAPPING", help="judge the classes of this label mapping, such as camvid")
+    group.add_argument("--tolerance", type=_not_negative, default=0.02, help="seconds between stamps (default: 0.02)")
+    group.add_argument("--pictures", type=_count, default=6, help="frames worth a look to save of a bag (default: 6)")
+
+
+def _add_online(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--online", action="store_true", help="play the bag into the real node, a process of its own")
+    group.add_argument("--rate", type=_not_negative, help="times the recorded speed; 0: no pauses (default: 1)")
+    group.add_argument("--lockstep", action="store_true", help="wait for each frame's label (--rate is 0 by default)")
+    group.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="spread the bags over Ray: on this machine, or on the cluster at ADDRESS (auto, ray://host:10001)",
+    )
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be 0 or more, found {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a number of 0 or more, found {text}")
+    return int(text)
