@@ -38,14 +38,14 @@ class EqualStamps(Generic[Message]):
             return self._waiting.pop(stamp_ns)
         if len(self._waiting) > self._capacity:
             oldest = next(iter(self._waiting))
-            self.unmatched.update(self._waiting.pop(oldest))
+            self.unmatched.update(list(self._waiting.pop(oldest)))  # a dictionary would count as numbers
         return None
 
     def problem(self) -> str | None:
         """Return one sentence if all topics bring messages but never two of one stamp, once some are given up."""
         if self.matched or not self.unmatched or len(self.newest) < len(self._topics):
             return None
-        newest = ", ".join(f"{topic} at {stamp / 1e9:.3f} s" for topic, stamp in self.newest.items())
+        newest = ", ".join(f"{topic} at {self.newest[topic] / 1e9:.3f} s" for topic in self._topics)
         return (
             f"No stamps are equal ({newest}): the cameras must belong to one simulation, with the same sensor_tick "
             "and the labels from its images."
