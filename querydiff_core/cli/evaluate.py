@@ -1,90 +1,211 @@
-"""The verb `querydiff evaluate`: score a model on a folder of labelled images."""
+"""The verb `querydiff evaluate`: score a model on data sets, conditions of them, or a folder of labelled images."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from querydiff_core.cli.image_size import image_size
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from querydiff_core.data.labelled_folder import LabelledFolder
     from querydiff_core.deployment.segmenter import Segmenter
-    from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix
+    from querydiff_core.evaluation.evaluate_sources import Run
+    from querydiff_core.evaluation.evaluation_source import EvaluationSource
+    from querydiff_core.evaluation.protocol import Protocol
+    from querydiff_core.evaluation.result import Result
 
-SUMMARY = "score a model on a folder of labelled images"
+SUMMARY = "score a model on data sets, by condition"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Score, print the table and write the result; 0 on success."""
+    """Score, print the table and write the result, also of what was scored until Ctrl-C or a damaged file."""
     arguments = _parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
-    from querydiff_core.data.labelled_folder import LabelledFolder  # noqa: PLC0415
     from querydiff_core.deployment.segmenter import Segmenter  # noqa: PLC0415
-    from querydiff_core.evaluation.score_table import print_scores  # noqa: PLC0415
-    from querydiff_core.label_space import label_mapping  # noqa: PLC0415
+    from querydiff_core.evaluation.evaluate_sources import Run  # noqa: PLC0415
 
-    folder = LabelledFolder(arguments.images, arguments.labels, label_mapping(arguments.mapping))
-    if not folder.labelled:
-        raise QueryDiffError(f"{folder.root} has no labels to score against: name their folder with --labels.")
-    model = None if arguments.model == "default" else arguments.model
-    segmenter = Segmenter.load(model, device=arguments.device, window=arguments.window)
-    matrix = score(segmenter, folder)
-    print_scores({arguments.model: matrix})
-    if arguments.output:
-        with whole_file(arguments.output) as temporary:
-            temporary.write_text(json.dumps(_result(arguments, segmenter, len(folder), matrix), indent=2) + "\n")
+    sources, protocol = _sources(arguments), _protocol(arguments)
+    path = None if arguments.model == "default" else Path(arguments.model)
+    segmenter = Segmenter.load(
+        path,
+        device=arguments.device,
+        threads=arguments.threads,
+        size=_network_size(arguments, path, protocol),
+        window=protocol.window,
+        stride=protocol.stride,
+    )
+    run = Run(segmenter, protocol, arguments.workers)
+    images = sum(len(source.pairs) for source in sources)
+    try:
+        with _progress(images) as go_on:
+            finished = run(sources, go_on)
+    except QueryDiffError:
+        _report(arguments, _result(path, segmenter, sources, protocol, run), images)
+        raise
+    _report(arguments, _result(path, segmenter, sources, protocol, run), images)
+    if not finished:
+        raise KeyboardInterrupt
     return 0
 
 
-def score(segmenter: Segmenter, folder: LabelledFolder) -> ConfusionMatrix:
-    """Segment every image of `folder` and count its pixels against the labels, showing progress on a terminal."""
-    from rich.progress import track  # noqa: PLC0415
+@contextmanager
+def _progress(images: int) -> Iterator[Callable[[], bool]]:
+    """Yield a function to call after each image; it says whether to go on."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix  # noqa: PLC0415
+    from querydiff_core.benchmark.noted_interrupt import noted_interrupt  # noqa: PLC0415
 
-    matrix = ConfusionMatrix(folder.mapping)
-    for image, labels, _ in track(
-        folder, "evaluating", total=len(folder), transient=True, disable=not sys.stdout.isatty()
+    console = Console(stderr=True)
+    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        noted_interrupt() as interrupted,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
-        assert labels is not None
-        matrix.update(segmenter(image).labels, labels)
-    return matrix
+        task, done, start = progress.add_task("", total=images), 0, time.monotonic()
+
+        def go_on() -> bool:
+            nonlocal done
+            done += 1
+            progress.advance(task)
+            if not console.is_terminal and (done == 1 or done % max(1, images // 10) == 0):  # lines for a log
+                left = timedelta(seconds=round((time.monotonic() - start) / done * (images - done)))
+                print(f"evaluated {done} of {images} images, {left} left", file=sys.stderr, flush=True)
+            return not interrupted()
+
+        yield go_on
 
 
 def _result(
-    arguments: argparse.Namespace, segmenter: Segmenter, images: int, matrix: ConfusionMatrix
-) -> dict[str, Any]:
-    return {
-        "model": arguments.model,
-        "variant": segmenter.metadata.variant,
-        "engine": segmenter.engine_name,
-        "device": segmenter.device,
-        "mapping": arguments.mapping,
-        "images": images,
-        "miou": matrix.miou,
-        "pixel_accuracy": matrix.pixel_accuracy,
-        "iou_by_class": matrix.iou_by_class,
-    }
+    path: Path | None, segmenter: Segmenter, sources: list[EvaluationSource], protocol: Protocol, run: Run
+) -> Result:
+    from querydiff_core.evaluation.provenance import model_facts, versions  # noqa: PLC0415
+    from querydiff_core.evaluation.result import Result  # noqa: PLC0415
+
+    data = [source.to_json() for source in sources]
+    return Result(model_facts(path, segmenter), data, protocol.to_json(), versions(segmenter), run.domains)
+
+
+def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:
+    from querydiff_core.evaluation.result_table import print_result  # noqa: PLC0415
+
+    if result.domains:
+        print_result(result)
+    if arguments.output:
+        result.save(arguments.output)
+    if result.images < images:
+        kept = f" They are kept in {arguments.output}." if arguments.output else ""
+        print(f"Stopped: {result.images} of {images} images were scored.{kept}", file=sys.stderr)
+
+
+def _sources(arguments: argparse.Namespace) -> list[EvaluationSource]:
+    from querydiff_core.evaluation.evaluation_source import sources, unique_domains  # noqa: PLC0415
+
+    found = [source for text in arguments.data for source in sources(text)]
+    if arguments.images:
+        found.append(_folder(arguments))
+    elif arguments.labels or arguments.mapping:
+        raise QueryDiffError("--labels and --mapping belong to --images: name the folder of images.")
+    if not found:
+        raise QueryDiffError("Nothing to score on: give --data SET=ROOT or --images FOLDER.")
+    return unique_domains(found)
+
+
+def _folder(arguments: argparse.Namespace) -> EvaluationSource:
+    from querydiff_core.data.labelled_folder import LabelledFolder  # noqa: PLC0415
+    from querydiff_core.evaluation.evaluation_source import EvaluationSource  # noqa: PLC0415
+    from querydiff_core.label_space import label_mapping  # noqa: PLC0415
+
+    mapping = arguments.mapping or "train_ids"
+    pairs = LabelledFolder(arguments.images, arguments.labels, label_mapping(mapping))
+    labels = None if arguments.labels is None else str(arguments.labels)
+    origin = {"root": str(arguments.images), "labels": labels, "mapping": mapping}
+    return EvaluationSource(arguments.images.resolve().name or "folder", "folder", pairs, origin)
+
+
+def _protocol(arguments: argparse.Namespace) -> Protocol:
+    from dataclasses import replace  # noqa: PLC0415
+
+    from querydiff_core.evaluation.protocol import Protocol  # noqa: PLC0415
+
+    protocol = Protocol.paper() if arguments.preset == "paper" else Protocol()
+    given = {name: getattr(arguments, name) for name in ("window", "stride", "scales")}
+    given["size"] = arguments.test_size
+    if arguments.test_size is not None:
+        given["sizes"] = {}  # what is given goes before the preset
+    if arguments.window is not None and arguments.stride is None:
+        protocol = replace(protocol, stride=None)
+    return replace(protocol, flip=arguments.flip, **{k: v for k, v in given.items() if v is not None})
+
+
+def _network_size(arguments: argparse.Namespace, path: Path | None, protocol: Protocol) -> tuple[int, int] | None:
+    """Return the size that the network sees: as asked; a checkpoint under the paper's preset sees the window as is."""
+    checkpoint = path is not None and path.suffix == ".safetensors"
+    if arguments.size is None and arguments.preset == "paper" and checkpoint and protocol.window:
+        return protocol.window, protocol.window
+    size: tuple[int, int] | None = arguments.size
+    return size
+
+
+def _factor_or_size(text: str) -> tuple[int, int] | float:
+    try:
+        factor = float(text)
+    except ValueError:
+        return image_size(text)
+    if not 0.1 <= factor <= 4:
+        raise QueryDiffError(f"--test-size must be HxW or a factor of 0.1 to 4, found {text}.")
+    return factor
+
+
+def _factors(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(factor) for factor in text.split(","))
+    except ValueError:
+        raise QueryDiffError(f"--scales must be factors such as 0.75,1,1.25, found {text!r}.") from None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="querydiff evaluate",
-        description="Label every image of a folder and print the IoU of each class and their mean.",
-        epilog="example: querydiff evaluate default --images camvid/val/images --labels camvid/val/labels "
-        "--mapping camvid --output result.json",
+        description="Label every image of data sets and print IoU by class, mIoU, accuracies and calibration, a column "
+        "for each domain. Ctrl-C keeps what was measured.",
+        epilog="example: querydiff evaluate default --data camvid=CamVid --data acdc=ACDC:val:each --output r.json",
     )
-    parser.add_argument("model", nargs="?", default="default", help="an .onnx or .safetensors file; default: shipped")
-    parser.add_argument("--images", type=Path, required=True, help="folder of images, or of images/ and labels/")
-    parser.add_argument("--labels", type=Path, help="folder of label images, paired by name")
-    parser.add_argument("--mapping", default="train_ids", help="what the label values mean: a name or a YAML file")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--window", type=int, help="side in pixels of a window slid over the image")
-    parser.add_argument("--output", type=Path, help="write the scores here as JSON")
+    add = parser.add_argument
+    add("model", nargs="?", default="default", help="an engine or a .safetensors checkpoint; default: the shipped")
+    add(
+        "--data",
+        action="append",
+        default=[],
+        metavar="SET=ROOT[:SPLIT[:CONDITION]]",
+        help="a data set of `querydiff data list`, several times for several; SPLIT: val where there is one; "
+        "CONDITION: such as night, `each` for a domain each, all together by default",
+    )
+    add("--images", type=Path, help="folder of images, or of images/ and labels/")
+    add("--labels", type=Path, help="folder of label images, paired by name with --images")
+    add("--mapping", help="what these label values mean: a name or a YAML file (default: train_ids)")
+    add(
+        "--preset",
+        choices=("whole", "paper"),
+        default="whole",
+        help="whole: each image in one look; paper: its test sizes, a window of 512 every 341 pixels "
+        "(default: %(default)s)",
+    )
+    add("--test-size", type=_factor_or_size, metavar="HxW", help="resize images first, to a size or by a factor")
+    add("--window", type=int, help="side in pixels of a window slid over the image")
+    add("--stride", type=int, help="of the window in pixels (default: two thirds)")
+    add("--flip", action="store_true", help="look at the mirrored image too")
+    add("--scales", type=_factors, metavar="F,F,...", help="look at several scales; needs a window")
+    add("--size", type=image_size, metavar="HxW", help="what the network sees (checkpoints; engines have theirs)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--threads", type=int, help="CPU threads of the engine (default: all cores)")
+    add("--workers", type=int, default=2, help="threads that read images ahead (default: %(default)s)")
+    add("--output", type=Path, metavar="RESULT.json", help="write the result here, for `querydiff compare`")
     return parser

@@ -53,7 +53,9 @@ def domain_from_json(raw: dict[str, Any]) -> DomainResult:
 
 
 def _calibration(raw: dict[str, Any], classes: int) -> Calibration:
-    truth, predicted, hits = (_counts(f"calibration {key}", raw[key], (BINS, classes)) for key in ("truth", "predicted", "hits"))
+    truth, predicted, hits = (
+        _counts(f"calibration {key}", raw[key], (BINS, classes)) for key in ("truth", "predicted", "hits")
+    )
     return Calibration(truth, predicted, hits, _counts("calibration levels", raw["levels"], (BINS,)))
 
 

@@ -1,0 +1,89 @@
+"""Score a segmenter on labelled images: read ahead in threads, label in one, count as it goes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from querydiff_core.data.labelled_pairs import LabelledImage, LabelledPairs
+from querydiff_core.deployment.segmenter import Segmenter
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.evaluation.domain_result import DomainResult
+from querydiff_core.evaluation.evaluation import Evaluation
+from querydiff_core.evaluation.evaluation_source import EvaluationSource
+from querydiff_core.evaluation.protocol import Protocol, look
+
+
+class Run:
+    """An evaluation under way: what is measured so far can be had at any time.
+
+    The engine is called by one thread, as engines ask for, so that the scores do not depend on `workers`: these only
+    read and decode ahead of it.
+    """
+
+    def __init__(self, segmenter: Segmenter, protocol: Protocol, workers: int = 2) -> None:
+        """Label with `segmenter` as `protocol` says; `workers` threads read images, 0 reads between inferences.
+
+        Raises:
+            QueryDiffError: if `workers` is negative or the model has other classes than the 19 of Cityscapes.
+        """
+        if workers < 0:
+            raise QueryDiffError(f"workers must be 0 or more, found {workers}.")
+        self._segmenter, self._protocol, self._workers = segmenter, protocol, workers
+        self._measured: list[tuple[EvaluationSource, Evaluation]] = []
+
+    def __call__(self, sources: Sequence[EvaluationSource], go_on: Callable[[], bool]) -> bool:
+        """Score all of `sources`; `go_on` is called after each image and stops the run with False.
+
+        Returns:
+            Whether all images were scored.
+
+        Raises:
+            QueryDiffError: if an image or its labels cannot be read; what was scored before stays.
+        """
+        for source in sources:
+            evaluation = Evaluation(source.pairs.mapping)
+            self._measured.append((source, evaluation))
+            for image, labels, stem in read_ahead(source.pairs, self._workers):
+                assert labels is not None
+                found, confidence = look(self._segmenter, image, self._protocol, source.data_set)
+                evaluation.update(found, confidence, labels, stem)
+                if not go_on():
+                    return False
+        return True
+
+    @property
+    def domains(self) -> tuple[DomainResult, ...]:
+        """Return the scores so far of the domains that were begun; `extra` says how many images a cut one had."""
+        return tuple(
+            evaluation.result(source.domain, **_cut_short(evaluation.images, len(source.pairs)))
+            for source, evaluation in self._measured
+            if evaluation.images
+        )
+
+
+def read_ahead(pairs: LabelledPairs, workers: int) -> Iterator[LabelledImage]:
+    """Yield all images in order, decoded by `workers` threads that stay at most two images each ahead.
+
+    Raises:
+        QueryDiffError: as decoding does.
+    """
+    if workers == 0:
+        yield from pairs
+        return
+    waiting: deque[Future[LabelledImage]] = deque()
+    with ThreadPoolExecutor(workers) as threads:
+        try:
+            for index in range(len(pairs)):
+                waiting.append(threads.submit(pairs.__getitem__, index))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:  # after a failure or Ctrl-C, what waits is not started
+            threads.shutdown(cancel_futures=True)
+
+
+def _cut_short(scored: int, images: int) -> dict[str, int]:
+    return {} if scored == images else {"cut_short_of": images}

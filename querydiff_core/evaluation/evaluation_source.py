@@ -1,0 +1,94 @@
+"""What to score on: a domain's name and its labelled images."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from querydiff_core.data.data_source import data_set
+from querydiff_core.data.labelled_pairs import LabelledPairs
+from querydiff_core.errors import QueryDiffError
+
+EACH = "each"
+"""The condition that means: every one as a domain of its own."""
+
+
+@dataclass(frozen=True)
+class EvaluationSource:
+    """`domain`: name in the result. `data_set`: by name. `pairs`: images and labels. `origin`: how to find them again.
+
+    Raises:
+        QueryDiffError: if an image has no labels.
+    """
+
+    domain: str
+    data_set: str
+    pairs: LabelledPairs
+    origin: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not self.pairs.labelled:
+            raise QueryDiffError(
+                f"{self.origin.get('root', self.pairs.root)} has no labels to score against: give a folder or a split "
+                "that has them (--labels names a folder of labels)."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was evaluated, and its fingerprint: names and sizes of all files."""
+        digest = hashlib.sha256()
+        for files in self.pairs.pairs:
+            for file in files:
+                assert file is not None  # all are labelled
+                digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        facts = {"domain": self.domain, "data_set": self.data_set, **self.origin}
+        return facts | {"images": len(self.pairs), "fingerprint": digest.hexdigest()}
+
+
+def sources(text: str) -> list[EvaluationSource]:
+    """Return what `<set>=<root>[:split[:condition]]` asks for; the condition `each` gives one domain for each.
+
+    The split is by default `val` where the set has one. A root may itself hold colons if the folder exists.
+
+    Raises:
+        QueryDiffError: if the text, the data set, its split or condition is wrong, or its files are.
+    """
+    name, equals, rest = text.partition("=")
+    if not (equals and name and rest):
+        raise QueryDiffError(f"--data must be SET=ROOT[:SPLIT[:CONDITION]], such as acdc=ACDC:val:fog, found {text!r}.")
+    root, split, condition = (rest, "", "") if Path(rest).is_dir() else _parts(rest)
+    reader = data_set(name)
+    split = split or ("val" if "val" in reader.splits else "")
+    if condition == EACH and not reader.conditions:
+        raise QueryDiffError(f"{name} does not tell conditions: leave :{EACH} out.")
+    wanted = reader.conditions if condition == EACH else (condition,)
+    return [_source(name, root, split, each) for each in wanted]
+
+
+def unique_domains(found: list[EvaluationSource]) -> list[EvaluationSource]:
+    """Return `found`, refusing two domains of one name.
+
+    Raises:
+        QueryDiffError: naming the domain.
+    """
+    names = [source.domain for source in found]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise QueryDiffError(f"{repeated} is asked for twice: give each data set, split and condition once.")
+    return found
+
+
+def _source(name: str, root: str, split: str, condition: str) -> EvaluationSource:
+    pairs = data_set(name).open(Path(root), split or None, condition or None)
+    origin = {"root": root, "split": split or None, "condition": condition or None}
+    # `val` is what one evaluates on; any other split is worth saying.
+    words = [name, split if split != "val" else "", condition]
+    return EvaluationSource(" ".join(filter(None, words)), name, pairs, origin)
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    root, *rest = text.split(":")
+    if len(rest) > 2:
+        raise QueryDiffError(f"No folder {text}, and more than ROOT:SPLIT:CONDITION.")
+    split, condition = (*rest, "", "")[:2]
+    return root, split, condition

@@ -1,0 +1,113 @@
+"""Look at an image as a test protocol asks: resized, mirrored, at several scales."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from querydiff_core.deployment.segmenter import Segmenter
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import UNLABELLED
+
+Size = tuple[int, int] | float
+PAPER_SIZES: dict[str, Size] = {
+    "cityscapes": (512, 1024),
+    "bdd100k": (720, 1280),
+    "mapillary_v1_2": 0.5,
+    "mapillary_v2_0": 0.5,
+}
+"""The paper's test sizes: (height, width), or a factor for both sides. Other sets keep their own size."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How images are looked at.
+
+    Attributes:
+        size: (height, width) that images are resized to first, or a factor; None keeps theirs.
+        sizes: sizes by data set, which go before `size`.
+        window: side in pixels of a window slid over the resized image; None looks at the whole.
+        stride: of the window in pixels; None is two thirds of it.
+        flip: look at the mirrored image too.
+        scales: look at the image at each of these factors.
+    """
+
+    size: Size | None = None
+    sizes: dict[str, Size] | None = None
+    window: int | None = None
+    stride: int | None = None
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0.1 <= scale <= 4 for scale in self.scales):
+            raise QueryDiffError(f"scales must be 0.1 to 4, found {self.scales}.")
+        if self.scales != (1.0,) and self.window is None:
+            raise QueryDiffError(
+                "Several scales need a window: engines resize whole images to the network's own size, which undoes "
+                "any scale."
+            )
+
+    @classmethod
+    def paper(cls) -> Protocol:
+        """Return the paper's: its test sizes, and a window of 512 every 341 pixels."""
+        return cls(sizes=PAPER_SIZES, window=512, stride=341)
+
+    def size_for(self, data_set: str) -> Size | None:
+        """Return the size that images of a data set are resized to, or None."""
+        return (self.sizes or {}).get(data_set, self.size)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return asdict(self) | {"scales": list(self.scales)}
+
+
+def look(segmenter: Segmenter, image: np.ndarray, protocol: Protocol, data_set: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and confidence uint8 `(H, W)` of `image` uint8 RGB `(H, W, 3)`, at its own size.
+
+    Engines give a label and its probability, not all probabilities. Views are therefore averaged over what is known:
+    a label's probability in a view is its confidence where the view chose it and 0 where it did not. The largest mean
+    wins and is the confidence, a lower bound of the mean of all probabilities.
+    """
+    height, width = image.shape[:2]
+    resized = resize(image, protocol.size_for(data_set))
+    votes: np.ndarray | None = None
+    mirrored = (False, True) if protocol.flip else (False,)
+    views = [(scale, mirror) for scale in protocol.scales for mirror in mirrored]
+    for scale, mirror in views:
+        view = resize(resized, scale)
+        seen = segmenter(np.ascontiguousarray(view[:, ::-1]) if mirror else view)
+        labels, confidence = (
+            _back(side[:, ::-1] if mirror else side, (width, height)) for side in (seen.labels, seen.confidence)
+        )
+        if len(views) == 1:
+            return labels, confidence
+        votes = np.zeros((len(segmenter.label_space), height, width), np.uint16) if votes is None else votes
+        for index in np.unique(labels[labels < len(votes)]):
+            votes[index] += np.where(labels == index, confidence, 0)
+    assert votes is not None
+    best = votes.max(0)
+    labels = np.where(best > 0, votes.argmax(0), UNLABELLED).astype(np.uint8)
+    return labels, (best / len(views)).round().astype(np.uint8)
+
+
+def resize(image: np.ndarray, size: Size | None) -> np.ndarray:
+    """Return `image` `(H, W, 3)` at `size`, (height, width) or a factor; itself for None or the same size."""
+    height, width = image.shape[:2]
+    if isinstance(size, (int, float)):
+        size = max(1, round(height * size)), max(1, round(width * size))
+    if size is None or tuple(size) == (height, width):
+        return image
+    smaller = size[0] < height
+    resized: np.ndarray = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return resized
+
+
+def _back(side: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if side.shape[::-1] == size:
+        return side
+    resized: np.ndarray = cv2.resize(side, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized
