@@ -106,28 +106,18 @@ def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:
 
 
 def _sources(arguments: argparse.Namespace) -> list[EvaluationSource]:
-    from querydiff_core.evaluation.evaluation_source import sources, unique_domains  # noqa: PLC0415
+    from querydiff_core.evaluation.evaluation_source import folder_source, sources, unique_domains  # noqa: PLC0415
 
     found = [source for text in arguments.data for source in sources(text)]
     if arguments.images:
-        found.append(_folder(arguments))
+        name, labels = arguments.images.resolve().name, arguments.labels
+        mapping = arguments.mapping or "train_ids"
+        found.append(folder_source(name, arguments.images, None if labels is None else str(labels), mapping))
     elif arguments.labels or arguments.mapping:
         raise QueryDiffError("--labels and --mapping belong to --images: name the folder of images.")
     if not found:
         raise QueryDiffError("Nothing to score on: give --data SET=ROOT or --images FOLDER.")
     return unique_domains(found)
-
-
-def _folder(arguments: argparse.Namespace) -> EvaluationSource:
-    from querydiff_core.data.labelled_folder import LabelledFolder  # noqa: PLC0415
-    from querydiff_core.evaluation.evaluation_source import EvaluationSource  # noqa: PLC0415
-    from querydiff_core.label_space import label_mapping  # noqa: PLC0415
-
-    mapping = arguments.mapping or "train_ids"
-    pairs = LabelledFolder(arguments.images, arguments.labels, label_mapping(mapping))
-    labels = None if arguments.labels is None else str(arguments.labels)
-    origin = {"root": str(arguments.images), "labels": labels, "mapping": mapping}
-    return EvaluationSource(arguments.images.resolve().name or "folder", "folder", pairs, origin)
 
 
 def _protocol(arguments: argparse.Namespace) -> Protocol:

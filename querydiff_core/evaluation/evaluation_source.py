@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from querydiff_core.data.data_source import data_set
+from querydiff_core.data.labelled_folder import LabelledFolder
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import label_mapping
 
 EACH = "each"
 """The condition that means: every one as a domain of its own."""
@@ -64,6 +66,34 @@ def sources(text: str) -> list[EvaluationSource]:
         raise QueryDiffError(f"{name} does not tell conditions: leave :{EACH} out.")
     wanted = reader.conditions if condition == EACH else (condition,)
     return [_source(name, root, split, each) for each in wanted]
+
+
+def reopen(facts: dict[str, Any]) -> EvaluationSource:
+    """Open what a result says it was measured on: the dictionary that `EvaluationSource.to_json` returned.
+
+    Raises:
+        QueryDiffError: if it has moved or changed since.
+    """
+    root, domain = Path(facts["root"]), facts["domain"]
+    if not root.is_dir():
+        raise QueryDiffError(f"No folder {root}: {domain} was measured there, bring it back or evaluate again.")
+    if "mapping" in facts:
+        source = folder_source(domain, root, facts["labels"], facts["mapping"])
+    else:
+        source = _source(facts["data_set"], facts["root"], facts["split"] or "", facts["condition"] or "")
+    if source.to_json() != facts:
+        raise QueryDiffError(f"{root} has changed since {domain} was measured on it: evaluate again.")
+    return source
+
+
+def folder_source(domain: str, images: Path, labels: str | None, mapping: str) -> EvaluationSource:
+    """Return a folder of images and one of labels, paired by name, whose values `mapping` explains.
+
+    Raises:
+        QueryDiffError: if a folder or the mapping is missing, or the files do not pair.
+    """
+    pairs = LabelledFolder(images, labels, label_mapping(mapping))
+    return EvaluationSource(domain, "folder", pairs, {"root": str(images), "labels": labels, "mapping": mapping})
 
 
 def unique_domains(found: list[EvaluationSource]) -> list[EvaluationSource]:

@@ -64,6 +64,21 @@ class Protocol:
         """Return the settings as JSON values."""
         return asdict(self) | {"scales": list(self.scales)}
 
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Protocol:
+        """Return the protocol whose `to_json` is `raw`.
+
+        Raises:
+            QueryDiffError: if it is anything else.
+        """
+        try:
+            sizes = {name: _size(size) for name, size in (raw["sizes"] or {}).items()}
+            scales = tuple(map(float, raw["scales"]))
+            size = None if raw["size"] is None else _size(raw["size"])
+            return cls(size, sizes, raw["window"], raw["stride"], bool(raw["flip"]), scales)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise QueryDiffError(f"The result's settings {raw} do not say how images were looked at.") from error
+
 
 def look(segmenter: Segmenter, image: np.ndarray, protocol: Protocol, data_set: str) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and confidence uint8 `(H, W)` of `image` uint8 RGB `(H, W, 3)`, at its own size.
@@ -104,6 +119,10 @@ def resize(image: np.ndarray, size: Size | None) -> np.ndarray:
     smaller = size[0] < height
     resized: np.ndarray = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     return resized
+
+
+def _size(raw: Any) -> Size:
+    return (int(raw[0]), int(raw[1])) if isinstance(raw, (list, tuple)) else float(raw)
 
 
 def _back(side: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -46,3 +46,8 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def model_path(facts: dict[str, Any]) -> Path:
+    """Return the file of the model that `model_facts` described, whether it is still there or not."""
+    return default_model() if facts["path"] == "default" else Path(facts["path"]).expanduser()

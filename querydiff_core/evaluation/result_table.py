@@ -30,7 +30,7 @@ def print_result(result: Result, console: Console | None = None) -> None:
     for title, attribute in SCORES:
         style = "bold" if attribute == "miou" else ""
         table.add_row(title, *(percent(getattr(domain, attribute)) for domain in result.domains), style=style)
-    table.add_row("images", *map(_images, result.domains))
+    table.add_row("images", *map(images, result.domains))
     (console or Console()).print(table)
 
 
@@ -39,6 +39,7 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}"
 
 
-def _images(domain: DomainResult) -> str:
+def images(domain: DomainResult) -> str:
+    """Return how many images were scored, and of how many if the run was cut short."""
     of = domain.extra.get("cut_short_of")
     return f"{domain.images} of {of}" if of else str(domain.images)

@@ -1,0 +1,96 @@
+"""The verb `querydiff compare`: results side by side, in numbers and in pictures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from querydiff_core.errors import QueryDiffError
+
+if TYPE_CHECKING:
+    from querydiff_core.evaluation.comparison import Comparison
+    from querydiff_core.evaluation.difference_panels import Panel
+    from querydiff_core.evaluation.result import Result
+
+SUMMARY = "compare results of `querydiff evaluate` side by side"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the tables and write the page, its charts, pictures and numbers; 0 on success."""
+    arguments = _parser().parse_args(argv)
+    if arguments.panels < 0:
+        raise QueryDiffError(f"--panels must be 0 or more, found {arguments.panels}.")
+    # Imported late: `querydiff --help` must stay fast.
+    from querydiff_core.evaluation.comparison import Comparison  # noqa: PLC0415
+
+    comparison = Comparison.of([_named(text) for text in arguments.results])
+    _print(comparison, arguments.published)
+    _write(arguments.output, comparison, arguments.panels, arguments.published)
+    return 0
+
+
+def _named(text: str) -> tuple[str, Result]:
+    from querydiff_core.evaluation.result import Result  # noqa: PLC0415
+
+    name, equals, file = text.partition("=")
+    if not equals or Path(text).is_file():
+        name, file = Path(text).stem, text
+    if not name:
+        raise QueryDiffError(f"{text}: expected NAME=RESULT.json or RESULT.json.")
+    return name, Result.load(file)
+
+
+def _print(comparison: Comparison, published: bool) -> None:
+    from querydiff_core.evaluation.comparison_table import (  # noqa: PLC0415
+        difference_table,
+        miou_table,
+        print_tables,
+        published_table,
+    )
+
+    first, *others = comparison.names
+    tables = [miou_table(comparison), *(difference_table(comparison, first, name) for name in others)]
+    print_tables(tables + ([published_table()] if published else []))
+
+
+def _write(folder: Path, comparison: Comparison, panels: int, published: bool) -> None:
+    from querydiff_core.evaluation.comparison_charts import bar_chart, heat_map  # noqa: PLC0415
+    from querydiff_core.evaluation.comparison_csv import write_csv  # noqa: PLC0415
+    from querydiff_core.evaluation.comparison_page import write_page  # noqa: PLC0415
+    from querydiff_core.image_files import write_image  # noqa: PLC0415
+
+    write_csv(folder / "scores.csv", comparison, published)
+    write_image(folder / "miou.png", bar_chart(comparison).image())
+    first, *others = comparison.names
+    for number, name in enumerate(others, 1):
+        suffix = "" if len(others) == 1 else f"_{number}"
+        write_image(folder / f"gain{suffix}.png", heat_map(comparison, first, name).image())
+    drawn = _panels(comparison, panels) if panels else []
+    for number, panel in enumerate(drawn, 1):
+        write_image(folder / f"panel_{number:02d}.png", panel.picture)
+    write_page(folder / "comparison.html", comparison, drawn, published)
+    print(f"{folder / 'comparison.html'} shows it all; PNG pictures and scores.csv lie beside it.")
+
+
+def _panels(comparison: Comparison, count: int) -> list[Panel]:
+    from querydiff_core.evaluation.difference_panels import difference_panels  # noqa: PLC0415
+
+    a, b = comparison.names[:2]
+    return list(difference_panels(comparison.results[a], comparison.results[b], (a, b), count))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="querydiff compare",
+        description="Hold results against the first: mIoU by domain with the confidence interval of the difference, "
+        "gain by class and domain, calibration, and pictures of where they differ most.",
+        epilog="example: querydiff compare old=old.json new=new.json --output build/comparison --panels 6",
+    )
+    add = parser.add_argument
+    add("results", nargs="+", metavar="[NAME=]RESULT.json", help="what `querydiff evaluate` wrote; names: the files'")
+    add("--output", type=Path, required=True, metavar="DIR", help="folder for comparison.html, pictures and scores.csv")
+    add("--panels", type=int, default=0, metavar="N", help="draw the N images where the first two differ most")
+    add("--published", action="store_true", help="add what others have published, marked as published")
+    return parser
