@@ -187,6 +187,16 @@ def test_labels_of_another_size_are_named(engine, tmp_path):
         Run(Segmenter.load(engine), Protocol())(sources(f"street_scenes={scenes}"), lambda: True)
 
 
+def test_a_folder_where_half_the_labels_are_missing_says_how_many(engine, tmp_path):
+    scenes = write_scenes(tmp_path / "scenes")
+    for index in range(3):
+        (scenes / "labels" / f"fog_{index}.png").unlink()
+    result = run(engine, "--data", f"street_scenes={scenes}", "--output", tmp_path / "result.json")
+    assert result.returncode == 1
+    assert "3 of 6 images of street_scenes" in result.stderr
+    assert not (tmp_path / "result.json").exists()
+
+
 def test_one_look_is_the_segmenter_itself(engine):
     image = np.random.default_rng(3).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     labels, confidence = look(Segmenter.load(engine), image, Protocol(), "folder")

@@ -58,7 +58,7 @@ def pixels(frame, mapping):
             yield true[0], next((i for i, ids in enumerate(groups) if label in ids), None), confidence
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(MAPPINGS, frames())
 def test_scores_are_what_counting_pixel_by_pixel_gives(mapping, frame):
     domain = evaluated(mapping, [("a", frame)]).result("x")
@@ -79,7 +79,7 @@ def test_scores_are_what_counting_pixel_by_pixel_gives(mapping, frame):
     assert domain.ece == pytest.approx(error / len(seen))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(frames())
 def test_a_threshold_on_confidence_leaves_out_what_is_below_it(frame):
     labels, confidence, truth = frame
@@ -93,7 +93,7 @@ def test_a_threshold_on_confidence_leaves_out_what_is_below_it(frame):
 
 
 # torchmetrics gives confidence 1.0 a bin of its own, and a confidence on an edge falls as float32 rounds.
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(frames(confidence=st.integers(0, 254).filter(lambda level: level % 17)))
 def test_agrees_with_torchmetrics(frame):
     torch = pytest.importorskip("torch")
@@ -115,7 +115,7 @@ def test_agrees_with_torchmetrics(frame):
     assert domain.ece == pytest.approx(float(functional.binary_calibration_error(*ours, n_bins=15)), abs=1e-6)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(MAPPINGS, st.lists(frames(), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_any_split_over_workers_gives_the_identical_result(mapping, many, random):
     named = [(f"{index}", frame) for index, frame in enumerate(many)]
