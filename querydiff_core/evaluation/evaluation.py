@@ -23,6 +23,7 @@ class Evaluation:
         self.mapping = mapping
         self.classes = tuple(name for name, _ in mapping.score_classes)
         self.images = 0
+        self._places = _places(mapping)
         self._joint = np.zeros((len(self.classes), len(self.classes) + 1, 256), np.int64)
         self._all_confident = True
         self._by_image: dict[str, np.ndarray] | None = {} if by_image else None  # name: (3, N)
@@ -78,12 +79,21 @@ class Evaluation:
         )
 
     def _count(self, labels: np.ndarray, confidence: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        n = len(self.classes)
-        true, predicted = self.mapping.score_table[truth], self.mapping.score_table[labels]
-        np.minimum(predicted, n, out=predicted)  # 255, no class, becomes the last column
-        seen = true != UNLABELLED
-        pairs = true[seen].astype(np.int64) * (n + 1) + predicted[seen]
-        return np.bincount(pairs * 256 + confidence[seen], minlength=n * (n + 1) * 256).reshape(n, n + 1, 256)
+        places = self._places[(truth.astype(np.uint16) << 8 | labels).ravel()]
+        places += confidence.ravel()
+        # One histogram of table look-ups is cheaper than masking out what is unlabelled first.
+        return np.bincount(places, minlength=self._joint.size + 256)[: self._joint.size].reshape(self._joint.shape)
+
+
+def _places(mapping: LabelMapping) -> np.ndarray:
+    """Return where in the flat counts by (true, predicted, confidence) a pair of bytes begins: int64 `(65536,)`.
+
+    The index is `truth << 8 | label`. Pairs without truth go past the end.
+    """
+    n = len(mapping.score_classes)
+    true = mapping.score_table.astype(np.int64)[:, None]
+    predicted = np.minimum(mapping.score_table, n)[None]  # 255, no class, becomes the last column
+    return np.where(true == UNLABELLED, n * (n + 1), true * (n + 1) + predicted).ravel() * 256
 
 
 def class_counts(confusion: np.ndarray) -> np.ndarray:
