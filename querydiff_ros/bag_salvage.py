@@ -99,8 +99,12 @@ def _salvage_sqlite3(file: Path) -> Iterator[SalvagedMessage]:
         copy = Path(folder) / file.name
         shutil.copyfile(file, copy)
         _fit_page_count(copy)
+        log = file.with_name(f"{file.name}-wal")  # of a recorder that still writes, or was killed: the newest messages
+        if log.exists():
+            shutil.copyfile(log, copy.with_name(f"{copy.name}-wal"))
         try:
-            with closing(sqlite3.connect(f"file:{copy}?immutable=1", uri=True)) as database:
+            how = "mode=rw" if log.exists() else "immutable=1"
+            with closing(sqlite3.connect(f"file:{copy}?{how}", uri=True)) as database:
                 yield from _sqlite3_messages(database)
         except sqlite3.DatabaseError:
             return  # the first page that is missing ends what can be read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 
 import numpy as np
@@ -43,9 +44,12 @@ class DriveJudge:
         self._domains: dict[str, Evaluation] = {}
         self._window: deque[np.ndarray] = deque(maxlen=WINDOW)
         self._consistency = TemporalConsistency()
+        self._digest = hashlib.sha256()
 
     def update(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None) -> None:
         """Add a frame and its `labels` and `confidence`, uint8 `(H, W)`."""
+        self._digest.update(frame.stamp_ns.to_bytes(8, "little"))
+        self._digest.update(np.ascontiguousarray(labels).data)
         condition = frame.condition or UNKNOWN
         frame_miou = None
         if frame.truth is not None:
@@ -69,6 +73,11 @@ class DriveJudge:
     def domains(self) -> tuple[DomainResult, ...]:
         """Return the scores of the conditions that have ground truth, in the order of the drive."""
         return tuple(evaluation.result(name) for name, evaluation in self._domains.items())
+
+    @property
+    def labels_sha256(self) -> str:
+        """Return a SHA-256 over stamps (8 bytes, little endian) and labels: equal if two runs labelled bit for bit."""
+        return self._digest.hexdigest()
 
     def _counts(self, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
         matrix = ConfusionMatrix(self._mapping)

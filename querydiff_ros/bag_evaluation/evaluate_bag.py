@@ -21,7 +21,7 @@ from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.drive_judge import DriveJudge
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
-from querydiff_ros.bag_evaluation.frame_scores import FrameScore, mean_share, scores_csv
+from querydiff_ros.bag_evaluation.frame_scores import mean_share, scores_csv
 from querydiff_ros.bag_evaluation.over_time_plot import over_time_plot
 from querydiff_ros.bag_reader import BagReader
 
@@ -64,7 +64,7 @@ def evaluate_bag(
             if answer is not None:
                 judge.update(frame, answer.labels, answer.confidence)
             progress(count)
-    entry = _data(source, bag, topics, frames, judge.scores) | statistics
+    entry = _data(source, bag, topics, frames, judge) | statistics
     model = model_facts(options.model, segmenter)
     result = Result(model, [entry], options.settings, versions(segmenter), judge.domains)
     return BagOutcome(result, _files(source, judge), _warnings(bag, frames, judge))
@@ -100,8 +100,9 @@ def _one_opencv_thread() -> Iterator[None]:
 
 
 def _data(
-    source: BagSource, bag: BagReader, topics: DriveTopics, frames: BagFrames, scores: list[FrameScore]
+    source: BagSource, bag: BagReader, topics: DriveTopics, frames: BagFrames, judge: DriveJudge
 ) -> dict[str, Any]:
+    scores = judge.scores
     conditions = dict.fromkeys(score.condition for score in scores)
     by_condition = {name: [score for score in scores if score.condition == name] for name in conditions}
     return {
@@ -114,6 +115,7 @@ def _data(
         "frames_rejected": frames.rejected,
         "frames_with_ground_truth": frames.matched,
         "frames_labelled": len(scores),
+        "labels_sha256": judge.labels_sha256,
         "conditions": {
             name: {
                 "frames": len(some),

@@ -16,6 +16,8 @@ from querydiff_ros.demo.canvas import blank, paste, percent, write
 
 APART_NS = 10**9
 """Two frames worth a look are at least so far apart: neighbours show the same."""
+SPARE = 3
+"""Times as many are kept as are asked for: those of neighbouring seconds may be too near to each other."""
 PANEL_WIDTH, GAP, HEADER = 480, 6, 30
 
 
@@ -38,25 +40,35 @@ class FramesWorthALook:
     def __init__(self, count: int, label_space: LabelSpace, mapping: LabelMapping) -> None:
         """Keep `count` frames; classes that `mapping` does not tell apart are not mistaken for each other."""
         self._count, self._label_space, self._mapping = count, label_space, mapping
-        self._kept: list[WorthALook] = []
+        self._pool: dict[int, WorthALook] = {}  # the worst frame of each second
 
     @property
     def worst_first(self) -> list[WorthALook]:
         """Return them, the worst first."""
-        return list(self._kept)
+        chosen: list[WorthALook] = []
+        for each in sorted(self._pool.values(), key=lambda each: (-each.badness, each.stamp_ns)):
+            if len(chosen) < self._count and all(abs(each.stamp_ns - other.stamp_ns) >= APART_NS for other in chosen):
+                chosen.append(each)
+        return chosen
 
     def offer(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, score: FrameScore) -> None:
         """Keep the frame if it is among the worst."""
         badness, reason = _judge(score)
-        near = [each for each in self._kept if abs(each.stamp_ns - frame.stamp_ns) < APART_NS]
-        if any(each.badness >= badness for each in near):
+        second = frame.stamp_ns // APART_NS
+        rival = self._pool.get(second) or self._mildest()
+        if self._count == 0 or (rival is not None and rival.badness >= badness):
             return
-        rest = [each for each in self._kept if each not in near]
-        if len(rest) >= self._count and (not rest or rest[-1].badness >= badness):
-            return
-        picture = self._picture(frame, labels, confidence, reason)
-        rest.append(WorthALook(frame.stamp_ns, badness, reason, encode_jpeg(picture, 90).tobytes()))
-        self._kept = sorted(rest, key=lambda each: (-each.badness, each.stamp_ns))[: self._count]
+        picture = encode_jpeg(self._picture(frame, labels, confidence, reason), 90)
+        self._pool[second] = WorthALook(frame.stamp_ns, badness, reason, picture.tobytes())
+        if len(self._pool) > SPARE * self._count:
+            mildest = min(self._pool, key=lambda second: self._pool[second].badness)
+            del self._pool[mildest]
+
+    def _mildest(self) -> WorthALook | None:
+        """Return the one that a frame of another second must be worse than, None while there is room."""
+        if len(self._pool) < SPARE * self._count:
+            return None
+        return min(self._pool.values(), key=lambda each: each.badness)
 
     def _picture(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, reason: str) -> np.ndarray:
         panels = {"input": frame.image, "labels": overlay(frame.image, labels, self._label_space, 0.65)}

@@ -1,0 +1,51 @@
+"""Short drives whose scores are known, for tests of `evaluate_bag`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from engines import expected_labels
+
+from querydiff_ros.drive_recording import DriveRecorder
+
+START, STEP, SIZE = 1_700_000_000_000_000_000, 100_000_000, (48, 96)
+"""First stamp and interval in nanoseconds; (height, width) of the frames."""
+
+
+def picture(index: int) -> np.ndarray:
+    """Return frame `index`: blocks of 8 x 8 that move, so that optical flow has something to follow."""
+    world = np.random.default_rng(7).integers(0, 256, (6, 40, 3), dtype=np.uint8)
+    wide = np.kron(world, np.ones((8, 8, 1), np.uint8))
+    return np.ascontiguousarray(wide[:, index % 200 : index % 200 + SIZE[1]])
+
+
+def record(
+    path: Path,
+    frames: int = 12,
+    conditions: Sequence[str | None] = (None,),
+    truth: Callable[[int], np.ndarray | None] = lambda index: wrong_quarter(picture(index)),
+    storage: str = "mcap",
+    step: int = STEP,
+) -> Path:
+    """Record raw frames in equal stretches of `conditions`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with DriveRecorder(path, compressed=False, storage=storage) as recorder:
+        for index in range(frames):
+            condition = conditions[index * len(conditions) // frames]
+            recorder.write(START + index * step, picture(index), truth(index), condition)
+    return path
+
+
+def wrong_quarter(image: np.ndarray) -> np.ndarray:
+    """Return what the pixel engine says, with a quarter of the rows of another class."""
+    labels = expected_labels(image)
+    labels[: len(labels) // 4] = (labels[: len(labels) // 4] + 1) % 19
+    return labels
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -1,0 +1,60 @@
+"""Pairing by stamp in a stream: what may be paired, and that waiting changes nothing."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from querydiff_ros.bag_evaluation.stamp_pairing import MOST_WAITING, PATIENCE_NS, StampPairing
+
+STAMPS = st.lists(st.integers(0, 400), max_size=40, unique=True).map(sorted)
+TOLERANCES = st.integers(0, 30)
+
+
+def pair(frames, truths, tolerance, poll):
+    """Stream both kinds in the order of their stamps; `poll` asks after every message what is ready."""
+    pairing = StampPairing(tolerance)
+    found = []
+    for stamp, is_frame in sorted([(f, True) for f in frames] + [(t, False) for t in truths]):
+        if is_frame:
+            pairing.add_frame(stamp, stamp, stamp)
+        else:
+            pairing.add_truth(stamp, stamp)
+        if poll:
+            found += pairing.ready(stamp)
+    return [*found, *pairing.rest()]
+
+
+@given(STAMPS, STAMPS, TOLERANCES)
+def test_pairs_are_near_unique_and_in_order(frames, truths, tolerance):
+    pairs = pair(frames, truths, tolerance, poll=True)
+    assert [frame for frame, _ in pairs] == frames
+    taken = [(frame, truth) for frame, truth in pairs if truth is not None]
+    assert all(abs(frame - truth) <= tolerance for frame, truth in taken)
+    assert len({truth for _, truth in taken}) == len(taken)
+    assert {frame for frame, truth in taken if frame == truth} == set(frames) & set(truths)
+
+
+@given(STAMPS, STAMPS, TOLERANCES)
+def test_a_truth_whose_nearest_frame_has_no_nearer_truth_is_paired(frames, truths, tolerance):
+    pairs = dict(pair(frames, truths, tolerance, poll=True))
+    for truth in truths:
+        near = [frame for frame in frames if abs(frame - truth) <= tolerance]
+        alone = len(near) == 1 and [t for t in truths if abs(near[0] - t) <= tolerance] == [truth]
+        if alone:
+            assert pairs[near[0]] == truth
+
+
+@given(STAMPS, STAMPS, TOLERANCES)
+def test_waiting_changes_nothing(frames, truths, tolerance):
+    if len(frames) <= MOST_WAITING:
+        assert pair(frames, truths, tolerance, poll=True) == pair(frames, truths, tolerance, poll=False)
+
+
+def test_frames_do_not_wait_for_ever():
+    pairing = StampPairing(0)
+    pairing.add_frame(5, 5, "early")
+    assert list(pairing.ready(5 + PATIENCE_NS)) == []
+    assert list(pairing.ready(6 + PATIENCE_NS)) == [("early", None)]
+    for index in range(1000):
+        pairing.add_frame(100 + index, 100, index)
+        list(pairing.ready(100))
+        assert len(list(pairing._frames)) <= MOST_WAITING
