@@ -24,6 +24,7 @@ class CarlaCameraInfoParameters:
     carla_version: str = parameter("", "Which CARLA runs: 0.9.13 (carla-ros-bridge), 0.9.15 or 0.9.16 (native).")
     camera: str = parameter("front", "Namespace of the camera to write to.")
     vehicle: str = parameter("", "Name of the ego vehicle in CARLA's topics. Empty: the interface's usual one.")
+    rgb: str = parameter(RGB, "Name of the RGB camera in CARLA's topics.")
     fov: float = parameter(90.0, "The camera's attribute fov in CARLA: horizontal, degrees.")
 
     def __post_init__(self) -> None:
@@ -43,7 +44,7 @@ class CarlaCameraInfoNode(Node):
         told = declare_parameters(self, CarlaCameraInfoParameters)
         self._interface, self._fov = carla_interface(told.carla_version), told.fov
         self._publisher = self.create_publisher(CameraInfo, topic_name(told.camera, "camera_info"), self._interface.qos)
-        self._topic = self._interface.topic(RGB, told.vehicle, "camera_info")
+        self._topic = self._interface.topic(told.rgb, told.vehicle, "camera_info")
         self.create_subscription(CameraInfo, self._topic, self._on_camera_info, self._interface.qos)
 
     def _on_camera_info(self, message: CameraInfo) -> None:

@@ -113,6 +113,8 @@ class CarlaEvaluationNode(Node):
                 f"{self._label} has {labels.shape[1]} x {labels.shape[0]} pixels and {self.truth_topic} "
                 f"{truth.shape[1]} x {truth.shape[0]}: give the RGB and the semantic camera one size in CARLA."
             )
+        if not self.scores.frames:
+            self.get_logger().info(f"Scoring began: {self._label} against {self.truth_topic}.")
         self.scores.update(condition, stamp_ns, labels, confidence, truth)
         self._unsaved = True
 

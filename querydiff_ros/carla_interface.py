@@ -48,6 +48,7 @@ class CarlaInterface:
         mapping_name: label mapping that holds the tags and their colours.
         depth: of the publishers' queues.
         info_first: a camera's `camera_info` comes before its image.
+        whole_roi: `camera_info` spells out the whole image as its region of interest.
         degrees_bug: the focal length in `camera_info` is wrong, see WRONG_FOCAL_LENGTH.
         defects: known ones, a sentence each.
     """
@@ -60,6 +61,7 @@ class CarlaInterface:
     mapping_name: str
     depth: int
     info_first: bool
+    whole_roi: bool
     degrees_bug: bool
     defects: tuple[str, ...]
 
@@ -96,6 +98,7 @@ INTERFACES = (
         mapping_name="carla_0_9_13",
         depth=10,
         info_first=True,
+        whole_roi=False,
         degrees_bug=False,
         defects=(
             DIFFERENT_SIZES,
@@ -111,6 +114,7 @@ INTERFACES = (
         mapping_name="carla",
         depth=1,
         info_first=False,
+        whole_roi=True,
         degrees_bug=True,
         defects=(
             WRONG_FOCAL_LENGTH,
@@ -127,6 +131,7 @@ INTERFACES = (
         mapping_name="carla",
         depth=1,
         info_first=True,
+        whole_roi=True,
         degrees_bug=True,
         defects=(
             WRONG_FOCAL_LENGTH,

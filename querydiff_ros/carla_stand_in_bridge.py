@@ -13,7 +13,7 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header, String
 
 from querydiff_core.data.street_scenes import DriveFrame
@@ -120,20 +120,21 @@ class CarlaStandIn:
         stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
         self._clock.publish(Clock(clock=stamp))
         self._tell_weather(frame.condition)
-        for camera, pixels in self._pixels(frame).items():
-            header = Header(stamp=stamp, frame_id=self._frame_id(camera))
-            sent = [
-                (self._infos, self._camera_info(frame, header)),
-                (self._images, image_message(pixels, "bgra8", header)),
-            ]
-            for publishers, message in sent if self._interface.info_first else reversed(sent):
-                publishers[camera].publish(message)
-            if camera == RGB:
-                rgb = sent[1][1]
+        images = {
+            camera: image_message(pixels, "bgra8", Header(stamp=stamp, frame_id=self._frame_id(camera)))
+            for camera, pixels in self._pixels(frame).items()
+        }
+        for camera, image in images.items():
+            self._publish_camera(camera, image, self._camera_info(frame, image.header))
         self.published += 1
         if self._options.lockstep:
-            self._wait_for_label(stamp_ns, rgb)
+            self._wait_for_label(stamp_ns, images[RGB])
         return stamp_ns
+
+    def _publish_camera(self, camera: str, image: Image, info: CameraInfo) -> None:
+        sent = [(self._infos[camera], info), (self._images[camera], image)]
+        for publisher, message in sent if self._interface.info_first else reversed(sent):
+            publisher.publish(message)
 
     def _pixels(self, frame: DriveFrame) -> dict[str, np.ndarray]:
         lines = (frame.labels == 0) & (frame.image.min(-1) >= LINE_BRIGHTNESS)
@@ -151,6 +152,9 @@ class CarlaStandIn:
         height, width = frame.camera_info.height, frame.camera_info.width
         fov = field_of_view(width, frame.camera_info.focal_length)
         f, cx, cy = self._interface.published_focal_length(width, fov), width / 2, height / 2
+        roi = RegionOfInterest()
+        if self._interface.whole_roi:
+            roi = RegionOfInterest(height=height, width=width, do_rectify=True)
         return CameraInfo(
             header=header,
             height=height,
@@ -160,6 +164,7 @@ class CarlaStandIn:
             k=[f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0],
             r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
             p=[f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+            roi=roi,
         )
 
     def _tell_weather(self, condition: str) -> None:
