@@ -26,6 +26,7 @@ EXTRAS = {
     ],
     "torch": ["torch>=2.6,<3", "timm>=1.0.15,<2", "transformers>=4.48,<6", "safetensors>=0.4,<1"],
     "tensorrt": ["torch-tensorrt>=2.6,<3"],
+    "ray": ["ray>=2.40,<3"],
     "train": [
         "torchvision>=0.21,<1",
         "lightning>=2.4,<3",
@@ -51,6 +52,7 @@ EXTRAS = {
 }
 EXTRAS["test"] = [requirement for requirement in EXTRAS["dev"] if "pytest" in requirement]  # colcon test looks here
 EXTRAS["train"] = EXTRAS["torch"] + EXTRAS["train"]
+EXTRAS["dev"] += EXTRAS["ray"]  # tests run what they can
 
 
 def share(folder: str) -> str:
@@ -77,6 +79,8 @@ setup(
         (share("launch"), glob("launch/*.launch.py")),
         (share("config/ros"), glob("config/ros/*")),
         (share("config/dds"), glob("config/dds/*")),
+        (share("config/rviz"), glob("config/rviz/*")),
+        (share("config/foxglove"), glob("config/foxglove/*")),
         (share("config/train"), glob("config/train/*.yaml")),
         (share("config/train/ablations"), glob("config/train/ablations/*.yaml")),
         (share("config/train/schemes"), glob("config/train/schemes/*.yaml")),
@@ -90,6 +94,11 @@ setup(
             "segment_node = querydiff_ros.segment_node:main",
             "replay_drive = querydiff_ros.replay_drive:main",
             "record_drive = querydiff_ros.record_drive:main",
+            "evaluate_bag = querydiff_ros.evaluate_bag:main",
+            "carla_evaluation = querydiff_ros.carla_evaluation:main",
+            "carla_camera_info = querydiff_ros.carla_camera_info:main",
+            "carla_stand_in = querydiff_ros.carla_stand_in:main",
+            "drivable_area = querydiff_ros.drivable_area:main",
         ],
         # The verbs of the `querydiff` command: verb = module with SUMMARY and main(argv).
         "querydiff.verbs": [
@@ -97,12 +106,14 @@ setup(
             "fit = querydiff_core.cli.fit",
             "export = querydiff_core.cli.export",
             "evaluate = querydiff_core.cli.evaluate",
+            "compare = querydiff_core.cli.compare",
             "teacher = querydiff_core.cli.teacher",
             "data = querydiff_core.cli.data",
             "benchmark = querydiff_core.cli.benchmark",
             "scenes = querydiff_ros.cli.scenes",
             "replay = querydiff_ros.cli.replay",
             "record-drive = querydiff_ros.cli.record_drive",
+            "evaluate-bag = querydiff_ros.cli.evaluate_bag",
             "demo = querydiff_ros.cli.demo",
         ],
     },
