@@ -25,7 +25,9 @@ def engine(tmp_path_factory):
 def test_help_lists_every_verb_with_a_summary():
     result = querydiff("--help")
     assert result.returncode == 0
-    for verb in ("segment", "fit", "export", "evaluate", "scenes", "replay", "record-drive", "demo"):
+    learning = ("data", "teacher", "fit", "export", "benchmark", "evaluate", "compare", "segment")
+    driving = ("scenes", "replay", "record-drive", "evaluate-bag", "demo")
+    for verb in (*learning, *driving):
         line = next(row for row in result.stdout.splitlines() if row.strip().startswith(verb))
         assert len(line.split()) > 2
 
