@@ -20,6 +20,7 @@ from querydiff_core.evaluation.comparison_table import (
 from querydiff_core.evaluation.difference_panels import Panel
 from querydiff_core.evaluation.result import Result
 from querydiff_core.image_files import encode_jpeg
+from querydiff_core.label_space import cityscapes
 from querydiff_core.whole_file import whole_file
 
 STYLE = """
@@ -33,7 +34,10 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #e4e4e4; vertical-align: top; }
 th { border-bottom: 2px solid #999; vertical-align: bottom; }
 th:first-child, td:first-child, .facts td { text-align: left; }
-.facts td { overflow-wrap: anywhere; }
+.facts td:last-child { overflow-wrap: anywhere; }
+.facts td:not(:last-child), .numbers td:not(:first-child) { white-space: nowrap; }
+.legend span { display: inline-block; margin-right: .9rem; white-space: nowrap; }
+.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .3em; }
 .published td { color: #666; font-style: italic; }
 .note, figcaption { color: #555; font-size: .87rem; margin: .3rem 0 0; }
 figure { margin: 1rem 0; }
@@ -90,16 +94,15 @@ def _table(text: TextTable, kind: str = "") -> str:
     rows = "\n".join("<tr>" + "".join(f"<td>{_marked(cell)}</td>" for cell in row) + "</tr>" for row in text.rows)
     note = f'<p class="note">{escape(text.note)}</p>' if text.note else ""
     return (
-        f'<h2>{escape(text.title)}</h2>\n<div class="scroll"><table class="{kind}">\n<thead><tr>{head}</tr></thead>\n'
+        f'<h2>{escape(text.title)}</h2>\n<div class="scroll"><table class="numbers {kind}">'
+        f"\n<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody></table></div>\n{note}"
     )
 
 
 def _marked(cell: str) -> str:
     """Colour a verdict."""
-    word = cell.partition(",")[0]
-    text = escape(cell)
-    return f'<span class="{word}">{word}</span>{text[len(word) :]}' if word in ("better", "worse") else text
+    return f'<span class="{cell}">{cell}</span>' if cell in ("better", "worse") else escape(cell)
 
 
 def _figure(inner: str, caption: str = "") -> str:
@@ -116,7 +119,13 @@ def _panels(panels: Sequence[Panel]) -> str:
         picture = f'<img src="data:image/jpeg;base64,{data}" alt="{escape(caption)}">'
         figures.append(_figure(picture, caption))
     note = '<p class="note">Frames: green where B alone is right, red where A alone is. Black: no ground truth.</p>'
-    return f"<h2>Where they differ most</h2>\n{note}\n" + "\n".join(figures)
+    return f"<h2>Where they differ most</h2>\n{note}\n{_legend()}\n" + "\n".join(figures)
+
+
+def _legend() -> str:
+    classes = zip(cityscapes().names, cityscapes().palette, strict=True)
+    swatches = (f'<span><i style="background:rgb{color}"></i>{escape(name)}</span>' for name, color in classes)
+    return f'<p class="note legend">{" ".join(swatches)}</p>'
 
 
 def _facts(comparison: Comparison) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from querydiff_core.evaluation.comparison import Comparison
@@ -40,14 +41,18 @@ def difference_table(comparison: Comparison, a: str, b: str) -> TextTable:
     for domain in comparison.domains:
         found = comparison.difference(a, b, domain)
         if found is None:
-            rows.append([domain, "-", "-", "not scored by both, image by image"])
+            rows.append([domain, "-", "-", "not scored by both", "-"])
             continue
         interval = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}"
-        verdict = "no clear difference" if not found.clear else "better" if found.low > 0 else "worse"
-        over = "same images" if found.paired else "different images"
-        rows.append([domain, f"{100 * found.difference:+.2f}", interval, f"{verdict}, {over}"])
-    note = "95 % interval of a bootstrap over images with 2000 draws, in pairs where the images are the same."
-    return TextTable(f"{b} less {a}, points of mIoU", ["domain", "difference", "95 % interval", "verdict"], rows, note)
+        verdict = "unclear" if not found.clear else "better" if found.low > 0 else "worse"
+        images_are = "the same" if found.paired else "different"
+        rows.append([domain, f"{100 * found.difference:+.2f}", interval, verdict, images_are])
+    note = (
+        "95 % interval of a bootstrap over images with 2000 draws, in pairs where the images are the same; unclear: it "
+        "holds 0."
+    )
+    head = ["domain", "difference", "95 % interval", "verdict", "images"]
+    return TextTable(f"{b} less {a}, points of mIoU", head, rows, note)
 
 
 def scores_table(comparison: Comparison) -> TextTable:
@@ -67,7 +72,7 @@ def threshold_table(comparison: Comparison) -> TextTable:
         for domain in result.domains:
             if domain.calibration:
                 kept = [domain.calibration.by_threshold[index] for index in THRESHOLDS]
-                cells = [f"{percent(miou)} ({100 * share:.0f} % left)" for _, share, miou in kept]
+                cells = [f"{percent(miou)} ({100 * share:.1f} % left)" for _, share, miou in kept]
                 rows.append([f"{name}, {domain.name}", *cells])
     head = ["result", *(f"≥ {index / 15:.2f}" for index in THRESHOLDS)]
     note = "Pixels below the threshold are left out, as if the model had abstained."
@@ -88,9 +93,9 @@ def print_tables(tables: list[TextTable], console: Console | None = None) -> Non
     console = console or Console()
     for text in tables:
         table = Table(title=text.title, title_justify="left", caption=text.note or None, caption_justify="left")
-        table.add_column(text.head[0], overflow="fold")
+        table.add_column(text.head[0])
         for name in text.head[1:]:
-            table.add_column(name, justify="right", overflow="fold")
+            table.add_column(name.replace("_", " "), justify="right")  # so that a long name wraps between words
         for row in text.rows:
-            table.add_row(*(cell.replace("[", r"\[") for cell in row))
+            table.add_row(*map(escape, row))
         console.print(table)

@@ -21,7 +21,7 @@ def print_result(result: Result, console: Console | None = None) -> None:
     table = Table(title=f"{result.model['file']}: IoU by class, %", title_justify="left")
     table.add_column("class", no_wrap=True)
     for domain in result.domains:
-        table.add_column(domain.name, justify="right", overflow="fold")
+        table.add_column(domain.name.replace("_", " "), justify="right")  # so that a long name wraps between words
     by_class = [domain.iou_by_class for domain in result.domains]
     for name in dict.fromkeys(name for scores in by_class for name in scores):
         if any(scores.get(name) is not None for scores in by_class):
