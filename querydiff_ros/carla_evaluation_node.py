@@ -19,7 +19,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_ros.camera_frame import header_stamp_ns, topic_name
 from querydiff_ros.camera_output import LATCHED
 from querydiff_ros.carla_interface import SEMANTIC, carla_interface
-from querydiff_ros.carla_result import carla_result, watch_model
+from querydiff_ros.carla_result import carla_result, check_writable, watch_model
 from querydiff_ros.carla_scores import CarlaScores
 from querydiff_ros.carla_semantics import SemanticDecoder
 from querydiff_ros.carla_weather import CarlaWeather
@@ -48,12 +48,17 @@ class CarlaEvaluationParameters:
     save_period: float = parameter(60.0, "Seconds between two writings of the Result file.")
     waiting: int = parameter(30, "Further stamps that a frame waits for its counterpart before it is given up.")
 
+    def __post_init__(self) -> None:
+        for name, least in (("publish_period", 0.01), ("save_period", 0.0), ("waiting", 1)):
+            if not getattr(self, name) >= least:
+                raise QueryDiffError(f"Parameter {name} must be at least {least}, found {getattr(self, name)}.")
+
 
 class CarlaEvaluationNode(Node):
     """Pair labels with semantic images by equal stamp, and publish running scores.
 
     Raises:
-        QueryDiffError: if a parameter is wrong.
+        QueryDiffError: if a parameter is wrong or the Result file cannot be written.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -70,6 +75,8 @@ class CarlaEvaluationNode(Node):
         self._last_save, self._unsaved = time.monotonic(), False
         self.model: dict[str, str] = {}
         watch_model(self, self.model)
+        if told.output:
+            check_writable(told.output)
         self._weather = CarlaWeather(self, told.condition)
         for topic in (*topics, self.truth_topic):
             self._subscribe(topic)

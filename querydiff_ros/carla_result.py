@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import MutableMapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from querydiff_core.evaluation.result import Result
+from querydiff_core.whole_file import whole_file
 
 if TYPE_CHECKING:
     from querydiff_ros.carla_evaluation_node import CarlaEvaluationNode
@@ -30,6 +32,19 @@ def watch_model(node: Node, model: MutableMapping[str, str]) -> None:
                 model.update({key: told[key] for key in ("engine", "variant", "device")})
 
     node.create_subscription(DiagnosticArray, "/diagnostics", note, 10)
+
+
+def check_writable(path: str) -> None:
+    """Make sure, before anything is measured, that the file can be written.
+
+    Raises:
+        QueryDiffError: if it cannot.
+    """
+
+    class NothingToWriteYetError(Exception): ...
+
+    with suppress(NothingToWriteYetError), whole_file(path):
+        raise NothingToWriteYetError
 
 
 def carla_result(node: CarlaEvaluationNode) -> Result:

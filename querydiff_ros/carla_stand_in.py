@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from querydiff_core.cli.image_size import image_size
 from querydiff_core.cli.main import exit_cleanly
+from querydiff_ros.valid_topics import valid_topics
 
 if TYPE_CHECKING:
     from querydiff_core.data.street_scenes import DriveFrame
@@ -39,8 +40,10 @@ def _run(argv: Sequence[str]) -> int:
             wait=arguments.wait,
             timeout=arguments.timeout,
         )
-        stand_in = CarlaStandIn(node, carla_interface(arguments.carla_version), options)
-        print(f"Standing in for {carla_interface(arguments.carla_version).name}.", flush=True)
+        interface = carla_interface(arguments.carla_version)
+        with valid_topics():
+            stand_in = CarlaStandIn(node, interface, options)
+        print(f"Standing in for {interface.name}.", flush=True)
         for _ in stand_in.play(_frames(arguments)):
             pass
         print(f"{stand_in.published} frames published.")

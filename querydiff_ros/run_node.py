@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from querydiff_core.cli.main import exit_cleanly
 from querydiff_core.errors import QueryDiffError
+from querydiff_ros.valid_topics import valid_topics
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -31,7 +32,7 @@ def run_node(arguments: Sequence[str], make: Callable[[], Node]) -> int:
     """Start ROS with `arguments`, spin the node that `make` returns until Ctrl-C or SIGTERM, and destroy it; 0.
 
     Raises:
-        QueryDiffError: if ROS does not start or `make` says so.
+        QueryDiffError: if ROS does not start, `make` says so, or a topic's name is not valid.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until ROS takes over, there is nothing to clean up
     from querydiff_ros.ros_session import start_ros  # noqa: PLC0415
@@ -42,7 +43,8 @@ def run_node(arguments: Sequence[str], make: Callable[[], Node]) -> int:
 
     node = None
     try:
-        node = make()
+        with valid_topics():
+            node = make()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()

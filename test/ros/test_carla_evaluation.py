@@ -224,6 +224,8 @@ def test_a_simulation_that_starts_again_is_scored_again(peer: Peer, spin: Callab
     [
         ({"version": ""}, "carla_version must be one of 0.9.13 .*, found ''"),
         ({"version": "0.9.16", "waiting": "many"}, "Parameter waiting must be an integer, found 'many'."),
+        ({"version": "0.9.16", "publish_period": 0.0}, "Parameter publish_period must be at least 0.01, found 0.0."),
+        ({"version": "0.9.16", "output": "/dev/null/result.json"}, "Cannot write /dev/null/result.json: "),
     ],
 )
 def test_wrong_parameters_are_one_sentence(ros: None, told: dict[str, Any], sentence: str) -> None:
@@ -231,13 +233,17 @@ def test_wrong_parameters_are_one_sentence(ros: None, told: dict[str, Any], sent
         evaluation_node(**told)
 
 
-def test_a_result_that_cannot_be_written_costs_nothing_measured(
+def test_a_disk_that_fails_later_costs_nothing_measured(
     peer: Peer, spin: Callable[[Node], Any], tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
-    cameras = Cameras(peer, spin, "0.9.16", output=str(tmp_path / "file" / "result.json"), save_period=0.0)
+    folder = tmp_path / "results"
+    cameras = Cameras(peer, spin, "0.9.16", output=str(folder / "result.json"), save_period=0.0)
+    folder.rmdir()
+    folder.write_text("in the way")
     for stamp in (1, 2):
         cameras.label(LABELS, stamp)
         cameras.semantic(LABELS, stamp)
         peer.wait_for(lambda n=stamp: cameras.node.scores.frames == n, "the score")
-    assert cameras.node.scores.total.miou == 1.0
+    folder.unlink()
+    peer.wait_for((folder / "result.json").is_file, "the next try")
+    peer.wait_for(lambda: Result.load(folder / "result.json").images == 2, "both frames")

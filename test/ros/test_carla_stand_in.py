@@ -145,7 +145,8 @@ def test_all_executables_together(interface: CarlaInterface, start: Start, pixel
     assert out == f"Standing in for {interface.name}.\n4 frames published.\n"
     evaluation.send_signal(signal.SIGINT)
     _, err = evaluation.communicate(timeout=PATIENCE)
-    assert (evaluation.returncode, err) == (0, "")
+    assert evaluation.returncode == 0
+    assert [line.partition("]: ")[2].partition(":")[0] for line in err.splitlines()] == ["Scoring began"]
     result = Result.load(output)
     assert result.miou == 1.0
     assert {domain.name for domain in result.domains} <= {"carla", "clear", "fog"}
@@ -170,4 +171,17 @@ def test_wrong_versions_are_one_sentence(ros: None, start: Start) -> None:
         _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 1
         assert err.startswith("error: carla_version must be one of 0.9.13 ")
+        assert err.count("\n") == 1
+
+
+def test_names_that_are_no_topics_are_one_sentence(ros: None, start: Start) -> None:
+    for module, *arguments in (
+        ("carla_stand_in", "--carla-version", "0.9.16", "--vehicle", "my car"),
+        ("carla_evaluation", "--ros-args", "-p", "carla_version:=0.9.16", "-p", "vehicle:=my car"),
+    ):
+        process = start(module, *arguments)
+        _, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1
+        assert err.startswith("error: '/carla/my car/")
+        assert err.endswith(" Give other names of camera or vehicle.\n")
         assert err.count("\n") == 1
