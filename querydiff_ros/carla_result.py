@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import MutableMapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from querydiff_core.evaluation.result import Result
+from querydiff_core.file_hash import file_hash
 from querydiff_core.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -64,9 +64,12 @@ def carla_result(node: CarlaEvaluationNode) -> Result:
 def _model(engine: str) -> dict[str, Any]:
     from querydiff_core.deployment.segmenter import default_model  # noqa: PLC0415 - only when a Result is written
 
-    path = Path(engine).expanduser() if engine else default_model()
-    known = path.is_file()
-    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if known else None}
+    file = Path(engine).expanduser() if engine else default_model()
+    return {
+        "file": file.name,
+        "path": engine or "default",
+        "sha256": file_hash(file) if file.is_file() else None,
+    }
 
 
 def _versions() -> dict[str, str]:
