@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
+from querydiff_core.errors import QueryDiffError
+
 QUEUE_LENGTH = 64
 
 
@@ -27,7 +29,7 @@ class AnswerSpool:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file.open("w+b")
+        self._folder, self._file = file.parent, file.open("w+b")
         self._places: dict[tuple[str, int], _Place] = {}
         self._queue: Queue[tuple[str, int, bytes] | None] = Queue(QUEUE_LENGTH)
         self._store = get_typestore(Stores.ROS2_JAZZY)
@@ -54,13 +56,13 @@ class AnswerSpool:
         """Wait until everything is written.
 
         Raises:
-            OSError: if the disk is full.
+            QueryDiffError: if the disk is full.
         """
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
         if self._error is not None:
-            raise self._error
+            raise QueryDiffError(f"The node's answers cannot be kept in {self._folder}: {self._error.strerror}.")
 
     def read(self, kind: str, stamp_ns: int) -> np.ndarray | None:
         """Return the pixels, uint8 `(H, W)`, or None if there was no such message; call `finish` before."""

@@ -66,10 +66,13 @@ class BagResults:
             self._say(f"warning: {warning}")
         for stale in self.folder.glob(f"{source.name}_look_*.jpg"):
             stale.unlink()
-        for ending, data in outcome.files.items():
-            with whole_file(self.folder / f"{source.name}{ending}") as temporary:
-                temporary.write_bytes(data)
-        outcome.result.save(self._file(source))
+        try:
+            for ending, data in outcome.files.items():
+                with whole_file(self.folder / f"{source.name}{ending}") as temporary:
+                    temporary.write_bytes(data)
+            outcome.result.save(self._file(source))
+        except OSError as error:
+            raise QueryDiffError(f"Cannot write to {self.folder}: {error.strerror or error}.") from error
 
     def merge(self) -> Result:
         """Add up the bags' Results in the order of the bags, write the sum and return it.

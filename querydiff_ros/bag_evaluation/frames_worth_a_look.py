@@ -14,10 +14,9 @@ from querydiff_ros.bag_evaluation.bag_frames import BagFrame
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore
 from querydiff_ros.demo.canvas import blank, paste, percent, write
 
-APART_NS = 10**9
-"""Two frames worth a look are at least so far apart: neighbours show the same."""
-SPARE = 3
-"""Times as many are kept as are asked for: those of neighbouring seconds may be too near to each other."""
+SHORTEST_STRETCH_NS = 10**9
+STRETCHES = 8
+"""Times as many stretches of the drive as frames are asked for may have a worst frame each."""
 PANEL_WIDTH, GAP, HEADER = 480, 6, 30
 
 
@@ -40,35 +39,38 @@ class FramesWorthALook:
     def __init__(self, count: int, label_space: LabelSpace, mapping: LabelMapping) -> None:
         """Keep `count` frames; classes that `mapping` does not tell apart are not mistaken for each other."""
         self._count, self._label_space, self._mapping = count, label_space, mapping
-        self._pool: dict[int, WorthALook] = {}  # the worst frame of each second
+        self._stretch_ns = SHORTEST_STRETCH_NS
+        self._pool: dict[int, WorthALook] = {}  # the worst frame of each stretch
 
     @property
     def worst_first(self) -> list[WorthALook]:
-        """Return them, the worst first."""
+        """Return them, the worst first, at least a stretch apart: neighbours show the same."""
         chosen: list[WorthALook] = []
         for each in sorted(self._pool.values(), key=lambda each: (-each.badness, each.stamp_ns)):
-            if len(chosen) < self._count and all(abs(each.stamp_ns - other.stamp_ns) >= APART_NS for other in chosen):
+            apart = all(abs(each.stamp_ns - other.stamp_ns) >= self._stretch_ns for other in chosen)
+            if apart and len(chosen) < self._count:
                 chosen.append(each)
         return chosen
 
     def offer(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, score: FrameScore) -> None:
-        """Keep the frame if it is among the worst."""
+        """Keep the frame if it is the worst of its stretch."""
         badness, reason = _judge(score)
-        second = frame.stamp_ns // APART_NS
-        rival = self._pool.get(second) or self._mildest()
+        stretch = frame.stamp_ns // self._stretch_ns
+        rival = self._pool.get(stretch)
         if self._count == 0 or (rival is not None and rival.badness >= badness):
             return
         picture = encode_jpeg(self._picture(frame, labels, confidence, reason), 90)
-        self._pool[second] = WorthALook(frame.stamp_ns, badness, reason, picture.tobytes())
-        if len(self._pool) > SPARE * self._count:
-            mildest = min(self._pool, key=lambda second: self._pool[second].badness)
-            del self._pool[mildest]
+        self._pool[stretch] = WorthALook(frame.stamp_ns, badness, reason, picture.tobytes())
+        if len(self._pool) > STRETCHES * self._count:
+            self._join_stretches()
 
-    def _mildest(self) -> WorthALook | None:
-        """Return the one that a frame of another second must be worse than, None while there is room."""
-        if len(self._pool) < SPARE * self._count:
-            return None
-        return min(self._pool.values(), key=lambda each: each.badness)
+    def _join_stretches(self) -> None:
+        """Make stretches twice as long, so that however long the drive is, a bounded number covers it."""
+        self._stretch_ns *= 2
+        joined: dict[int, WorthALook] = {}
+        for each in sorted(self._pool.values(), key=lambda each: each.badness):
+            joined[each.stamp_ns // self._stretch_ns] = each  # the worst comes last
+        self._pool = joined
 
     def _picture(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, reason: str) -> np.ndarray:
         panels = {"input": frame.image, "labels": overlay(frame.image, labels, self._label_space, 0.65)}

@@ -134,6 +134,8 @@ class NodeAnswers:
         last = next(reversed(self._sent), None)
         replayer.spin_until(lambda: last in self._labelled or process.failed(), LAST_WORDS_SECONDS)
         replayer.spin_until(lambda: self._confident >= len(self._labelled), LAST_WORDS_SECONDS)
+        if process.failed():
+            raise QueryDiffError(f"The node failed after {len(self._labelled)} labels.")
         if not self._labelled:
             raise QueryDiffError(f"No label arrived for {len(self._sent)} frames of {self._topic}.")
 

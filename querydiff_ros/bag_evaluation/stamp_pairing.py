@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 Frame = TypeVar("Frame")
 Truth = TypeVar("Truth")
@@ -15,7 +16,8 @@ MOST_WAITING = 32
 """Frames that may wait for their ground truth: they are whole images."""
 
 
-class _Waiting(NamedTuple, Generic[Frame]):
+@dataclass(frozen=True)
+class _Waiting(Generic[Frame]):
     stamp_ns: int
     time_ns: int
     frame: Frame
@@ -53,7 +55,7 @@ class StampPairing(Generic[Frame, Truth]):
             yield self._next()
 
     def _is_decided(self, time_ns: int) -> bool:
-        stamp, recorded, _ = self._frames[0]
+        stamp, recorded = self._frames[0].stamp_ns, self._frames[0].time_ns
         if any(truth_stamp == stamp for truth_stamp, _ in self._truths):
             return True
         if len(self._frames) > MOST_WAITING or time_ns - recorded > PATIENCE_NS + self._tolerance:
@@ -62,7 +64,8 @@ class StampPairing(Generic[Frame, Truth]):
         return past and len(self._frames) > 1  # the next frame may be nearer to a truth than this one
 
     def _next(self) -> tuple[Frame, Truth | None]:
-        stamp, _, frame = self._frames.popleft()
+        waiting = self._frames.popleft()
+        stamp, frame = waiting.stamp_ns, waiting.frame
         while self._truths and self._truths[0][0] < stamp - self._tolerance:
             self._truths.popleft()
         near = [index for index, (other, _) in enumerate(self._truths) if abs(other - stamp) <= self._tolerance]
