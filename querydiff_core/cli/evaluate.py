@@ -15,8 +15,6 @@ from querydiff_core.cli.image_size import image_size
 from querydiff_core.errors import QueryDiffError
 
 if TYPE_CHECKING:
-    from querydiff_core.deployment.segmenter import Segmenter
-    from querydiff_core.evaluation.evaluate_sources import Run
     from querydiff_core.evaluation.evaluation_source import EvaluationSource
     from querydiff_core.evaluation.protocol import Protocol
     from querydiff_core.evaluation.result import Result
@@ -30,14 +28,17 @@ def main(argv: Sequence[str]) -> int:
     # Imported late: `querydiff --help` must stay fast.
     from querydiff_core.deployment.segmenter import Segmenter  # noqa: PLC0415
     from querydiff_core.evaluation.evaluate_sources import Run  # noqa: PLC0415
+    from querydiff_core.evaluation.provenance import model_facts, versions  # noqa: PLC0415
+    from querydiff_core.evaluation.result import Result  # noqa: PLC0415
 
     sources, protocol = _sources(arguments), _protocol(arguments)
     path = None if arguments.model == "default" else Path(arguments.model)
+    size = _network_size(arguments, path, protocol)
     segmenter = Segmenter.load(
         path,
         device=arguments.device,
         threads=arguments.threads,
-        size=_network_size(arguments, path, protocol),
+        size=size,
         window=protocol.window,
         stride=protocol.stride,
     )
@@ -46,10 +47,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         with _progress(images) as go_on:
             finished = run(sources, go_on)
-    except QueryDiffError:
-        _report(arguments, _result(path, segmenter, sources, protocol, run), images)
-        raise
-    _report(arguments, _result(path, segmenter, sources, protocol, run), images)
+    finally:  # after a damaged file too
+        facts = model_facts(path, segmenter, size)
+        data = [source.to_json() for source in sources]
+        result = Result(facts, data, protocol.to_json(), versions(segmenter), run.domains)
+        _report(arguments, result, images)
     if not finished:
         raise KeyboardInterrupt
     return 0
@@ -81,16 +83,6 @@ def _progress(images: int) -> Iterator[Callable[[], bool]]:
             return not interrupted()
 
         yield go_on
-
-
-def _result(
-    path: Path | None, segmenter: Segmenter, sources: list[EvaluationSource], protocol: Protocol, run: Run
-) -> Result:
-    from querydiff_core.evaluation.provenance import model_facts, versions  # noqa: PLC0415
-    from querydiff_core.evaluation.result import Result  # noqa: PLC0415
-
-    data = [source.to_json() for source in sources]
-    return Result(model_facts(path, segmenter), data, protocol.to_json(), versions(segmenter), run.domains)
 
 
 def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:

@@ -51,8 +51,8 @@ img { width: 100%; height: auto; }
   .scroll { overflow: visible; }
   h2 { break-after: avoid; }
   table { font-size: 8.5pt; }
-  tr, figure { break-inside: avoid; }
-  svg { max-height: 165mm; }
+  table, tr, figure { break-inside: avoid; }
+  svg { max-height: 105mm; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """

@@ -13,6 +13,7 @@ from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.evaluation import Evaluation
 from querydiff_core.evaluation.evaluation_source import EvaluationSource
 from querydiff_core.evaluation.protocol import Protocol, look
+from querydiff_core.label_space import cityscapes
 
 
 class Run:
@@ -30,6 +31,11 @@ class Run:
         """
         if workers < 0:
             raise QueryDiffError(f"workers must be 0 or more, found {workers}.")
+        if segmenter.label_space.names != cityscapes().names:
+            raise QueryDiffError(
+                f"The model predicts {len(segmenter.label_space)} classes, {', '.join(segmenter.label_space.names[:3])}, "
+                f"...: data sets are scored over the {len(cityscapes())} classes of Cityscapes."
+            )
         self._segmenter, self._protocol, self._workers = segmenter, protocol, workers
         self._measured: list[tuple[EvaluationSource, Evaluation]] = []
 

@@ -18,8 +18,14 @@ LIBRARIES = {
 }
 
 
-def model_facts(path: str | Path | None, segmenter: Segmenter) -> dict[str, Any]:
-    """Return the facts of the model that `segmenter` was loaded from; None is the shipped default."""
+def model_facts(path: str | Path | None, segmenter: Segmenter, size: tuple[int, int] | None = None) -> dict[str, Any]:
+    """Return the facts of the model that `segmenter` was loaded from.
+
+    Args:
+        path: the file; None is the shipped default.
+        segmenter: what was loaded.
+        size: (height, width) that was asked for when it was loaded, None for the file's own.
+    """
     file = default_model() if path is None else Path(path).expanduser()
     metadata = segmenter.metadata
     return {
@@ -29,7 +35,7 @@ def model_facts(path: str | Path | None, segmenter: Segmenter) -> dict[str, Any]
         "variant": metadata.variant,
         "engine": segmenter.engine_name,
         "device": segmenter.device,
-        "input_size": list(metadata.input_size),
+        "input_size": list(size or metadata.input_size),
         "commit": metadata.commit,
     }
 

@@ -1,16 +1,18 @@
 """`querydiff evaluate` through the real command on a real engine."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from engines import expected_labels, write_pixel_engine
+from engines import PIXEL_METADATA, expected_labels, write_pixel_engine
 
-from querydiff_core.deployment.segmenter import Segmenter
+from querydiff_core.deployment.segmenter import Segmenter, default_model
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.evaluate_sources import Run
 from querydiff_core.evaluation.evaluation_source import sources
@@ -195,6 +197,26 @@ def test_a_folder_where_half_the_labels_are_missing_says_how_many(engine, tmp_pa
     assert result.returncode == 1
     assert "3 of 6 images of street_scenes" in result.stderr
     assert not (tmp_path / "result.json").exists()
+
+
+def test_a_model_of_other_classes_is_refused(tmp_path):
+    metadata = replace(PIXEL_METADATA, class_names=("cat", "dog"), palette=((0, 0, 0), (255, 255, 255)))
+    engine = write_pixel_engine(tmp_path / "pets.onnx", metadata=metadata)
+    with pytest.raises(QueryDiffError, match="2 classes, cat, dog"):
+        Run(Segmenter.load(engine), Protocol())
+
+
+def test_a_checkpoint_under_the_papers_preset_sees_the_window_pixel_for_pixel(scenes, tmp_path):
+    pytest.importorskip("torch")
+    checkpoint = default_model().with_name("small.safetensors")
+    one = tmp_path / "one"
+    for folder, suffix in (("images", "jpg"), ("labels", "png")):
+        (one / folder).mkdir(parents=True)
+        shutil.copy(scenes / folder / f"fog_0.{suffix}", one / folder)
+    output = tmp_path / "result.json"
+    done = run(checkpoint, "--data", f"street_scenes={one}", "--preset", "paper", "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert Result.load(output).model["input_size"] == [512, 512]
 
 
 def test_one_look_is_the_segmenter_itself(engine):
