@@ -33,7 +33,8 @@ class Run:
             raise QueryDiffError(f"workers must be 0 or more, found {workers}.")
         if (names := segmenter.label_space.names) != cityscapes().names:
             raise QueryDiffError(
-                f"The model predicts {len(names)} classes, {', '.join(names[:3])}, ...: data sets are scored over the {len(cityscapes())} classes of Cityscapes."
+                f"The model predicts {len(names)} classes, {', '.join(names[:3])}, ...: data sets are scored "
+                f"over the {len(cityscapes())} classes of Cityscapes."
             )
         self._segmenter, self._protocol, self._workers = segmenter, protocol, workers
         self._measured: list[tuple[EvaluationSource, Evaluation]] = []
