@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
@@ -29,8 +30,8 @@ from querydiff_ros.label_watch import LabelWatch
 
 FIRST_STAMP_NS = 10**9
 """Stamps are simulated time: a second has passed when the drive begins."""
-LINE_BRIGHTNESS = 150
-"""Road at least this bright in every channel is taken for a line on it."""
+LINE_CONTRAST = 30
+"""Road that much brighter than the road around it is taken for a line on it."""
 ACKNOWLEDGED_WITHIN = Duration(seconds=10)
 WEATHER_NUMBERS = {
     "fog": ("fog_density", 60.0),
@@ -137,7 +138,7 @@ class CarlaStandIn:
             publisher.publish(message)
 
     def _pixels(self, frame: DriveFrame) -> dict[str, np.ndarray]:
-        lines = (frame.labels == 0) & (frame.image.min(-1) >= LINE_BRIGHTNESS)
+        lines = road_lines(frame.image, frame.labels)
         bgra = np.full((*frame.labels.shape, 4), 255, np.uint8)
         bgra[..., :3] = frame.image[..., ::-1]
         if self._options.coded:
@@ -190,3 +191,11 @@ class CarlaStandIn:
                 )
             self._images[RGB].publish(rgb)  # the node listens at best effort
         self._watch.stamps.clear()
+
+
+def road_lines(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return where the road of uint8 RGB `image` `(H, W, 3)` is marked, bool `(H, W)`; the scenes label it as road."""
+    brightness = image.max(-1)
+    around = cv2.medianBlur(brightness, 31)
+    marked: np.ndarray = (labels == 0) & (cv2.subtract(brightness, around) > LINE_CONTRAST)
+    return marked

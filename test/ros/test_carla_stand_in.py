@@ -36,11 +36,11 @@ ROAD_LINE = {"0.9.13": (157, 234, 50), "0.9.15": (24, 0, 0), "0.9.16": (24, 0, 0
 
 
 def every_class() -> DriveFrame:
-    """Return a frame whose column is the trainId, 19 unlabelled; the road is dark above and a line below."""
-    labels = np.tile(np.arange(20, dtype=np.uint8), (4, 1))
+    """Return a frame whose column is the trainId, 19 unlabelled; the road is dark, with a line in the middle."""
+    labels = np.tile(np.arange(20, dtype=np.uint8), (40, 1))
     labels[labels == 19] = 255
     dark = frame(labels=labels)
-    dark.image[:2], dark.image[2:] = 40, 230
+    dark.image[:], dark.image[20:22] = 40, 230
     return dark
 
 
@@ -70,7 +70,7 @@ def test_everything_is_as_the_interface_publishes_it(interface: CarlaInterface, 
     root = f"/carla/{vehicle}"
     rgb, semantic = (messages[f"{root}/{camera}/image"] for camera in ("rgb_front", "semantic_segmentation_front"))
     assert {m.encoding for m in rgb + semantic} == {"bgra8"}
-    assert {(m.height, m.width, m.step, m.is_bigendian) for m in rgb + semantic} == {(4, 20, 80, 0)}
+    assert {(m.height, m.width, m.step, m.is_bigendian) for m in rgb + semantic} == {(40, 20, 80, 0)}
     prefix = f"{vehicle}/" if interface.version == "0.9.13" else ""
     assert {m.header.frame_id for m in rgb} == {f"{prefix}rgb_front"}
     assert {m.header.frame_id for m in semantic} == {f"{prefix}semantic_segmentation_front"}
@@ -84,23 +84,23 @@ def test_everything_is_as_the_interface_publishes_it(interface: CarlaInterface, 
 
 @each_interface
 def test_semantic_images_are_painted_as_carla_does(interface: CarlaInterface, messages: dict[str, Any]) -> None:
-    pixels = np.asarray(messages[interface.topic(SEMANTIC)][0].data, np.uint8).reshape(4, 20, 4)
+    pixels = np.asarray(messages[interface.topic(SEMANTIC)][0].data, np.uint8).reshape(40, 20, 4)
     expected = COLORS if interface.version == "0.9.13" else [(tag, 0, 0) for tag in range(1, 20)]
     assert [tuple(pixel) for pixel in pixels[0, :, 2::-1].tolist()] == [*expected, (0, 0, 0)]
-    assert tuple(pixels[3, 0, 2::-1].tolist()) == ROAD_LINE[interface.version]
+    assert tuple(pixels[20, 0, 2::-1].tolist()) == ROAD_LINE[interface.version]
     assert (pixels[..., 3] == 255).all()
 
 
 @each_interface
 def test_images_and_calibration(interface: CarlaInterface, messages: dict[str, Any]) -> None:
-    pixels = np.asarray(messages[interface.topic(RGB)][0].data, np.uint8).reshape(4, 20, 4)
+    pixels = np.asarray(messages[interface.topic(RGB)][0].data, np.uint8).reshape(40, 20, 4)
     np.testing.assert_array_equal(pixels[..., 2::-1], every_class().image)
     info = messages[interface.topic(RGB, kind="camera_info")][0]
-    assert (info.width, info.height, info.distortion_model, list(info.d)) == (20, 4, "plumb_bob", [0.0] * 5)
+    assert (info.width, info.height, info.distortion_model, list(info.d)) == (20, 40, "plumb_bob", [0.0] * 5)
     # 20 pixels across 90 degrees: right with the bridge, the tangent of 90 radians with the native interface.
     f = pytest.approx(10.0 if interface.version == "0.9.13" else 20 / (2 * -1.9952004 * np.pi / 360), rel=1e-6)
-    assert (info.k[0], info.p[5], info.k[2], info.k[5]) == (f, f, 10.0, 2.0)
-    roi = (0, 0, False) if interface.version == "0.9.13" else (4, 20, True)
+    assert (info.k[0], info.p[5], info.k[2], info.k[5]) == (f, f, 10.0, 20.0)
+    roi = (0, 0, False) if interface.version == "0.9.13" else (40, 20, True)
     assert (info.roi.height, info.roi.width, info.roi.do_rectify) == roi
 
 
