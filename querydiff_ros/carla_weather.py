@@ -13,7 +13,7 @@ from querydiff_ros.drive_recording import CONDITION_TOPIC
 WEATHER_TOPIC = "/carla/weather_control"
 NIGHT_BELOW = 0.0
 FOG_FROM, RAIN_FROM = 20.0, 20.0
-"""Of 100: CARLA's own presets called foggy and rainy lie above."""
+"""Of 100; less of either leaves the weather clear."""
 
 
 class CarlaWeather:
