@@ -74,7 +74,6 @@ class NodeAnswers:
                 "this bag without --online."
             )
         camera = labels.removesuffix("/label").removeprefix("/")
-        # Every frame must be able to come: what the node drops is its own choice.
         with NodeProcess(log, {"cameras": [camera], **parameters}) as process, ros_node("evaluate_bag") as node:
             self._listen(node, labels)
             replay = ReplayOptions(
