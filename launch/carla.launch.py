@@ -32,6 +32,10 @@ OPTIONS = {
     "vehicle": ("", "Name of the ego vehicle in CARLA's topics; empty: ego_vehicle, or hero in 0.9.16."),
     "rgb": (RGB, "Name of the RGB camera in CARLA's topics."),
     "semantic_topic": ("", "Topic of the ground truth; empty: semantic_segmentation_front of the vehicle."),
+    "semantic_reliability": (
+        "reliable",
+        "Of the ground truth's topic: reliable, or best_effort in CARLA after 0.9.16.",
+    ),
     "fov": ("90.0", "The RGB camera's attribute fov in CARLA, degrees: native camera_info is put right by it."),
     "condition": ("carla", "Name of the weather until a message tells another."),
     "output": ("", "Result file of the evaluation; empty: none."),
@@ -55,7 +59,8 @@ def carla(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         told = ("carla_version", "camera", "vehicle", "rgb", "fov")
         entities.append(node("carla_camera_info", "carla_camera_info", told, chosen))
     if "evaluation" in on:
-        told = ("carla_version", "camera", "vehicle", "semantic_topic", "condition", "output", "engine")
+        told = ("carla_version", "camera", "vehicle", "semantic_topic", "semantic_reliability")
+        told += ("condition", "output", "engine")
         entities.append(node("carla_evaluation", "carla_evaluation", told, chosen))
     if "drivable_area" in on:
         entities.append(node("drivable_area_node", "drivable_area", ("camera",), chosen))

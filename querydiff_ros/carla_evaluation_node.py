@@ -27,7 +27,7 @@ from querydiff_ros.conversions import mono8_pixels
 from querydiff_ros.equal_stamps import EqualStamps
 from querydiff_ros.node_parameters import declare_parameters, parameter
 
-IMAGES = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+QUEUE = 10
 COMPLAINT_PERIOD = 10.0
 """Least seconds between two log lines about frames that cannot be scored."""
 
@@ -40,6 +40,7 @@ class CarlaEvaluationParameters:
     camera: str = parameter("front", "Namespace of the camera: front/label and front/confidence are scored.")
     vehicle: str = parameter("", "Name of the ego vehicle in CARLA's topics. Empty: the interface's usual one.")
     semantic_topic: str = parameter("", "Topic of the ground truth. Empty: semantic_segmentation_front of the vehicle.")
+    semantic_reliability: str = parameter("reliable", "Of the ground truth's topic: reliable or best_effort.")
     use_confidence: bool = parameter(True, "Whether confidence is read, for calibration.")
     condition: str = parameter("carla", "Name of the weather until a message tells another.")
     output: str = parameter("", "Result file, written every save_period and at the end. Empty: none.")
@@ -52,6 +53,10 @@ class CarlaEvaluationParameters:
         for name, least in (("publish_period", 0.01), ("save_period", 0.0), ("waiting", 1)):
             if not getattr(self, name) >= least:
                 raise QueryDiffError(f"Parameter {name} must be at least {least}, found {getattr(self, name)}.")
+        if self.semantic_reliability not in ("reliable", "best_effort"):
+            raise QueryDiffError(
+                f"Parameter semantic_reliability must be reliable or best_effort, found {self.semantic_reliability!r}."
+            )
 
 
 class CarlaEvaluationNode(Node):
@@ -78,8 +83,9 @@ class CarlaEvaluationNode(Node):
         if told.output:
             check_writable(told.output)
         self._weather = CarlaWeather(self, told.condition)
-        for topic in (*topics, self.truth_topic):
-            self._subscribe(topic)
+        for topic in topics:
+            self._subscribe(topic, "reliable")
+        self._subscribe(self.truth_topic, told.semantic_reliability)
         self._publish_to()
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand
         self.create_timer(told.publish_period, self._report, clock=steady)
@@ -94,8 +100,9 @@ class CarlaEvaluationNode(Node):
         self._miou_publisher = self.create_publisher(Float32, "~/miou", LATCHED)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
-    def _subscribe(self, topic: str) -> None:
-        self.create_subscription(Image, topic, lambda message: self._on_image(topic, message), IMAGES)
+    def _subscribe(self, topic: str, reliability: str) -> None:
+        quality = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy[reliability.upper()])
+        self.create_subscription(Image, topic, lambda message: self._on_image(topic, message), quality)
 
     def _on_image(self, topic: str, message: Image) -> None:
         stamp_ns = header_stamp_ns(message.header)

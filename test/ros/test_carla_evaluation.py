@@ -12,7 +12,7 @@ import pytest
 from carla_run import SIZE, evaluation_node, frame, frame_index, iou_by_hand, play, segment_node
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from image_messages import raw
-from peer import Peer
+from peer import BEST_EFFORT, Peer
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from shifted_engine import write_shifted_engine
@@ -208,6 +208,18 @@ def test_scores_are_split_by_weather(peer: Peer, spin: Callable[[Node], Any]) ->
     assert (fog.name, fog.miou) == ("fog", 0.0)
 
 
+def test_ground_truth_at_best_effort_is_received_when_told(peer: Peer, spin: Callable[[Node], Any]) -> None:
+    node = spin(evaluation_node("0.9.16", use_confidence=False, semantic_reliability="best_effort"))
+    truth = peer.publisher(Image, node.truth_topic, BEST_EFFORT)
+    label = peer.publisher(Image, "/front/label")
+    peer.wait_for_match(truth, label)
+    pixels = semantic_pixels(LABELS, np.zeros(SIZE, bool), node.interface)
+    message = raw(LABELS[..., None].repeat(3, -1), "mono8", 3)
+    label.publish(message)
+    image = image_message(pixels, "bgra8", message.header)
+    peer.wait_for(lambda: (truth.publish(image), node.scores.frames)[1], "the score")
+
+
 def test_a_simulation_that_starts_again_is_scored_again(peer: Peer, spin: Callable[[Node], Any]) -> None:
     cameras = Cameras(peer, spin, "0.9.16")
     for count in (1, 2):
@@ -224,6 +236,7 @@ def test_a_simulation_that_starts_again_is_scored_again(peer: Peer, spin: Callab
     [
         ({"version": ""}, "carla_version must be one of 0.9.13 .*, found ''"),
         ({"version": "0.9.16", "waiting": "many"}, "Parameter waiting must be an integer, found 'many'."),
+        ({"version": "0.9.16", "semantic_reliability": "so so"}, "must be reliable or best_effort, found 'so so'."),
         ({"version": "0.9.16", "publish_period": 0.0}, "Parameter publish_period must be at least 0.01, found 0.0."),
         ({"version": "0.9.16", "output": "/dev/null/result.json"}, "Cannot write /dev/null/result.json: "),
     ],
