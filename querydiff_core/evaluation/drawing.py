@@ -64,7 +64,8 @@ class Drawing:
         inner = "\n".join(map(_svg, self.shapes))
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" role="img" '
-            f'style="max-width:{self.width}px" font-family="Helvetica, Arial, sans-serif" font-size="12">'
+            f'preserveAspectRatio="xMinYMin" style="max-width:{self.width}px" '
+            f'font-family="Helvetica, Arial, sans-serif" font-size="12">'
             f"<title>{escape(self.title)}</title>\n{inner}\n</svg>"
         )
 
