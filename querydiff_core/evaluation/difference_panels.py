@@ -10,7 +10,7 @@ import numpy as np
 
 from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.evaluation.evaluation_source import reopen
+from querydiff_core.evaluation.evaluation_source import EvaluationSource, reopen
 from querydiff_core.evaluation.protocol import Protocol, look
 from querydiff_core.evaluation.provenance import model_path
 from querydiff_core.evaluation.result import Result
@@ -52,8 +52,7 @@ def difference_panels(a: Result, b: Result, names: tuple[str, str], count: int) 
             f"{names[0]} and {names[1]} share no image that was scored alone: evaluate both on one data set."
         )
     models = [(_segmenter(result), Protocol.from_json(result.settings)) for result in (a, b)]
-    facts = {entry["domain"]: entry for entry in a.data}
-    sources = {domain: reopen(facts[domain]) for domain in dict.fromkeys(each.domain for each in chosen)}
+    sources = {domain: _source(a, domain) for domain in dict.fromkeys(each.domain for each in chosen)}
     for _, domain, image in chosen:
         source = sources[domain]
         stems = [file.relative_to(source.pairs.root).with_suffix("").as_posix() for file, _ in source.pairs.pairs]
@@ -97,12 +96,19 @@ def _most_differing(a: Result, b: Result) -> list[_Differing]:
 
 
 def _segmenter(result: Result) -> Segmenter:
+    protocol = Protocol.from_json(result.settings)
     path = model_path(result.model)
     if not path.is_file() or file_hash(path) != result.model["sha256"]:
         raise QueryDiffError(f"{path} is missing or not the model that was measured: evaluate it again.")
     size = tuple(result.model["input_size"]) if path.suffix == ".safetensors" else None
-    settings = result.settings
-    return Segmenter.load(path, size=size, window=settings["window"], stride=settings["stride"])
+    return Segmenter.load(path, size=size, window=protocol.window, stride=protocol.stride)
+
+
+def _source(result: Result, domain: str) -> EvaluationSource:
+    facts = next((entry for entry in result.data if entry.get("domain") == domain), None)
+    if facts is None:
+        raise QueryDiffError(f"The result does not say where the images of {domain} are: leave --panels out.")
+    return reopen(facts)
 
 
 def _panel(

@@ -77,7 +77,10 @@ class Protocol:
             size = None if raw["size"] is None else _size(raw["size"])
             return cls(size, sizes, raw["window"], raw["stride"], bool(raw["flip"]), scales)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise QueryDiffError(f"The result's settings {raw} do not say how images were looked at.") from error
+            raise QueryDiffError(
+                f"The settings of a result, {raw}, do not say how `querydiff evaluate` looks at images: pictures can "
+                "be drawn of its own results alone, leave --panels out."
+            ) from error
 
 
 def look(segmenter: Segmenter, image: np.ndarray, protocol: Protocol, data_set: str) -> tuple[np.ndarray, np.ndarray]:

@@ -262,6 +262,11 @@ def test_panels_need_the_model_and_the_images_that_were_measured(measured):
     other = replace(b, model=b.model | {"sha256": "0"})
     with pytest.raises(QueryDiffError, match=r"pixel\.onnx"):
         list(difference_panels(a, other, ("a", "b"), 1))
+    of_a_bag = replace(a, settings={"mode": "offline"})
+    with pytest.raises(QueryDiffError, match="leave --panels out"):
+        list(difference_panels(of_a_bag, b, ("a", "b"), 1))
+    with pytest.raises(QueryDiffError, match="where the images"):
+        list(difference_panels(replace(a, data=[]), b, ("a", "b"), 1))
     with pytest.raises(QueryDiffError, match="share no image"):
         list(difference_panels(a, replace(b, domains=()), ("a", "b"), 1))
     (measured / "labels" / "3.png").write_bytes((measured / "labels" / "3.png").read_bytes() + b" ")
