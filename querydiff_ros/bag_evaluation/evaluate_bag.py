@@ -28,6 +28,8 @@ from querydiff_ros.bag_reader import BagReader
 Labeller = Callable[[int, np.ndarray], Segmentation | None]
 """Answer a frame, given its stamp and its uint8 RGB image `(H, W, 3)`; None if it got no label."""
 Progress = Callable[[int], None]
+SLOWEST = 0.9
+"""Share of the wanted rate that a drive must be played at for its latency to be taken for true."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def evaluate_bag(
     entry = _data(source, bag, topics, frames, judge) | statistics
     model = model_facts(options.model, segmenter)
     result = Result(model, [entry], options.settings, versions(segmenter), judge.domains)
-    return BagOutcome(result, _files(source, judge), _warnings(bag, frames, judge))
+    return BagOutcome(result, _files(source, judge), _warnings(bag, frames, judge, statistics.get("online")))
 
 
 @contextmanager
@@ -138,13 +140,24 @@ def _files(source: BagSource, judge: DriveJudge) -> dict[str, bytes]:
     return files
 
 
-def _warnings(bag: BagReader, frames: BagFrames, judge: DriveJudge) -> list[str]:
+def _warnings(bag: BagReader, frames: BagFrames, judge: DriveJudge, online: dict[str, Any] | None) -> list[str]:
     found = [bag.damage] if bag.damage else []
     if frames.rejected:
         found.append(
             f"{bag.path}: {frames.rejected} of {frames.frames + frames.rejected} frames cannot be used, the first "
             f"{frames.rejection}."
         )
+    if online and _played_too_slowly(online):
+        found.append(
+            f"{bag.path} was played at {online['rate_published_hz']:.1f} Hz instead of "
+            f"{online['rate_wanted_hz']:.1f} Hz: this machine is too busy, and latency and drop rate are those of a "
+            "slower drive; give a smaller --rate."
+        )
     if not judge.scores:
         found.append(f"{bag.path}: no frame could be judged.")
     return found
+
+
+def _played_too_slowly(online: dict[str, Any]) -> bool:
+    wanted, held = online["rate_wanted_hz"], online["rate_published_hz"]
+    return bool(wanted and held and held < SLOWEST * wanted)

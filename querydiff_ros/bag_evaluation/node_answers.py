@@ -67,6 +67,7 @@ class NodeAnswers:
         self._sent: dict[int, int] = {}
         self._labelled: dict[int, int] = {}
         self._confident = 0
+        self._rate = options.rate
         labels = label_topic(topics.image)
         if labels is None:
             raise QueryDiffError(
@@ -152,12 +153,17 @@ class NodeAnswers:
             "frames_published": len(self._sent),
             "frames_labelled": len(arrived),
             "drop_rate": 1 - len(arrived) / len(self._sent),
+            "rate_wanted_hz": self._wanted_rate(),
             "rate_published_hz": _rate(sent),
             "rate_labelled_hz": _rate(sorted(self._labelled.values())),
             "latency_from_stamp_ms": {
                 "max" if p == 100 else f"p{p}": round(float(np.percentile(arrived, p)), 2) for p in PERCENTILES
             },
         }
+
+    def _wanted_rate(self) -> float | None:
+        recorded = _rate(sorted(self._sent))
+        return round(recorded * self._rate, 3) if recorded and self._rate else None
 
 
 def _rate(times_ns: list[int]) -> float | None:

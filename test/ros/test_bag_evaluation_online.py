@@ -46,11 +46,19 @@ def test_free_running_counts_what_a_slow_engine_drops(tmp_path, slow_engine, cap
     assert measured["frames_labelled"] == entry["frames_labelled"] == result.images
     latency = measured["latency_from_stamp_ms"]
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
+    assert measured["rate_wanted_hz"] == pytest.approx(120, rel=0.01)
     assert 0 < measured["rate_labelled_hz"] < measured["rate_published_hz"]
     assert result.domains[0].pixel_accuracy == 0.75  # the labels belong to their frames
     last = (tmp_path / "online_bags" / "bag_over_time.csv").read_text().splitlines()[-1]
     assert last.startswith(str(START + 59 * (STEP // 6)))
     assert f"{measured['frames_labelled']} of 60 frames labelled" in capsys.readouterr().out
+
+
+def test_a_drive_that_cannot_be_played_at_its_rate_is_said_to_be_so(tmp_path, pixel_engine, capsys):
+    bag = record(tmp_path / "bag", 30)
+    result = evaluate(bag, pixel_engine, tmp_path / "online.json", "--online", "--rate", "10000")
+    assert result.data[0]["online"]["rate_wanted_hz"] == pytest.approx(100_000, rel=0.01)
+    assert "Hz instead of 100000.0 Hz: this machine is too busy" in capsys.readouterr().err
 
 
 def test_a_node_that_does_not_start_is_one_sentence_with_its_last_word(tmp_path):
