@@ -107,7 +107,7 @@ def label_mapping(name_or_file: str | Path) -> LabelMapping:
         QueryDiffError: if neither exists, or the file is not a mapping.
     """
     path = Path(name_or_file)
-    raw = _parse(path.read_text(), path) if path.suffix in (".yaml", ".yml") and path.is_file() else _read(str(path))
+    raw = _parse(_text(path), path) if path.suffix in (".yaml", ".yml") and path.is_file() else _read(str(path))
     if unknown := sorted(map(str, set(raw) - KEYS)):
         raise QueryDiffError(f"{path}: unknown key {unknown[0]}, expected some of {', '.join(sorted(KEYS))}.")
     try:
@@ -141,6 +141,7 @@ def bundled_mappings() -> Sequence[str]:
 def _check_ids(path: Path, mapping: LabelMapping) -> None:
     train_ids = [t for t in mapping.to_train_id.values() if not (0 <= t < 19 or t == UNLABELLED)]
     values = [*mapping.to_train_id, *mapping.unlabelled, *(value for _, value in mapping.colors)]
+    train_ids += [t for _, group in mapping.score_classes for t in group if not 0 <= t < 19]
     wrong = train_ids or [value for value in values if not 0 <= value <= 255]
     if wrong:
         raise QueryDiffError(f"{path}: values must be 0 to 255 and trainIds 0 to 18 or 255, found {wrong[0]}.")
@@ -159,6 +160,13 @@ def _read(name: str) -> dict[str, Any]:
             f"No label mapping {name}: give a YAML file that exists, or one of {', '.join(bundled_mappings())}."
         )
     return _parse(file.read_text(), Path(name))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QueryDiffError(f"{path} cannot be read as text: {error}.") from error
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:

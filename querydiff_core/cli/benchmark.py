@@ -81,13 +81,13 @@ def _measure(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     from querydiff_core.benchmark.interleaved_run import interleaved_run  # noqa: PLC0415
-    from querydiff_core.benchmark.noted_interrupt import noted_interrupt  # noqa: PLC0415
+    from querydiff_core.stop_request import StopRequest  # noqa: PLC0415
 
     seconds = arguments.seconds * len(engines)
     console = Console(stderr=True)
     columns = (TextColumn("measuring"), BarColumn(), TimeRemainingColumn(), TextColumn("Ctrl-C shows what there is"))
     with (
-        noted_interrupt() as interrupted,
+        StopRequest() as stop,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("", total=seconds)
@@ -96,10 +96,10 @@ def _measure(
             if not console.is_terminal and len(times[0].total) == 1:
                 print(f"measuring for {seconds:g} s ...", file=sys.stderr, flush=True)
             progress.update(task, completed=passed)
-            return not interrupted()
+            return not stop.made
 
         interleaved_run(engines, times, images, seconds, advance)
-        return not interrupted()
+        return not stop.made
 
 
 def _compare(

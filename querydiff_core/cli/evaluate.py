@@ -63,12 +63,12 @@ def _progress(images: int) -> Iterator[Callable[[], bool]]:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    from querydiff_core.benchmark.noted_interrupt import noted_interrupt  # noqa: PLC0415
+    from querydiff_core.stop_request import StopRequest  # noqa: PLC0415
 
     console = Console(stderr=True)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        noted_interrupt() as interrupted,
+        StopRequest() as stop,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task, done, start = progress.add_task("", total=images), 0, time.monotonic()
@@ -80,7 +80,7 @@ def _progress(images: int) -> Iterator[Callable[[], bool]]:
             if not console.is_terminal and (done == 1 or done % max(1, images // 10) == 0):  # lines for a log
                 left = timedelta(seconds=round((time.monotonic() - start) / done * (images - done)))
                 print(f"evaluated {done} of {images} images, {left} left", file=sys.stderr, flush=True)
-            return not interrupted()
+            return not stop.made
 
         yield go_on
 

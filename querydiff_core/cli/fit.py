@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.out_of_memory import is_out_of_memory
 
 SUMMARY = "train a student: a YAML experiment plus typed flags"
 
@@ -45,19 +47,32 @@ def main(argv: Sequence[str]) -> int:
 
     _quieten()
     runs = Path("runs") / _experiment(argv)
-    cli: Any = FitCommand.parse(list(argv) or ["--help"], TRAINER, runs, DESCRIPTION)
-    state = None if cli.config.resume is None else training_state(cli.config.resume, runs)
-    try:
+    with _in_one_sentence():
+        cli: Any = FitCommand.parse(list(argv) or ["--help"], TRAINER, runs, DESCRIPTION)
+        state = None if cli.config.resume is None else training_state(cli.config.resume, runs)
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=state, weights_only=True)
+    return 130 if cli.stopped else 0
+
+
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    """Say what a user can cause in one sentence, whatever library noticed it."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException  # noqa: PLC0415
+
+    try:
+        yield
+    except QueryDiffError as error:  # one of a loader process comes with its traceback as its text
+        raise QueryDiffError(str(error).rsplit("QueryDiffError: ", 1)[-1].strip()) from error
+    except (MisconfigurationException, ValueError) as error:
+        raise QueryDiffError(f"The run cannot begin: {' '.join(str(error).split())}") from error
     except (RuntimeError, MemoryError) as error:
-        if not _out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise QueryDiffError(
-            "Memory ran out in training: lower --data.batch_size (and raise --trainer.accumulate_grad_batches by as "
-            "much), then --data.crop; --model.gradient_checkpointing true and --model.teacher.precision fp16 save "
-            "memory too."
+            "Memory ran out in training. A run goes on (--resume last) with a lower --data.batch_size and "
+            "--trainer.accumulate_grad_batches raised by as much, with --model.gradient_checkpointing true, or with "
+            "--model.teacher.precision fp16; a smaller --data.crop makes another run."
         ) from error
-    return 130 if cli.stopped else 0
 
 
 def _experiment(argv: Sequence[str]) -> str:
@@ -65,14 +80,6 @@ def _experiment(argv: Sequence[str]) -> str:
     following = [value for flag, value in pairwise(argv) if flag in ("-c", "--config")]
     joined = [value.removeprefix("--config=") for value in argv if value.startswith("--config=")]
     return "+".join(Path(value).stem for value in [*following, *joined]) or "run"
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, MemoryError) or any(
-        sign in text
-        for sign in ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
-    )
 
 
 def _quieten() -> None:
@@ -83,6 +90,7 @@ def _quieten() -> None:
         "The '.*_dataloader' does not have many workers",
         "Found .* module.* in eval mode at the start of training",  # frozen backbones
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own business
+        "It is recommended to use `self.log",  # mIoU is summed over processes by its metric
         "Grad strides do not match bucket view strides",  # 1 x 1 convolutions, channels last: harmless
         "Experiment logs directory .* exists",
         "Checkpoint directory .* exists",

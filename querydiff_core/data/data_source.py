@@ -77,6 +77,14 @@ class DataSource:
     size: tuple[int, int] | float | None = None
     weight: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a size that no image can have."""
+        sides = (self.size,) if isinstance(self.size, (int, float)) else self.size or (1,)
+        if isinstance(self.size, (int, float)) and not 0 < self.size <= 4:
+            raise QueryDiffError(f"{self.root}: a size is (height, width), or a factor up to 4, found {self.size}.")
+        if min(sides) <= 0:
+            raise QueryDiffError(f"{self.root}: sides must be 1 pixel or more, found {self.size}.")
+
     def open(self) -> LabelledPairs:
         """Pair the files; nothing is decoded.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,13 +15,18 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from querydiff_core.cache_folder import cache_folder
 from querydiff_core.data.class_pixels import class_pixels
 from querydiff_core.data.data_source import DataSource
 from querydiff_core.data.draws import Batches, Draw, Draws
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.data.transforms import TrainingTransform
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.seeds import mixed_seed
+from querydiff_core.label_space import UNLABELLED
+from querydiff_core.seeds import CROPS, mixed_seed
+
+BLANK = -1
+"""Index of an image without labels, in validation."""
 
 
 class Crop(NamedTuple):
@@ -47,7 +51,7 @@ class SegmentationData(lightning.LightningDataModule):
         validation: name to data set; each is scored on its own.
         root: folder that the sources' relative roots are in.
         crop: (height, width) of training crops, in pixels.
-        short_side: range that an image's short side is resized to before it is cropped; (256, 1024) is the paper's.
+        short_side: range that an image's short side is resized to before it is cropped; None crops by `scale`.
         scale: without `short_side`, the range of a crop side's share of `crop` in the source image.
         aspect: range of the stretch of height against width.
         photometric: strength of the colour distortion, 0 to 1.
@@ -64,9 +68,9 @@ class SegmentationData(lightning.LightningDataModule):
         *,
         root: str = ".",
         crop: tuple[int, int] = (512, 512),
-        short_side: tuple[int, int] | None = None,
+        short_side: tuple[int, int] | None = (256, 1024),
         scale: tuple[float, float] = (0.5, 2.0),
-        aspect: tuple[float, float] = (0.75, 1.33),
+        aspect: tuple[float, float] = (1.0, 1.0),
         photometric: float = 1.0,
         rare_classes: float | None = None,
         batch_size: int = 4,
@@ -74,12 +78,12 @@ class SegmentationData(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        _check(crop, batch_size, workers, photometric, rare_classes)
         self.root, self.batch_size, self.workers, self.seed = root, batch_size, workers, seed
         self.rare_classes = rare_classes
         self.train, self.validation = [self._rooted(source) for source in train], validation or {}
         self.validation = {name: self._rooted(source) for name, source in self.validation.items()}
         self.transform = TrainingTransform(crop, short_side, scale, aspect, photometric)
-        # What a run is made of; a training state is only resumed with the same.
         self.identity = {
             "train": [{**asdict(source), "root": Path(source.root).name} for source in train],
             "crop": list(crop),
@@ -88,7 +92,6 @@ class SegmentationData(lightning.LightningDataModule):
             "aspect": list(aspect),
             "photometric": photometric,
             "rare_classes": rare_classes,
-            "batch_size": batch_size,
             "seed": seed,
         }
 
@@ -109,6 +112,8 @@ class SegmentationData(lightning.LightningDataModule):
             return
         if not self.train:
             raise QueryDiffError("There is nothing to train on: give data.train one or more sources.")
+        if self.trainer is not None and self.trainer.max_steps < 1:
+            raise QueryDiffError("A run is measured in steps: give --trainer.max_steps, such as 60000.")
         self._pairs = [source.open() for source in self.train]
         self.validation_mappings = {name: source.open().mapping for name, source in self.validation.items()}
         images = [len(pairs) for pairs in self._pairs]
@@ -119,15 +124,9 @@ class SegmentationData(lightning.LightningDataModule):
             self.draws = Draws(images, self._weights(), self.seed, pixels, self.rare_classes)
 
     def train_dataloader(self) -> DataLoader:
-        """Return all that is left of the run as one epoch of `Crop` batches, so that progress shows the whole run.
-
-        Raises:
-            QueryDiffError: if the run has no length.
-        """
+        """Return all that is left of the run as one epoch of `Crop` batches, so that progress shows the whole run."""
         trainer = self.trainer
         assert trainer is not None
-        if trainer.max_steps < 1:
-            raise QueryDiffError("A run is measured in steps: give --trainer.max_steps, such as 60000.")
         each = trainer.accumulate_grad_batches
         batches = Batches(
             self.draws,
@@ -149,14 +148,16 @@ class SegmentationData(lightning.LightningDataModule):
     def val_dataloader(self) -> list[DataLoader]:
         """Return one loader a validation source, in the order of the names; whole images, one at a time.
 
-        Processes that train together share the images out.
+        Processes that train together share the images out; where that leaves one short, it gets an image without
+        labels, as all must run equally often.
         """
         process, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         loaders = []
         for source in self.validation.values():
             images = _Whole(source)
-            share = Subset(images, range(process, len(images), processes))
-            loaders.append(DataLoader(share, 1, num_workers=min(1, self.workers)))
+            share = list(range(process, len(images), processes))
+            missing = -(-len(images) // processes) - len(share)
+            loaders.append(DataLoader(Subset(images, share + missing * [BLANK]), 1, num_workers=min(1, self.workers)))
         return loaders
 
     def files(self, numbers: Sequence[int]) -> list[Path]:
@@ -178,8 +179,7 @@ class SegmentationData(lightning.LightningDataModule):
         return weights or [float(len(pairs)) for pairs in self._pairs]
 
     def _class_pixels(self, pairs: LabelledPairs) -> np.ndarray:
-        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        return class_pixels(pairs, workers=self.workers, cache=home / "querydiff")
+        return class_pixels(pairs, workers=self.workers, cache=cache_folder("class_pixels"))
 
 
 class _Crops(Dataset):
@@ -189,7 +189,7 @@ class _Crops(Dataset):
     def __getitem__(self, draw: Draw) -> Crop:
         image, labels = _tensors(self.pairs[draw.source], draw.image)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mixed_seed(self.seed, draw.number))
+            torch.manual_seed(mixed_seed(self.seed, CROPS, draw.number))
             image, labels = self.transform(image, labels, draw.rare_class)
         return Crop(image, labels.long(), torch.tensor(draw.number))
 
@@ -202,7 +202,9 @@ class _Whole(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image, labels = _tensors(self.pairs, index)
+        image, labels = _tensors(self.pairs, max(index, 0))
+        if index == BLANK:
+            labels = torch.full_like(labels, UNLABELLED)
         if self.size is not None:
             image = interpolate(image[None].float(), self._size(labels), mode="bilinear", antialias=True)
             image = image[0].round().to(torch.uint8)
@@ -213,6 +215,22 @@ class _Whole(Dataset):
             return round(labels.shape[0] * self.size), round(labels.shape[1] * self.size)
         assert self.size is not None
         return self.size
+
+
+def _check(
+    crop: tuple[int, int], batch_size: int, workers: int, photometric: float, rare_classes: float | None
+) -> None:
+    """Refuse what no run could begin with."""
+    if min(crop) < 32:
+        raise QueryDiffError(f"Crops must be 32 x 32 pixels or larger, found {crop[0]} x {crop[1]} (data.crop).")
+    if batch_size < 1 or workers < 0:
+        raise QueryDiffError(
+            f"data.batch_size must be 1 or more and data.workers 0 or more, found {batch_size} and {workers}."
+        )
+    if not 0 <= photometric <= 1:
+        raise QueryDiffError(f"data.photometric must be 0 to 1, found {photometric}.")
+    if rare_classes is not None and rare_classes <= 0:
+        raise QueryDiffError(f"data.rare_classes, a temperature, must be greater than 0, found {rare_classes}.")
 
 
 def _tensors(pairs: LabelledPairs, index: int) -> tuple[Tensor, Tensor]:

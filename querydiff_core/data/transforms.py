@@ -8,6 +8,7 @@ from torch.nn.functional import pad
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
+from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED
 
 # DAFormer's: a crop drawn for a rare class is drawn again until that class has this share of it, at most so often.
@@ -42,6 +43,9 @@ class TrainingTransform(nn.Module):
         photometric: float = 1.0,
     ) -> None:
         super().__init__()
+        for name, (least, most) in {"short_side": short_side or (1, 1), "scale": scale, "aspect": aspect}.items():
+            if not 0 < least <= most:
+                raise QueryDiffError(f"data.{name} must be a range above 0, found {least} to {most}.")
         self.crop, self.short_side, self.scale, self.aspect = tuple(crop), short_side, scale, aspect
         self.distort = _distortion(photometric)
 
@@ -100,11 +104,13 @@ def _distortion(strength: float) -> nn.Module:
     if strength == 0:
         return nn.Identity()
     low, high = max(0.0, 1 - 0.5 * strength), 1 + 0.5 * strength
+    hue = 0.05 * strength
     return v2.Compose(
         [
-            v2.RandomPhotometricDistort(
-                (low, high), (low, high), (low, high), (-0.05 * strength, 0.05 * strength), 0.5
-            ),
+            v2.RandomApply([v2.ColorJitter(brightness=(low, high))], 0.5),
+            v2.RandomApply([v2.ColorJitter(contrast=(low, high))], 0.5),
+            v2.RandomApply([v2.ColorJitter(saturation=(low, high))], 0.5),
+            v2.RandomApply([v2.ColorJitter(hue=(-hue, hue))], 0.5),
             v2.RandomGrayscale(0.05 * strength),
             v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], 0.15 * strength),
         ]

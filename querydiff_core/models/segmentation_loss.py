@@ -47,7 +47,7 @@ class SegmentationLoss(nn.Module):
         dice_weight: float = 5.0,
         class_weight: float = 2.0,
         no_object_weight: float = 0.1,
-        auxiliary_weight: float = 1.0,
+        auxiliary_weight: float = 0.5,
         points: int = 4096,
         matching_points: int = 2048,
     ) -> None:
@@ -81,7 +81,8 @@ class SegmentationLoss(nn.Module):
         seed = int(torch.randint(2**31, ())) if seed is None else seed
         self.criterion.seed = self.matcher.seed = seed
         masks, queries, pixels = self._share(output, labels)
-        losses = self._layer_losses(output, labels)
+        with torch.autocast(labels.device.type, enabled=False):  # bf16 is too coarse for costs that decide matches
+            losses = self._layer_losses(output, labels)
         terms = {
             "bce": masks * _total(losses, "loss_mask"),
             "dice": masks * _total(losses, "loss_dice"),

@@ -122,6 +122,11 @@ def variant_config(variant: str, **overrides: Any) -> VariantConfig:
         raise QueryDiffError(f"Variant {variant} has no setting {unknown[0]!r}: it has {', '.join(known)}.")
     config = dataclasses.replace(VARIANTS[variant], **overrides)
     _check_choice(variant, "scheme", config.scheme, ("full", "frozen", "rein"))
+    if config.channels % 32 or config.channels < 32 or config.queries < 1:
+        raise QueryDiffError(
+            f"Variant {variant}: channels must be a multiple of 32 and queries 1 or more, found {config.channels} and "
+            f"{config.queries}."
+        )
     _check_choice(variant, "query_source", config.query_source, ("agent", "learned", "rein"))
     _check_rein(variant, config)
     return config

@@ -74,7 +74,10 @@ class CheckpointFolder:
     def config(self, part: str) -> Mapping[str, Any]:
         """Return the configuration of a part."""
         with self.reading(part):
-            return json.loads((self.path / CONFIGS[part]).read_text("utf-8"))
+            config = json.loads((self.path / CONFIGS[part]).read_text("utf-8"))
+            if not isinstance(config, dict):
+                raise ValueError(f"{CONFIGS[part]} holds no JSON object")
+            return config
 
     def load_unet(self, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
         """Read the UNet."""

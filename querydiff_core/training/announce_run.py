@@ -13,7 +13,7 @@ class AnnounceRun(Callback):
     """Print data, model, teacher, length and folder of the run."""
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Print five lines in the first process."""
+        """Print six lines in the first process."""
         folder = trainer.log_dir or trainer.default_root_dir  # asked of every process: `log_dir` is a broadcast
         if isinstance(pl_module, SemanticModule):
             _print(trainer, pl_module, str(folder))

@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from querydiff_core.data.datamodule import SegmentationData
 from querydiff_core.training.announce_run import AnnounceRun
+from querydiff_core.training.resume import KeepFinalState
 from querydiff_core.training.run_progress import RunBar, RunLines
 from querydiff_core.training.save_pictures import SavePictures
 from querydiff_core.training.save_student import SaveStudent
@@ -54,7 +55,7 @@ class FitCommand(LightningCLI):
                 **trainer,
                 "logger": logger,
                 "plugins": plugins,
-                "callbacks": [AnnounceRun(), StopOnSignal()],
+                "callbacks": [AnnounceRun(), StopOnSignal(), KeepFinalState()],
             },
             parser_kwargs={
                 "prog": "querydiff fit",

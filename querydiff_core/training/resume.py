@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.whole_file import whole_file
 
+LAST, PREVIOUS = "last", "previous"
+
 
 class WholeFileCheckpoints(TorchCheckpointIO):
-    """Write training states beside their place and rename them, so that a killed run leaves the last one whole."""
+    """Write training states beside their place and rename them, so that a killed run leaves the last one whole.
+
+    The state before the last is kept as `previous.ckpt`: where training breaks, the last may be broken already.
+
+    Attributes:
+        step: of the state that was written last; None before.
+    """
+
+    step: int | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`."""
+        """Write `checkpoint` to `path`.
+
+        Raises:
+            QueryDiffError: if it cannot be written, as on a full disk.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as beside:
-            torch.save(checkpoint, beside)
+        for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):  # of a process that was killed here
+            leftover.unlink()
+        try:
+            with whole_file(path) as beside:
+                torch.save(checkpoint, beside)
+                if path.stem.startswith(LAST) and path.exists():
+                    os.replace(path, path.with_name(path.name.replace(LAST, PREVIOUS, 1)))
+        except (OSError, RuntimeError) as error:  # torch has errors of its own for a full disk
+            reason = str(error).splitlines()[0]
+            raise QueryDiffError(f"Cannot write {path} ({reason}): is the disk full? Older states are kept.") from error
+        self.step = checkpoint["global_step"]
+
+
+class KeepFinalState(Callback):
+    """Write the training state where a run ends between two of its regular states."""
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write it, in all processes together."""
+        last = getattr(trainer.checkpoint_callback, "last_model_path", "")
+        written = trainer.strategy.checkpoint_io
+        step = trainer.strategy.broadcast(written.step if isinstance(written, WholeFileCheckpoints) else None)
+        if last and step != trainer.global_step:
+            trainer.save_checkpoint(last)
 
 
 def training_state(resume: str, runs: Path) -> Path:
@@ -31,7 +68,8 @@ def training_state(resume: str, runs: Path) -> Path:
         QueryDiffError: if there is none, or it cannot be read.
     """
     if resume == "last":
-        states = sorted(runs.rglob("last*.ckpt"), key=lambda file: file.stat().st_mtime)
+        found = list(runs.rglob(f"{LAST}*.ckpt")) or list(runs.rglob(f"{PREVIOUS}*.ckpt"))
+        states = sorted(found, key=lambda file: file.stat().st_mtime)
         if not states:
             raise QueryDiffError(f"There is no run to resume below {runs}: leave --resume out to start one.")
         path = states[-1]

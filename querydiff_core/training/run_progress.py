@@ -35,14 +35,16 @@ class RunLines(ProgressBar):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock."""
         self._started, self._first = time.monotonic(), trainer.global_step
+        self._said = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *batch: Any, **named: Any
     ) -> None:
         """Print a line where one is due; only the first process does."""
         step, each = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if not trainer.is_global_zero or not step or step % each:
+        if not trainer.is_global_zero or step == self._said or step % max(1, each):
             return
+        self._said = step
         seconds = (time.monotonic() - self._started) / max(1, step - self._first)
         left = timedelta(seconds=round(seconds * (trainer.max_steps - step)))
         metrics = _short(self.get_metrics(trainer, pl_module))

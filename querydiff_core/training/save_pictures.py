@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -26,7 +27,8 @@ class SavePictures(Callback):
     """After every validation, show some images of each domain: image, ground truth and labels side by side.
 
     With a teacher, also its similarity maps (Eq. 8): which agent query each place attends to most, and the places that
-    the most used queries attend to. Pictures go to `pictures/` in the run's folder and to TensorBoard.
+    the most used queries attend to. Pictures go to `pictures/` in the run's folder and to TensorBoard; under FSDP there
+    are none.
 
     Args:
         images: of each validation source; 0 for none.
@@ -39,14 +41,13 @@ class SavePictures(Callback):
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Draw and write."""
         folder = trainer.log_dir or trainer.default_root_dir  # asked of every process: `log_dir` is a broadcast
-        if trainer.sanity_checking or not isinstance(pl_module, SemanticModule):
+        sharded = isinstance(trainer.strategy, FSDPStrategy)  # it runs through its wrapper alone
+        if trainer.sanity_checking or sharded or not isinstance(pl_module, SemanticModule):
             return
-        # Every process draws, as a sharded model runs on all of them together; one writes.
-        for name, picture in self._pictures(trainer, pl_module):
-            if trainer.is_global_zero:
-                write_image(Path(folder) / "pictures" / f"{name}_{trainer.global_step:06}.jpg", picture)
-                if isinstance(trainer.logger, TensorBoardLogger):
-                    trainer.logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+        for name, picture in self._pictures(trainer, pl_module) if trainer.is_global_zero else ():
+            write_image(Path(folder) / "pictures" / f"{name}_{trainer.global_step:06}.jpg", picture)
+            if isinstance(trainer.logger, TensorBoardLogger):
+                trainer.logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
 
     def _pictures(self, trainer: lightning.Trainer, module: SemanticModule) -> Iterator[tuple[str, np.ndarray]]:
         for domain, loader in zip(module.data.validation, trainer.val_dataloaders or [], strict=True):

@@ -20,7 +20,7 @@ from querydiff_core.label_space import cityscapes
 from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
 from querydiff_core.processes import all_processes
-from querydiff_core.seeds import mixed_seed
+from querydiff_core.seeds import POINTS, STEPS, mixed_seed
 from querydiff_core.training.merged_iou import MergedIoU
 from querydiff_core.training.resume import refuse_other_experiment
 from querydiff_core.training.schedule import polynomial_decay
@@ -80,10 +80,9 @@ class SemanticModule(lightning.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if phase == "pixels" and teacher is not None:
-            raise QueryDiffError("The teacher needs phase `whole`: phase `pixels` trains the per-pixel head alone.")
         self.overrides = (student or StudentOptions()).overrides()
-        # What a run is made of; a training state is only resumed with the same.
+        self.rates = (learning_rate, learning_rate if backbone_learning_rate is None else backbone_learning_rate)
+        _check(phase, teacher, supervision_weight, distribution_weight, self.rates, self.overrides)
         self.identity: dict[str, Any] = {
             "variant": variant,
             "phase": phase,
@@ -111,7 +110,6 @@ class SemanticModule(lightning.LightningModule):
             channels = self.model.config["channels"]
             self.teaching = Teaching(teacher, channels, supervision_weight, distribution_weight, seed)
         self.variant, self.phase, self.alpha, self.seed = variant, phase, alpha, seed
-        self.rates = (learning_rate, backbone_learning_rate or learning_rate)
         self.weight_decay, self.warm_up, self.frozen_batch_norm = weight_decay, warm_up, frozen_batch_norm
         self.register_buffer("mean", 255 * torch.tensor(self.model.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(self.model.std).view(1, 3, 1, 1), persistent=False)
@@ -140,15 +138,18 @@ class SemanticModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Crop, batch_idx: int) -> None:
         """Make what is random in a step a function of the step, so that a run that goes on is the run that would be."""
-        torch.manual_seed(mixed_seed(self.seed, int(batch.number[0])))
+        torch.manual_seed(mixed_seed(self.seed, STEPS, int(batch.number[0])))
 
     def training_step(self, batch: Crop, _: int) -> Tensor:
         """Return L_total of images uint8 (B, 3, h, w) against labels int64 (B, h, w) (Eq. 14)."""
         losses = self._losses(batch)
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name in ("loss", "sup", "dist"), sync_dist=True)
+        self.log("rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self._numbers = batch.number
+        wrong = [name for name, value in losses.items() if not torch.isfinite(value)]
         if not all_processes(torch.isfinite(losses["loss"])):
-            raise QueryDiffError(self._not_finite(losses, batch))
+            raise QueryDiffError(self._not_finite("loss", ", ".join(wrong) or "in another process"))
         return losses["loss"]
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> None:
@@ -193,20 +194,31 @@ class SemanticModule(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by the norm of all gradients; FSDP alone knows the norm of what it has sharded."""
-        sharded = self.trainer.strategy.model
-        if isinstance(sharded, FullyShardedDataParallel) and gradient_clip_val:
-            sharded.clip_grad_norm_(gradient_clip_val)
-        else:
+        """Clip by the norm of all gradients, and stop before gradients that are not finite reach the weights."""
+        sharded, limit = self.trainer.strategy.model, gradient_clip_val or float("inf")
+        if gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        if isinstance(sharded, FullyShardedDataParallel):  # it alone knows the norm of what it has sharded
+            norm = sharded.clip_grad_norm_(limit)
+        else:
+            norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # fp16: it skips such steps
+        if not scaled and not all_processes(torch.isfinite(norm)):
+            raise QueryDiffError(self._not_finite("gradient", f"norm {float(norm):.4g}"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the run is made of beside its state."""
-        checkpoint["experiment"] = {"model": self.identity, "data": self.data.identity}
+        checkpoint["experiment"] = self._experiment()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to resume another experiment's run."""
-        refuse_other_experiment(checkpoint, {"model": self.identity, "data": self.data.identity})
+        refuse_other_experiment(checkpoint, self._experiment())
+
+    def _experiment(self) -> dict[str, dict[str, Any]]:
+        """Return what a run is made of; a training state is only resumed with the same."""
+        crops = self.data.batch_size * self.trainer.accumulate_grad_batches * self.trainer.world_size
+        return {"model": self.identity, "data": self.data.identity, "run": {"crops a step": crops}}
 
     def _losses(self, batch: Crop) -> dict[str, Tensor]:
         images = self.normalise(batch.image)
@@ -215,7 +227,7 @@ class SemanticModule(lightning.LightningModule):
         output = self.model(images)
         together = len(batch.number) * self.trainer.world_size
         step = int(batch.number[0]) // together  # the same in all processes
-        losses: dict[str, Tensor] = self.loss(output, batch.labels, mixed_seed(self.seed, step))
+        losses: dict[str, Tensor] = self.loss(output, batch.labels, mixed_seed(self.seed, POINTS, step))
         if self.teaching is None:
             return losses
         diffusion = self.teaching(batch.image / 255, output.agent_queries, batch.number.tolist())
@@ -233,17 +245,39 @@ class SemanticModule(lightning.LightningModule):
             for module in (self.model.mask_decoder, *self.model.refinements[1:]):
                 module.requires_grad_(False)
 
-    def _not_finite(self, losses: Mapping[str, Tensor], batch: Crop) -> str:
-        wrong = [name for name, value in losses.items() if not torch.isfinite(value)]
-        files = ", ".join(str(file) for file in self.data.files(batch.number.tolist()))
-        callback = self.trainer.checkpoint_callback
-        last = getattr(callback, "last_model_path", "") or "none written yet"
+    def _not_finite(self, what: str, which: str) -> str:
+        files = ", ".join(str(file) for file in self.data.files(self._numbers.tolist()))
+        last = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
+        kept = f"{last} and previous.ckpt beside it are kept" if last else "no training state was written yet"
         return (
-            f"The loss is not finite at step {self.global_step} ({', '.join(wrong) or 'in another process'}) for "
-            f"{files}: training stopped and the last training state is kept ({last}); resume it in "
-            "fp32 (--trainer.precision 32-true), or begin from its weights with a lower rate (--model.start_from)."
+            f"The {what} is not finite at step {self.global_step} ({which}) for {files}: training stopped and {kept}. "
+            "Resume in fp32 (--trainer.precision 32-true), or begin from kept weights with a lower rate "
+            "(--model.start_from)."
         )
 
 
+def _check(
+    phase: Phase,
+    teacher: TeacherOptions | None,
+    supervision_weight: float,
+    distribution_weight: float,
+    rates: tuple[float, float],
+    student: Mapping[str, Any],
+) -> None:
+    """Refuse settings that contradict each other, in one sentence."""
+    if min(rates) < 0:
+        raise QueryDiffError(f"Learning rates must be 0 or more, found {min(rates)}.")
+    if phase == "pixels" and teacher is not None:
+        raise QueryDiffError("The teacher needs phase `whole`: phase `pixels` trains the per-pixel head alone.")
+    if phase == "pixels" and not student.get("auxiliary_head", True):
+        raise QueryDiffError("Phase `pixels` trains the per-pixel head: leave auxiliary_head on.")
+    if teacher is not None and supervision_weight == distribution_weight == 0:
+        raise QueryDiffError("Both weights of the teacher's loss are 0: give one of them, or no teacher.")
+
+
 def _plain(teacher: TeacherOptions | None) -> dict[str, Any] | None:
-    return None if teacher is None else {**asdict(teacher), "features": list(teacher.features)}
+    """Return what a teacher teaches; how fast it does so, and where it lies, makes no other experiment."""
+    if teacher is None:
+        return None
+    plain = {**asdict(teacher), "source": teacher.source.rstrip("/"), "features": list(teacher.features)}
+    return {name: value for name, value in plain.items() if name not in ("precision", "channels_last", "compile")}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
 from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from querydiff_core.stop_request import StopRequest
 
 
 class StopOnSignal(Callback):
@@ -23,8 +21,7 @@ class StopOnSignal(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Listen."""
-        self._asked = False
-        self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        self._request = StopRequest().__enter__()
 
     def on_train_batch_end(
         self,
@@ -36,32 +33,19 @@ class StopOnSignal(Callback):
     ) -> None:
         """Stop after a whole optimiser step, all processes that train together at the same one."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
-            self.stopped = trainer.strategy.reduce_boolean_decision(self._asked, all=False)
+            self.stopped = trainer.strategy.reduce_boolean_decision(self._request.made, all=False)
             trainer.should_stop = trainer.should_stop or self.stopped
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the training state and say how to go on."""
-        self._restore()
-        if not self.stopped:
-            return
-        state = getattr(trainer.checkpoint_callback, "last_model_path", "")
-        if state:
-            trainer.save_checkpoint(state)
-        if trainer.is_global_zero:
-            print(f"stopped at step {trainer.global_step}: go on with --resume {state or 'last'}", flush=True)
+        """Listen no more, and say how to go on."""
+        self._request.__exit__(None, None, None)
+        if self.stopped and trainer.is_global_zero:
+            state = getattr(trainer.checkpoint_callback, "last_model_path", "") or "last"
+            print(f"stopped at step {trainer.global_step}: go on with --resume {state}", flush=True)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Listen no more."""
-        self._restore()
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            self._restore()
-            raise KeyboardInterrupt
-        self._asked = True
-
-    def _restore(self) -> None:
-        for number, handler in getattr(self, "_before", {}).items():
-            signal.signal(number, handler)
+        if hasattr(self, "_request"):
+            self._request.__exit__(None, None, None)

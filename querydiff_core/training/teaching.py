@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.seeds import mixed_seed
+from querydiff_core.seeds import NOISE, mixed_seed
 from querydiff_core.teacher.consistency_loss import ConsistencyLoss
 from querydiff_core.teacher.diffusion_teacher import DEFAULT_FEATURES, DiffusionTeacher, TeacherFeatures
 
@@ -119,4 +119,4 @@ class Teaching(nn.Module):
         return features
 
     def _noise(self, number: int, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape, generator=torch.Generator().manual_seed(mixed_seed(self.seed, number)))
+        return torch.randn(shape, generator=torch.Generator().manual_seed(mixed_seed(self.seed, NOISE, number)))

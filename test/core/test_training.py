@@ -3,12 +3,15 @@
 import csv
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
+import lightning
 import numpy as np
 import psutil
 import pytest
@@ -89,6 +92,7 @@ def configuration(scenes, runs, **model):
             "train": [{"root": str(scenes)}],
             "validation": {"scenes": {"root": str(scenes)}},
             "crop": [64, 64],
+            "short_side": None,
             "batch_size": 2,
             "workers": 0,
         },
@@ -265,10 +269,32 @@ def test_a_run_goes_on_from_the_newest_state_of_its_experiment(fit, scenes, tmp_
         ({"model": {"variant": "tiny", "teacher": {"source": "/no/teacher"}}}, 1, "/no/teacher"),
         ({"model": {"variant": "tiny", "phase": "pixels", "teacher": {"source": "/no/teacher"}}}, 1, "phase"),
         ({"trainer": {"max_steps": -1, "max_epochs": 1, "accelerator": "cpu", "logger": False}}, 1, "max_steps"),
+        ({"trainer": {"accelerator": "cpu", "devices": 0, "logger": False}}, 1, "The run cannot begin"),
+        ({"model": {"variant": "tiny", "backbone_learning_rate": -1.0}}, 1, "0 or more"),
+        ({"model": {"variant": "tiny", "student": {"queries": 0}}}, 1, "queries 1 or more"),
+        ({"model": {"variant": "tiny", "student": {"others": {"channels": 33}}}}, 1, "multiple of 32"),
     ],
 )
 def test_a_wrong_experiment_is_said_in_a_sentence(fit, scenes, tmp_path, change, code, says):
     assert says in fit(configuration(scenes, tmp_path) | change, code=code)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"crop": [0, 0]}, "data.crop"),
+        ({"batch_size": 0}, "data.batch_size"),
+        ({"workers": -1}, "data.workers"),
+        ({"photometric": 30.0}, "data.photometric"),
+        ({"short_side": [0, 0]}, "data.short_side"),
+        ({"rare_classes": 0.0}, "data.rare_classes"),
+        ({"train": [{"root": "x", "size": 512}]}, "factor"),
+    ],
+)
+def test_a_setting_that_no_run_could_begin_with_is_said_in_a_sentence(fit, scenes, tmp_path, setting, says):
+    config = configuration(scenes, tmp_path)
+    config["data"] |= setting
+    assert says in fit(config, code=1)
 
 
 def test_a_teacher_that_does_not_fit_is_said_before_training(fit, scenes, teacher, tmp_path):
@@ -289,13 +315,75 @@ def test_another_experiment_is_not_resumed(fit, scenes, tmp_path):
     assert "broken.ckpt cannot be read" in said
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(fit, scenes, tmp_path):
-    config = configuration(scenes, tmp_path, learning_rate=1e30, backbone_learning_rate=1e30, warm_up=6)
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_states(fit, scenes, tmp_path):
+    config = configuration(scenes, tmp_path)
     config["checkpoint"]["every_n_train_steps"] = 1
-    said = fit(config, "--trainer.max_steps=20", code=1)
-    assert "not finite at step" in said
+    fit(config)
+    kept = {name: torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("previous", "last")}
+    assert [state["global_step"] for state in kept.values()] == [3, 4]
+    broken = kept["last"]
+    next(value for name, value in broken["state_dict"].items() if "mask_decoder" in name)[:] = float("nan")
+    torch.save(broken, tmp_path / "broken.ckpt")
+    said = fit(config, "--trainer.max_steps=20", f"--resume={tmp_path / 'broken.ckpt'}", code=1)
+    assert "The loss is not finite at step 4" in said
     assert ".jpg" in said
-    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] >= 1
+    again = fit(config, "--trainer.max_steps=6", f"--resume={tmp_path / 'previous.ckpt'}")
+    assert "3 to 6" in again
+
+
+class PoisonedGradient(lightning.Callback):
+    """Put a value that is not finite into a gradient at one step, as oneDNN was seen to do."""
+
+    def on_after_backward(self, trainer, pl_module):
+        if trainer.global_step == 2:
+            next(pl_module.model.parameters()).grad[:] = float("nan")
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(fit, scenes, tmp_path):
+    config = configuration(scenes, tmp_path)
+    config["trainer"]["callbacks"] = [{"class_path": f"{__name__}.PoisonedGradient"}]
+    assert "The gradient is not finite at step 2" in fit(config, code=1)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 2
+    assert all(value.isfinite().all() for value in state["state_dict"].values())
+
+
+def test_a_run_keeps_its_final_state_between_two_regular_ones(fit, scenes, tmp_path):
+    fit(configuration(scenes, tmp_path), "--trainer.max_steps=3")
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_other_batches_of_as_many_crops_a_step_go_on_and_of_fewer_do_not(fit, scenes, tmp_path):
+    config = configuration(scenes, tmp_path)
+    fit(config, "--trainer.max_steps=2")
+    config["data"]["batch_size"] = 1
+    state = f"--resume={tmp_path / 'last.ckpt'}"
+    assert "crops a step was 2 and is now 1" in fit(config, state, code=1)
+    fit(config, state, "--trainer.accumulate_grad_batches=2", "--trainer.val_check_interval=8")
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_damaged_label_is_one_sentence_from_a_loader_process_too(fit, scenes, tmp_path, part):
+    shutil.copytree(scenes, tmp_path / "damaged")
+    for label in (tmp_path / "damaged" / "labels").iterdir():
+        label.write_bytes(label.read_bytes()[:60])
+    config = configuration(scenes, tmp_path)
+    source = {"root": str(tmp_path / "damaged")}
+    config["data"] |= {"workers": 1, part: [source] if part == "train" else {"damaged": source}}
+    said = [line for line in fit(config, code=1).splitlines() if line.startswith("error:")]
+    assert len(said) == 1
+    assert str(tmp_path / "damaged" / "labels") in said[0]
+
+
+def test_processes_share_validation_images_equally_often(scenes):
+    data = SegmentationData([DataSource(str(scenes))], {"x": DataSource(str(scenes))}, workers=0)
+    shares = []
+    for process in range(3):
+        data.trainer = SimpleNamespace(global_rank=process, world_size=3)
+        shares.append([labels for _, labels in data.val_dataloader()[0]])
+    assert [len(share) for share in shares] == [2, 2, 2]
+    labelled = [sum((labels != 255).any() for labels in share) for share in shares]
+    assert labelled == [2, 1, 1]
 
 
 def test_out_of_memory_names_the_knobs(fit, scenes, tmp_path):

@@ -36,7 +36,7 @@ def test_crops_keep_image_and_labels_together(size):
 
 def test_the_short_side_says_how_large_things_look():
     image, labels = blocks(rows=4, columns=8, side=32)  # 128 x 256
-    crop, crop_labels = TrainingTransform((32, 32), (32, 32), aspect=(1, 1), photometric=0.0)(image, labels)
+    _, crop_labels = TrainingTransform((32, 32), (32, 32), aspect=(1, 1), photometric=0.0)(image, labels)
     assert len(crop_labels.unique()) > 4  # a crop of the whole height: four rows of blocks
     _, near = TrainingTransform((32, 32), (512, 512), aspect=(1, 1), photometric=0.0)(image, labels)
     assert len(near.unique()) <= 4  # a quarter of a block a pixel: at most the corner of four blocks

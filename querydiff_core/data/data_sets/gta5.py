@@ -9,6 +9,7 @@ from querydiff_core.data.data_sets.data_set import DataSet, Part
 from querydiff_core.data.image_size import image_size
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.data.pairing import NamedFiles
+from querydiff_core.errors import QueryDiffError
 
 
 class Gta5(DataSet):
@@ -35,6 +36,8 @@ labels/*.png"""
         """Open all pairs whose sizes agree; only the head of each file is read."""
         pairs = super().open(root, split, condition)
         fitting = [pair for pair in pairs.pairs if pair.labels and image_size(pair.image) == image_size(pair.labels)]
+        if not fitting:
+            raise QueryDiffError(f"{root}: none of {len(pairs)} images has labels of its own size.")
         if left_out := sorted(pair.image.name for pair in set(pairs.pairs) - set(fitting)):
             logging.getLogger(__name__).warning(
                 "%s: left out %d of %d images because their labels have another size: %s.",

@@ -36,9 +36,8 @@ gtFine/<split>/<sequence>/*_gtFine_labellevel3Ids.png or *_gtFine_labelcsTrainId
         return label_mapping(self.mapping_name if self._ending(root) == LEVEL_3 else "train_ids")
 
     def _ending(self, root: Path) -> str:
-        """Level-3 ids tell more apart, so they are preferred where both are there."""
-        labels = root / "gtFine"
-        return TRAIN_IDS if not _any(labels, LEVEL_3) and _any(labels, TRAIN_IDS) else LEVEL_3
+        """TrainIds keep terrain and trains, which level-3 ids join with others, so they are preferred."""
+        return TRAIN_IDS if _any(root / "gtFine", TRAIN_IDS) else LEVEL_3
 
 
 class IddLite(DataSet):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.out_of_memory import is_out_of_memory
 
 
 @contextmanager
@@ -16,7 +15,7 @@ def memory_advice(what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error):
+        if is_out_of_memory(error):
             raise QueryDiffError(
                 f"{what} needs more memory than there is: lower --batch, or --size, or take --width tiny."
             ) from error

@@ -17,6 +17,7 @@ from torch import Tensor
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.image_files import write_image
 from querydiff_core.seeds import mixed_seed
+from querydiff_core.stop_request import StopRequest
 from querydiff_core.teacher.latent_diffusion.averaged_training import AveragedTraining
 from querydiff_core.teacher.latent_diffusion.image_crops import training_crops
 from querydiff_core.teacher.latent_diffusion.loss_log import LossLog
@@ -24,7 +25,6 @@ from querydiff_core.teacher.latent_diffusion.picture_grid import picture_grid
 from querydiff_core.teacher.latent_diffusion.recipe import Recipe
 from querydiff_core.teacher.latent_diffusion.run_folder import RunFolder
 from querydiff_core.teacher.latent_diffusion.stage import Stage
-from querydiff_core.teacher.latent_diffusion.stop_request import StopRequest
 
 
 @dataclass
