@@ -19,7 +19,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_ros.camera_frame import header_stamp_ns, topic_name
 from querydiff_ros.camera_output import LATCHED
 from querydiff_ros.carla_interface import SEMANTIC, carla_interface
-from querydiff_ros.carla_result import carla_result, check_writable, watch_model
+from querydiff_ros.carla_result import carla_result, check_writable, model_file, watch_model
 from querydiff_ros.carla_scores import CarlaScores
 from querydiff_ros.carla_semantics import SemanticDecoder
 from querydiff_ros.carla_weather import CarlaWeather
@@ -78,7 +78,7 @@ class CarlaEvaluationNode(Node):
         self._moments = EqualStamps[tuple[Image, str]]([*topics, self.truth_topic], told.waiting)
         self._rejected, self._rejected_before, self._last_rejection = 0, 0, ""
         self._last_save, self._unsaved = time.monotonic(), False
-        self.model: dict[str, str] = {}
+        self.model = model_file(told.engine)
         watch_model(self, self.model)
         if told.output:
             check_writable(told.output)

@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 LIBRARIES = ("querydiff_ros", "numpy", "onnxruntime")
 
 
-def watch_model(node: Node, model: MutableMapping[str, str]) -> None:
+def model_file(engine: str) -> dict[str, Any]:
+    """Return what names the model file `engine`, empty for the shipped default, in a Result."""
+    if engine:
+        file = Path(engine).expanduser()
+    else:
+        from querydiff_core.deployment.segmenter import default_model  # noqa: PLC0415 - brings the engines along
+
+        file = default_model()
+    known = file.is_file()
+    return {"file": file.name, "path": engine or "default", "sha256": file_hash(file) if known else None}
+
+
+def watch_model(node: Node, model: MutableMapping[str, Any]) -> None:
     """Keep in `model` what the segment node tells /diagnostics about its engine."""
 
     def note(message: DiagnosticArray) -> None:
@@ -58,18 +70,7 @@ def carla_result(node: CarlaEvaluationNode) -> Result:
         "images": node.scores.frames,
     }
     settings = {key: value for key, value in asdict(told).items() if key not in ("output", "engine")}
-    return Result(_model(told.engine) | node.model, [source], settings, _versions(), node.scores.domains())
-
-
-def _model(engine: str) -> dict[str, Any]:
-    from querydiff_core.deployment.segmenter import default_model  # noqa: PLC0415 - only when a Result is written
-
-    file = Path(engine).expanduser() if engine else default_model()
-    return {
-        "file": file.name,
-        "path": engine or "default",
-        "sha256": file_hash(file) if file.is_file() else None,
-    }
+    return Result(dict(node.model), [source], settings, _versions(), node.scores.domains())
 
 
 def _versions() -> dict[str, str]:
