@@ -1,4 +1,4 @@
-"""Label and judge CARLA's camera: segment_node, carla_evaluation, drivable_area_node, and RViz when asked.
+"""Label and judge CARLA's camera: segment_node, carla_evaluation, drivable_area, and RViz when asked.
 
 ros2 launch querydiff_ros carla.launch.py carla_version:=0.9.13 output:=carla.json   # beside carla-ros-bridge
 ros2 launch querydiff_ros carla.launch.py carla_version:=0.9.16 rviz:=true           # beside CarlaUE4.sh --ros2
@@ -43,7 +43,7 @@ OPTIONS = {
 }
 SWITCHES = {
     "evaluation": ("true", "Score against the semantic camera."),
-    "drivable_area": ("true", "Start the planner-side example drivable_area_node."),
+    "drivable_area": ("true", "Start the planner-side example drivable_area."),
     "rviz": ("false", "Start RViz with config/rviz/carla.rviz."),
     "stand_in": ("false", "Stand in for CARLA with a generated drive."),
 }
@@ -63,7 +63,7 @@ def carla(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         told += ("condition", "output", "engine")
         entities.append(node("carla_evaluation", "carla_evaluation", told, chosen))
     if "drivable_area" in on:
-        entities.append(node("drivable_area_node", "drivable_area", ("camera",), chosen))
+        entities.append(node("drivable_area", "drivable_area", ("camera",), chosen))
     if "rviz" in on:
         config = share_directory() / "config" / "rviz" / "carla.rviz"
         remap = [("/carla/rgb", interface.topic(chosen["rgb"], chosen["vehicle"]))]

@@ -1,6 +1,6 @@
-"""The executable `drivable_area_node`: an example of what a planner does with labels and their confidence.
+"""The executable `drivable_area`: an example of what a planner does with labels and their confidence.
 
-usage: drivable_area_node [--ros-args -p camera:=front -p classes:="[road]" -p min_confidence:=0.5]
+usage: drivable_area [--ros-args -p camera:=front -p classes:="[road]" -p min_confidence:=0.5]
 
 Reads front/label and front/confidence of segment_node; writes front/drivable_area, where the vehicle may drive, and
 front/class_fractions, how much of the image each class covers. Parameters and topics: docs/downstream.md.

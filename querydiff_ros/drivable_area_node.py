@@ -26,7 +26,7 @@ DRIVABLE = 255
 
 @dataclass(frozen=True)
 class DrivableAreaParameters:
-    """What `drivable_area_node` is told."""
+    """What `drivable_area` is told."""
 
     camera: str = parameter("front", "Namespace of the camera.")
     classes: tuple[str, ...] = parameter(("road",), "Names of the classes that may be driven on.")
