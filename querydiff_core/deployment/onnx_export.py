@@ -45,11 +45,24 @@ def write_onnx(graph: nn.Module, metadata: ModelMetadata, path: Path) -> None:
     proto = program.model_proto
     if camera is None:  # with one, the file is for TensorRT as well, which resizes channels-first maps best
         resize_where_channels_lie(proto)
+    else:
+        _read_images_once(proto)
     _store_weights_as_half(proto, spared=store_repeats_once(proto))
     _forget_origins(proto)
     helper.set_model_props(proto, {METADATA_KEY: metadata.to_json()})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
+
+
+def _read_images_once(proto: onnx.ModelProto) -> None:
+    """Let nothing but the first Cast read the uint8 images: TensorRT does nothing else with uint8."""
+    cast = next(node for node in proto.graph.node if node.op_type == "Cast" and "images" in node.input)
+    others = [node for node in proto.graph.node if node is not cast]
+    for node in others:
+        node.input[:] = [cast.output[0] if name == "images" else name for name in node.input]
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in (cast, *others)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
 
 
 def _store_weights_as_half(proto: onnx.ModelProto, spared: set[str]) -> None:

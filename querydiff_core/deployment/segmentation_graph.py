@@ -9,6 +9,10 @@ from torch.nn import functional as F
 from querydiff_core.deployment.camera_size import enlarge, shrink
 from querydiff_core.models.querydiff import QueryDiff, semantic_probabilities
 
+FAINTEST = -15.0
+"""Mask logits are taken as this at least (a probability of 3e-7): the tails of runtimes' sigmoids differ by orders of
+magnitude, which would decide the label where no query claims a pixel; ONNX Runtime's ends at -18."""
+
 
 class SegmentationGraph(nn.Module):
     """Wrap a student with everything between the camera and the label image.
@@ -48,7 +52,8 @@ class SegmentationGraph(nn.Module):
 
     def scores(self, images: Tensor) -> Tensor:
         """Return class scores `(B, 19, h / 4, w / 4)`, not negative, of normalised images `(B, 3, h, w)`."""
-        return semantic_probabilities(self.model(images))
+        output = self.model(images)
+        return semantic_probabilities(output._replace(masks=[output.masks[-1].clamp_min(FAINTEST)]))
 
     def _enlarge(self, maps: Tensor) -> Tensor:
         return F.interpolate(maps, self.size, mode="bilinear")

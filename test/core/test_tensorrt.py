@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from students import write_student
 from torch._decomp import get_decompositions
 from torch._export.utils import _collect_all_valid_cia_ops_for_aten_namespace, _get_decomp_for_cia
 
@@ -21,7 +22,6 @@ from querydiff_core.build import build_model
 from querydiff_core.cli.export import main as export
 from querydiff_core.deployment.agreement import bundled_frames
 from querydiff_core.deployment.build_target import BuildTarget, EngineBuild, target_here
-from querydiff_core.deployment.checkpoint import save_checkpoint
 from querydiff_core.deployment.engine_key import engine_key
 from querydiff_core.deployment.half_precision import in_precision
 from querydiff_core.deployment.metadata import ModelMetadata
@@ -177,10 +177,9 @@ def test_onnx_is_tied_to_no_machine():
 @needs_tensorrt
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_an_engine_agrees_with_its_checkpoint(tiny, tmp_path, monkeypatch, precision):
+def test_an_engine_agrees_with_its_checkpoint(tmp_path, monkeypatch, precision):
     monkeypatch.setenv("QUERYDIFF_CACHE", str(tmp_path / "cache"))
-    checkpoint, output = tmp_path / "tiny.safetensors", tmp_path / "tiny.engine"
-    save_checkpoint(tiny, ModelMetadata("tiny", (64, 128), tiny.mean, tiny.std), checkpoint)
+    checkpoint, output = write_student(tmp_path / "tiny.safetensors"), tmp_path / "tiny.engine"
     words = [str(checkpoint), "--output", str(output), "--precision", precision, "--batch", "1:4"]
     assert export(words) == 0
     frames = bundled_frames()
