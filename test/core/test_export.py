@@ -63,7 +63,7 @@ def test_the_exported_engine_agrees_with_the_checkpoint(checkpoint, engine, size
     assert min(size) < 64 or len(np.unique(eager.labels)) > 2  # or agreement would say nothing
     assert (eager.labels == exported.labels).mean() > 0.99
     difference = np.abs(eager.confidence.astype(int) - exported.confidence)
-    assert np.percentile(difference, 99) <= 2
+    assert np.percentile(difference, 99) <= 4  # BatchNorm is folded into weights, which are rounded to fp16 again
 
 
 def test_export_keeps_the_metadata_and_can_change_the_size(checkpoint, tmp_path, capsys):
@@ -207,6 +207,7 @@ def test_an_interrupted_export_leaves_nothing_half_written(checkpoint, tmp_path)
     output.write_bytes(b"old")
     interrupt_before_the_end = """
 import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 def interrupt(event, arguments):
     if event == "os.chmod" and "/.tiny." in str(arguments[0]):  # written and checked, but still without its name
         os.kill(os.getpid(), signal.SIGINT)
