@@ -26,7 +26,7 @@ EXTRAS = {
         "ros-jazzy-lifecycle-msgs>=2,<3",
     ],
     "torch": ["torch>=2.6,<3", "timm>=1.0.15,<2", "transformers>=4.56,<6", "safetensors>=0.4,<1"],
-    "tensorrt": ["torch-tensorrt>=2.6,<3"],
+    "tensorrt": ["torch-tensorrt>=2.14,<3"],
     "ray": ["ray>=2.40,<3"],
     "train": [
         "torchvision>=0.21,<1",
