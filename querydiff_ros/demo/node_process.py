@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from querydiff_core.stop_request import StopRequest
 from querydiff_ros.dds_profile import environment_with_dds_profile
 from querydiff_ros.executable_path import executable_path
 
@@ -19,6 +20,8 @@ PATIENCE = 10.0
 
 class NodeProcess:
     """Run `segment_node` of this installation, brought up by itself, for the length of a `with` block.
+
+    The block belongs to the main thread, which hears signals.
 
     Args:
         log: file that receives everything the node prints.
@@ -37,13 +40,17 @@ class NodeProcess:
         ros_args = [word for assignment in assignments for word in ("-p", assignment)]
         environment = {**environment_with_dds_profile(), "PYTHONUNBUFFERED": "1"}
         self._file = self.log.open("wb")
-        self._process = subprocess.Popen(
-            [executable_path("segment_node"), "--ros-args", *ros_args],
-            stdin=subprocess.DEVNULL,
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
+        with StopRequest() as stop:  # an interrupt in the midst of this would leave a node that nobody ends
+            self._process = subprocess.Popen(
+                [executable_path("segment_node"), "--ros-args", *ros_args],
+                stdin=subprocess.DEVNULL,
+                stdout=self._file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+        if stop.made:
+            self.__exit__(None, None, None)
+            raise KeyboardInterrupt
         return self
 
     def __exit__(
