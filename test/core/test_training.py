@@ -176,7 +176,7 @@ def test_a_killed_run_goes_on_to_bit_equal_losses(fit, scenes, teacher, tmp_path
         "rare_classes": 0.05,
         "workers": 1,
     }
-    config["trainer"] |= {"max_steps": 14, "accumulate_grad_batches": 2, "val_check_interval": 16}
+    config["trainer"] |= {"max_steps": 30, "accumulate_grad_batches": 2, "val_check_interval": 32}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     arguments = [sys.executable, "-m", "querydiff_core", *command(config, tmp_path)]
