@@ -27,6 +27,7 @@ from querydiff_ros.carla_weather import WEATHER_TOPIC, weather_message_type
 from querydiff_ros.conversions import image_message
 from querydiff_ros.drive_recording import CONDITION_TOPIC
 from querydiff_ros.label_watch import LabelWatch
+from querydiff_ros.ros_session import spin_until
 
 FIRST_STAMP_NS = 10**9
 """Stamps are simulated time: a second has passed when the drive begins."""
@@ -100,13 +101,7 @@ class CarlaStandIn:
 
     def spin_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Run the node's callbacks until `condition` holds; False if it does not within `seconds`."""
-        end = time.monotonic() + seconds
-        while not condition():
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            self._executor.spin_once(timeout_sec=min(left, 0.1))
-        return True
+        return spin_until(self._executor, condition, seconds)
 
     def _publisher(self, kind: type, camera: str, name: str) -> Any:
         topic = self._interface.topic(camera, self._options.vehicle, name)

@@ -15,6 +15,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from querydiff_core.errors import QueryDiffError
 from querydiff_ros.bag_reader import BagMessage, BagReader, BagTopic
 from querydiff_ros.label_watch import LabelWatch, camera_images, label_topic, stamp_ns
+from querydiff_ros.ros_session import spin_until
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -120,13 +121,7 @@ class DriveReplayer:
 
     def spin_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Run the node's callbacks until `condition` holds; False if it does not within `seconds`."""
-        end = time.monotonic() + seconds
-        while not condition():
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            self._executor.spin_once(timeout_sec=min(left, 0.1))
-        return True
+        return spin_until(self._executor, condition, seconds)
 
     def _listeners_change(self) -> bool:
         before = self._listeners()

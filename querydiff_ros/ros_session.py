@@ -1,10 +1,11 @@
-"""Starting ROS, and a ROS node for the length of a command."""
+"""Starting ROS, a ROS node for the length of a command, and spinning it until something holds."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_ros.dds_profile import dds_profile_variables
 
 if TYPE_CHECKING:
+    from rclpy.executors import Executor
     from rclpy.node import Node
 
 
@@ -70,6 +72,17 @@ def ros_node(name: str, ros_args: Sequence[str] = ()) -> Iterator[Node]:
             node.destroy_node()
     finally:
         context.try_shutdown()
+
+
+def spin_until(executor: Executor, condition: Callable[[], bool], seconds: float) -> bool:
+    """Run an executor's callbacks until `condition` holds; False if it does not within `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+        executor.spin_once(timeout_sec=min(left, 0.1))
+    return True
 
 
 def end_like_ctrl_c() -> None:

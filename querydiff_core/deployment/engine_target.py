@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from querydiff_core.deployment.engine import EngineMismatchError
 from querydiff_core.deployment.metadata import ModelMetadata
 from querydiff_core.deployment.torch_device import torch_device
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.file_hash import file_hash
 
 
 def check_target(path: Path, metadata: ModelMetadata, device: str) -> str:
@@ -54,15 +54,6 @@ def named_checkpoint(path: Path, metadata: ModelMetadata) -> Path:
             "SHA-256 differs): build the engine again, or give the checkpoint itself."
         )
     return checkpoint
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _checkpoint_path(engine: Path, build: EngineBuild) -> Path:

@@ -16,7 +16,6 @@ import torch
 from querydiff_core.deployment.agreement import Agreement, bundled_frames, compare
 from querydiff_core.deployment.build_target import EngineBuild, library_versions, target_here
 from querydiff_core.deployment.checkpoint import load_checkpoint
-from querydiff_core.deployment.engine_target import file_hash
 from querydiff_core.deployment.export_options import ExportOptions
 from querydiff_core.deployment.fixed_camera import FixedCamera
 from querydiff_core.deployment.half_precision import in_precision
@@ -25,6 +24,7 @@ from querydiff_core.deployment.segmentation_graph import SegmentationGraph
 from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.deployment.torch_device import torch_device
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.file_hash import file_hash
 from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.whole_file import whole_file
 

@@ -276,7 +276,7 @@ def _check(
 
 
 def _plain(teacher: TeacherOptions | None) -> dict[str, Any] | None:
-    """Return what a teacher teaches; how fast it does so, and where it lies, makes no other experiment."""
+    """Return what a teacher teaches; how fast it does so makes no other experiment."""
     if teacher is None:
         return None
     plain = {**asdict(teacher), "source": teacher.source.rstrip("/"), "features": list(teacher.features)}

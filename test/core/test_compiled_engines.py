@@ -16,10 +16,10 @@ from querydiff_core.deployment.agreement import bundled_frames
 from querydiff_core.deployment.archive import write_plan
 from querydiff_core.deployment.build_target import BuildTarget, EngineBuild
 from querydiff_core.deployment.device_runner import DeviceRunner
-from querydiff_core.deployment.engine_target import file_hash
 from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.file_hash import file_hash
 
 pytestmark = pytest.mark.timeout(2400)  # whichever test comes first waits for the compiler
 FAR_AWAY = BuildTarget("Imaginary GPU", "99.9", tensorrt="99.9.9")

@@ -18,11 +18,11 @@ from querydiff_core.cli.export import main as export
 from querydiff_core.data.street_scenes import render_scene
 from querydiff_core.deployment.agreement import bundled_frames
 from querydiff_core.deployment.checkpoint import load_checkpoint, save_checkpoint
-from querydiff_core.deployment.engine_target import file_hash
 from querydiff_core.deployment.export_engine import check_network_size
 from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.file_hash import file_hash
 
 
 def metadata(**changes):
