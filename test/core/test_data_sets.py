@@ -228,7 +228,10 @@ def test_camvid_has_the_customary_halves():
 def test_camvid_in_eleven_classes(tmp_path):
     write(tmp_path / "val/images/0016E5_07959.jpg")
     write(tmp_path / "val/labels/0016E5_07959.png", full(3))
-    assert train_ids(DataSource(str(tmp_path), "camvid", "val")) == {"0016E5_07959": 0}
+    write(tmp_path / "val/images/0001TP_008520.jpg")
+    write(tmp_path / "val/labels/0001TP_008520.png", full(0))
+    assert train_ids(DataSource(str(tmp_path), "camvid", "val", "day")) == {"0016E5_07959": 0}
+    assert train_ids(DataSource(str(tmp_path), "camvid", "val", "dusk")) == {"0001TP_008520": 10}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ ORIGINAL_IMAGES, ORIGINAL_LABELS = "701_StillsRaw_full", "LabeledApproved_full"
 # 7959 to 8159 validate; Seq05VD and 0001TP from frame 8550 on test; the rest trains.
 VALIDATION_FRAMES = range(7959, 8160)
 FIRST_TEST_FRAME = 8550
+DUSK = "0001TP"
 
 
 class CamVid(DataSet):
@@ -30,6 +31,7 @@ or, with eleven classes:
     source = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid"
     terms = "academic use; no redistribution"
     splits = ("train", "val", "test")
+    conditions = ("day", "dusk")
     mapping_name = "camvid"
 
     def parts(self, root: Path, split: str, condition: str | None) -> list[Part]:
@@ -45,8 +47,10 @@ or, with eleven classes:
         return label_mapping("camvid_painted" if _is_original(root) else self.mapping_name)
 
     def find(self, root: Path, split: str | None = None, condition: str | None = None) -> Pairing:
-        """Pair the files of the split; in the original form the name of a frame tells."""
+        """Pair the files of the split, which in the original form the name of a frame tells; it always tells dusk."""
         found = super().find(root, split, condition)
+        if condition is not None:
+            found = found.only(lambda file: file.name.startswith(DUSK) == (condition == "dusk"))
         if not _is_original(root):
             return found
         return found.only(lambda file: original_split(file.stem) == (split or self.splits[0]))
