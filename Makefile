@@ -1,5 +1,7 @@
 # Two commands do everything on a bare machine: `make demo` and `make test`.
 PYTHON ?= python3
+# Test processes that share test/core: about one a core, and 1 GB of memory each.
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
@@ -13,8 +15,11 @@ help: ## Show this help
 demo: $(VENV)/.run ## Label a drive through clear air, fog, night, rain and snow with the real node: build/demo
 	$(BIN)/querydiff demo --output build/demo
 
-test: $(VENV)/.dev ## Run the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## Run the whole test suite: test/core in JOBS=2 processes, then what talks over DDS, in one
+	@failed=; \
+	$(BIN)/python -m pytest test/core --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/core"; \
+	$(BIN)/python -m pytest test/ros test/launch || failed="$$failed test/ros test/launch"; \
+	test -z "$$failed" || { echo "error: tests failed in$$failed"; exit 1; }
 
 check: $(VENV)/.dev ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -43,6 +43,7 @@ EXTRAS = {
     "dev": [
         "pytest>=8,<10",
         "pytest-timeout>=2.3,<3",
+        "pytest-xdist>=3.6,<4",
         "hypothesis>=6.100,<7",
         "psutil>=5.9,<8",
         "ruff>=0.16,<0.17",

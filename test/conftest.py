@@ -1,5 +1,6 @@
 """Make `test/engines.py` and its like importable from every test folder, and Ctrl-C heard by what tests start."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -8,3 +9,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 # A shell starts background jobs with SIGINT ignored, which every process that a test starts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Test processes side by side would fight over the cores with a thread for each. Said in the environment, before
+# anything imports PyTorch, so that processes which tests start have as many: bits depend on it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
