@@ -83,7 +83,7 @@ def _check_pretrained(config: VariantConfig, pretrained: Pretrained) -> None:
 
 def _apply_scheme(config: VariantConfig, backbone: Backbone) -> None:
     if config.scheme == "rein":
-        assert isinstance(backbone, VisionTransformerPyramid)  # `variant_config` refuses any other
+        assert isinstance(backbone, (VisionTransformerPyramid, TimmPyramid))  # `variant_config` refuses any other
         backbone.add_rein(**{"tokens": config.queries, **config.rein_options})
     elif config.scheme != "full":
         backbone.freeze()

@@ -86,10 +86,23 @@ class TimmPyramid(Backbone):
         self.network = create_timm(name, pretrained, options, features_only=True, out_indices=(-4, -3, -2, -1))
         self.channels = tuple(self.network.feature_info.channels())
         self.mean, self.std = normalisation(self.network)
+        self.reins = nn.ModuleList()  # one a map, with `add_rein`
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the network's four maps."""
-        return self.network(images)
+        maps: list[Tensor] = self.network(images)
+        if not self.reins:
+            return maps
+        pixels = [rein(each.permute(0, 2, 3, 1), 0) for rein, each in zip(self.reins, maps, strict=True)]
+        return [each.permute(0, 3, 1, 2) for each in pixels]
+
+    def add_rein(self, tokens: int = 100, rank: int = 16) -> None:
+        """Freeze the network and let a Rein of its own width refine each of the four maps, which have several widths.
+
+        This is Rein in style: the frozen stages do not read the refined maps, as the blocks of a ViT do.
+        """
+        self.freeze()
+        self.reins.extend(Rein(1, width, tokens, rank) for width in self.channels)
 
 
 class MixTransformer(Backbone):

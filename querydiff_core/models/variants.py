@@ -23,8 +23,8 @@ class VariantConfig:
         decoder_layers: masked-attention layers of the mask decoder.
         encoder_feedforward, decoder_feedforward: hidden channels of those layers.
         scheme: `full` tunes the pretrained network; `frozen` keeps it as it is, statistics included; `rein` refines
-            the blocks of a frozen ViT.
-        rein_options: further arguments of `Rein`: tokens (m, r by default), rank and shared.
+            the blocks of a frozen ViT, or the four maps of a frozen convolutional pyramid.
+        rein_options: further arguments of `Rein`: tokens (m, r by default) and rank; for a ViT also shared.
         query_source: `agent`; or, as baselines whose queries ignore the image, `learned` (Mask2Former's) or `rein`
             (linked to Rein's tokens).
         query_options: further arguments of `AgentQueries`.
@@ -50,7 +50,7 @@ class VariantConfig:
     auxiliary_head: bool = True
 
 
-REIN_OPTIONS = ("tokens", "rank", "shared")
+REIN_OPTIONS = {"vit": ("tokens", "rank", "shared"), "timm": ("tokens", "rank")}
 
 # Depths and widths of MiT-B0 to B5 (Table 6 of the Segformer paper).
 _MIT_SIZES = (
@@ -142,15 +142,20 @@ def _check_rein(variant: str, config: VariantConfig) -> None:
         if config.query_source == "rein":
             raise QueryDiffError(f"Variant {variant}: query_source rein needs scheme rein, found {config.scheme}.")
         return
-    if config.family != "vit":
-        vits = ", ".join(name for name, known in VARIANTS.items() if known.family == "vit")
+    if config.family not in REIN_OPTIONS:
+        known = ", ".join(name for name, each in VARIANTS.items() if each.family in REIN_OPTIONS)
         raise QueryDiffError(
-            f"Scheme rein refines the blocks of a ViT, and {variant} has none ({config.backbone}): choose scheme full "
-            f"or frozen, or one of {vits}."
+            f"Scheme rein refines the blocks of a ViT or the maps of a convolutional pyramid, and {variant} is neither "
+            f"({config.backbone}): choose scheme full or frozen, or one of {known}."
         )
-    unknown = sorted(set(config.rein_options) - set(REIN_OPTIONS))
-    if unknown:
-        raise QueryDiffError(f"Variant {variant}: rein_options are {', '.join(REIN_OPTIONS)}, found {unknown[0]!r}.")
+    if config.query_source == "rein" and config.family != "vit":
+        raise QueryDiffError(
+            f"With query_source rein the tokens of a ViT are the queries, and {variant} has none ({config.backbone}): "
+            "choose query_source learned or agent."
+        )
+    options = REIN_OPTIONS[config.family]
+    if unknown := sorted(set(config.rein_options) - set(options)):
+        raise QueryDiffError(f"Variant {variant}: rein_options are {', '.join(options)}, found {unknown[0]!r}.")
     tokens, rank = config.rein_options.get("tokens", config.queries), config.rein_options.get("rank", 1)
     if tokens < 2 or rank < 1:
         raise QueryDiffError(f"Rein needs 2 or more tokens of rank 1 or more, found {tokens} of rank {rank}.")

@@ -39,6 +39,7 @@ class SemanticModule(lightning.LightningModule):
         phase: "pixels" trains backbone, pixel decoder and refinement through the auxiliary per-pixel head, several
             times cheaper a step on a CPU; "whole" trains everything.
         start_from: a checkpoint (`.safetensors` or a training state's weights) to begin with.
+        start_parts: the student's modules to take from it, such as `backbone`; the rest starts anew. None takes all.
         pretrained: begin with the backbone's published weights; a path takes them from there.
         learning_rate: of everything but the pretrained backbone.
         backbone_learning_rate: of the pretrained backbone; None for the same.
@@ -64,6 +65,7 @@ class SemanticModule(lightning.LightningModule):
         variant: str = "small",
         phase: Phase = "whole",
         start_from: str | None = None,
+        start_parts: list[str] | None = None,
         pretrained: bool | str = False,
         learning_rate: float = 1e-4,
         backbone_learning_rate: float | None = 1e-5,
@@ -101,7 +103,8 @@ class SemanticModule(lightning.LightningModule):
         }
         self.model = build_model(variant, pretrained=pretrained, **self.overrides)
         if start_from is not None:
-            start_from_weights(self.model, start_from)
+            anew = start_from_weights(self.model, start_from, start_parts)
+            print(f"begins with {start_from}; anew: {', '.join(anew) or 'nothing'}", flush=True)
         if gradient_checkpointing:
             self.model.backbone.checkpoint_gradients()
         self.loss = SegmentationLoss(len(cityscapes()), auxiliary_weight=auxiliary_weight)

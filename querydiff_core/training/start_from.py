@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,25 +13,45 @@ from torch import Tensor, nn
 from querydiff_core.errors import QueryDiffError
 
 
-def start_from_weights(model: nn.Module, path: str) -> None:
+def start_from_weights(model: nn.Module, path: str, parts: Sequence[str] | None = None) -> list[str]:
     """Load the student of a training state (`.ckpt`) or a checkpoint for driving (`.safetensors`).
 
     The latter has no auxiliary head, which then starts anew.
 
+    Args:
+        model: the student.
+        path: of the file.
+        parts: the model's modules to load, such as `backbone`; what the file lacks of them starts anew, as do all
+            others. None loads everything.
+
+    Returns:
+        What starts anew, modules or the parts of them.
+
     Raises:
-        QueryDiffError: if the file cannot be read or holds another variant's weights.
+        QueryDiffError: if the file cannot be read or holds another variant's weights, or the model has no such part.
     """
     if not Path(path).is_file():
         raise QueryDiffError(f"No file {path} to start from: give a training state (.ckpt) or a .safetensors file.")
     weights = _training_state(path) if path.endswith(".ckpt") else _checkpoint(path)
+    if parts is not None:
+        weights = _only(weights, parts, [name for name, _ in model.named_children()])
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:  # sizes differ
         reason = str(error).splitlines()[-1].strip()
         raise QueryDiffError(f"{path} holds another variant's weights: {reason}") from error
-    wrong = [*unexpected, *(name for name in missing if not name.startswith("pixel_head."))]
-    if wrong:
+    anew = [] if parts is not None else [name for name in missing if not name.startswith("pixel_head.")]
+    if wrong := [*unexpected, *anew]:
         raise QueryDiffError(f"{path} holds another variant's weights ({wrong[0]} does not fit).")
+    names = [name.split(".") for name in missing]
+    return list(dict.fromkeys(".".join(name[: 2 if name[0] in (parts or ()) else 1]) for name in names))
+
+
+def _only(weights: dict[str, Tensor], parts: Sequence[str], known: Sequence[str]) -> dict[str, Tensor]:
+    """Return the weights of these parts."""
+    if wrong := [part for part in parts if part not in known]:
+        raise QueryDiffError(f"start_parts are modules of the student, {', '.join(known)}; found {wrong[0]!r}.")
+    return {name: value for name, value in weights.items() if name.split(".")[0] in parts}
 
 
 def _training_state(path: str) -> dict[str, Tensor]:

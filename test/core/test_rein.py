@@ -152,6 +152,25 @@ def test_only_tokens_maps_and_projections_learn(name: str) -> None:
     assert not set(map(id, network.pretrained_parameters())) & set(map(id, trained))
 
 
+def test_a_pyramid_starts_as_the_frozen_network_and_then_refines_every_map() -> None:
+    torch.manual_seed(0)
+    plain, model = (build_model("tiny", scheme=scheme).eval() for scheme in ("frozen", "rein"))
+    model.load_state_dict(plain.state_dict(), strict=False)
+    images = torch.randn(2, 3, 64, 96)
+    before = plain.backbone(images)
+    for was, now in zip(before, model.backbone(images), strict=True):
+        torch.testing.assert_close(was, now)
+    rein = model.backbone.reins[2]
+    at_random(rein).float()
+    now = model.backbone(images)
+    pixels = before[2].permute(0, 2, 3, 1).flatten(1, 2)
+    torch.testing.assert_close(now[2].permute(0, 2, 3, 1).flatten(1, 2), rein(pixels, 0))
+    assert torch.equal(now[1], before[1])
+    trained = [name for name, parameter in model.backbone.named_parameters() if parameter.requires_grad]
+    assert trained
+    assert all(name.startswith("reins.") for name in trained)
+
+
 def test_has_as_many_parameters_as_the_paper_says() -> None:
     with torch.device("meta"):
         model = build_model("dinov2-l", scheme="rein", query_source="rein", refinement=False)
@@ -214,8 +233,9 @@ def test_a_student_with_rein_becomes_onnx(variant: str, options: dict, tmp_path:
 @pytest.mark.parametrize(
     ("variant", "overrides", "says"),
     [
-        ("resnet50", {"scheme": "rein"}, r"resnet50 has none \(resnet50\.a1_in1k\).*dinov2-l"),
-        ("mit-b0", {"scheme": "rein"}, "mit-b0 has none"),
+        ("mit-b0", {"scheme": "rein"}, r"mit-b0 is neither \(nvidia/mit-b0\).*resnet50.*dinov2-l"),
+        ("resnet50", {"scheme": "rein", "query_source": "rein"}, r"resnet50 has none \(resnet50\.a1_in1k\).*learned"),
+        ("resnet50", {"scheme": "rein", "rein_options": {"shared": True}}, "tokens, rank, found 'shared'"),
         ("dinov2-s", {"scheme": "fronzen"}, "full, frozen, rein, found 'fronzen'"),
         ("dinov2-s", {"query_source": "reins"}, "agent, learned, rein, found 'reins'"),
         ("dinov2-s", {"query_source": "rein"}, "needs scheme rein, found full"),
