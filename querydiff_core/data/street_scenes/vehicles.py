@@ -13,9 +13,12 @@ from querydiff_core.data.street_scenes.car_shapes import (
     CHROME,
     DARK,
     GLASS,
+    GLOSS,
     HEADLIGHT,
+    LOW_GLASS,
     PAINT,
     PLATE,
+    REAR_PLATE,
     ROOF,
     TAILLIGHT,
     Mesh,
@@ -25,30 +28,33 @@ from querydiff_core.data.street_scenes.labels import CAR
 from querydiff_core.data.street_scenes.noise import noise_tile
 from querydiff_core.data.street_scenes.weather import Weather
 
+SILVER, GREY, ANTHRACITE, BLACK, WHITE = (176, 179, 182), (118, 121, 125), (70, 73, 77), (26, 27, 30), (226, 226, 223)
+NAVY, BLUE, RED, GREEN, BEIGE = (30, 40, 76), (52, 82, 130), (136, 24, 28), (38, 58, 48), (146, 134, 112)
 PAINTS = np.array(
     [
-        [196, 198, 200],
-        [148, 152, 156],
-        [92, 96, 100],
-        [30, 32, 36],
-        [228, 228, 226],
-        [36, 52, 98],
-        [128, 26, 28],
-        [58, 84, 116],
-        [60, 72, 58],
-        [150, 134, 108],
-        [24, 26, 30],
-        [170, 172, 176],
+        *[SILVER] * 5,
+        *[GREY] * 3,
+        *[ANTHRACITE] * 2,
+        *[BLACK] * 4,
+        *[WHITE] * 2,
+        *[NAVY] * 3,
+        BLUE,
+        *[RED] * 2,
+        GREEN,
+        BEIGE,
     ],
     np.float64,
 )
+"""As often as they are seen on streets."""
 _FIXED = {
-    GLASS: (44, 50, 56),
-    DARK: (24, 25, 27),
+    GLASS: (30, 34, 38),
+    LOW_GLASS: (20, 22, 24),
+    DARK: (22, 23, 25),
     CHROME: (170, 172, 174),
-    HEADLIGHT: (222, 224, 226),
-    TAILLIGHT: (170, 22, 24),
-    PLATE: (206, 200, 150),
+    HEADLIGHT: (206, 209, 212),
+    TAILLIGHT: (138, 20, 22),
+    PLATE: (206, 206, 200),
+    REAR_PLATE: (204, 178, 60),
 }
 
 
@@ -87,21 +93,22 @@ class Car:
         colors = self._colors(mesh, mesh.normals @ turn.T, weather)
         box = _draw_faces(canvas, mesh, body, colors, toward, depth)
         if box is not None and not tiny:
+            _draw_arches(canvas, wheels[near_side])
             _draw_wheels(canvas, wheels[near_side], depth)
             _reflect(canvas, box, self.kind + self.color, CAR)
 
     def _colors(self, mesh: Mesh, normals: np.ndarray, weather: Weather) -> np.ndarray:
         """Return RGB and emission of each face `(F, 4)`: paint mirrors the sky above and the street beside."""
-        paint = PAINTS[self.color % len(PAINTS)] * (0.8 + 0.02 * (self.kind % 20))
-        palette = np.tile(paint, (8, 1))
+        paint = PAINTS[self.color * 7 % len(PAINTS)] * (0.8 + 0.02 * (self.kind % 20))
+        palette = np.tile(paint, (len(GLOSS), 1))
         palette[list(_FIXED)] = list(_FIXED.values())
+        if self.kind % 3 == 0:
+            palette[REAR_PLATE] = palette[PLATE]
         base = palette[mesh.materials]
         shade = np.asarray(weather.shade(normals))[:, None]
         up = normals[:, 1:2]
-        sky = np.asarray(weather.haze_color) * (0.25 if weather.night else 1.0)
-        mirror = mesh.gloss[:, None] * np.clip(up * 1.2 + 0.15, 0.04, 1)
         color = base * shade * weather.brightness * 0.95
-        color += (sky - color) * mirror
+        color += (_mirrored(up, weather) - color) * mesh.gloss[:, None] * (0.35 + 0.65 * np.abs(up))
         if weather.snow > 0:
             cover = (np.isin(mesh.materials, (PAINT, ROOF))[:, None] & (up > 0.75)) * min(weather.snow + 0.2, 0.95)
             color += (np.array([226, 230, 236]) * weather.brightness - color) * cover * (1.0 if self.parked else 0.4)
@@ -114,6 +121,15 @@ class Car:
             head = mesh.materials == HEADLIGHT
             color[head], glow[head] = (255, 250, 235), 255
         return np.column_stack([color, glow])
+
+
+def _mirrored(up: np.ndarray, weather: Weather) -> np.ndarray:
+    """Return what surfaces facing `up` (sine, `(F, 1)`) mirror: road below, dark fronts at the horizon, sky above."""
+    sky = np.asarray(weather.haze_color) * (0.25 if weather.night else 1.0)
+    road = np.array([84.0, 84.0, 86.0]) * weather.brightness
+    fronts = np.array([46.0, 44.0, 42.0]) * weather.brightness
+    above, below = np.clip(up * 2.2 - 0.1, 0, 1), np.clip(-up * 5, 0, 1)
+    return np.asarray(fronts + (sky - fronts) * above + (road - fronts) * below)
 
 
 def _beside(canvas: Canvas, seen: np.ndarray) -> bool:
@@ -132,7 +148,8 @@ def cast_shadow(canvas: Canvas, foot: np.ndarray, turn: np.ndarray, width: float
     angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     rim = np.column_stack([np.cos(angles), np.zeros(12), np.sin(angles)])
     rim = np.sign(rim) * np.abs(rim) ** 0.4 * [0.54 * width, 0.0, 0.53 * length]
-    darken(canvas, rim @ turn.T + foot, 0.5)
+    for reach, tone in ((1.12, 0.78), (1.0, 0.62), (0.86, 0.6)):
+        darken(canvas, reach * rim @ turn.T + foot, tone)
 
 
 def darken(canvas: Canvas, ring: np.ndarray, tone: float) -> None:
@@ -204,7 +221,21 @@ def _draw_wheels(canvas: Canvas, rims: np.ndarray, depth: float) -> None:
         outline = canvas.camera.to_pixels(rim)
         canvas.polygon(outline, (20, 20, 22), CAR, depth)
         hub = outline.mean(axis=0)
-        canvas.polygon(hub + 0.58 * (outline - hub), (118, 120, 122))
+        canvas.polygon(hub + 0.6 * (outline - hub), (46, 47, 49))
+        canvas.polygon(hub + 0.5 * (outline - hub), (112, 114, 116))
+        canvas.polygon(hub + 0.16 * (outline - hub), (58, 59, 61))
+
+
+def _draw_arches(canvas: Canvas, rims: np.ndarray) -> None:
+    """Draw the dark wheel arches around the tyres `(axle, N, 3)`, on the body's colours only."""
+    if rims[..., 2].min() < 0.5:
+        return
+    for rim in rims:
+        outline = canvas.camera.to_pixels(rim)
+        hub = outline.mean(axis=0)
+        arch = hub + 1.24 * (outline - hub)
+        arch[:, 1] = np.minimum(arch[:, 1], hub[1] + 0.4 * (outline[:, 1].max() - hub[1]))
+        canvas.polygon(arch, (14, 14, 15))
 
 
 def _reflect(canvas: Canvas, box: tuple[int, int, int, int], seed: int, label: int) -> None:
