@@ -82,8 +82,24 @@ class Building:
             light = light * (1 + 1.6 * weather.snow)
         canvas.quad(eaves, along, slope, tiles, BUILDING, light, repeat)
         if self.index % 3 == 0:
-            foot = eaves + 0.4 * along + slope * 0.8
-            canvas.bar(foot, foot + 1.6 * UP, 0.9, (96, 74, 64), BUILDING)
+            for place in (0.12, 0.7):
+                foot = eaves + place * along + slope * 0.8
+                canvas.bar(foot, foot + 1.8 * UP, 1.1, np.array([96, 74, 64]) * light, BUILDING)
+        if self.index % 16 == 5:
+            self._draw_spire(canvas, eaves + 0.5 * along + slope, np.array([112, 104, 92]) * light)
+
+    def _draw_spire(self, canvas: Canvas, foot: np.ndarray, stone: np.ndarray) -> None:
+        """Draw a tower with a pointed roof and pinnacles, as a church has, on the ridge at `foot` `(3,)`."""
+        half, rise = 1.4 + 0.02 * self.index, 3.0 + 0.25 * self.index
+        canvas.bar(foot - 2 * UP, foot + rise * UP, 2 * half, stone, BUILDING)
+        right, top = half * np.array([1.0, 0.0, 0.0]), foot + rise * UP
+        canvas.face(np.stack([top - right, top + right, top + 3.2 * half * UP]), stone * 0.8, BUILDING)
+        for side in (-0.9, 0.9):
+            canvas.face(
+                np.stack([top + (side - 0.2) * right, top + (side + 0.2) * right, top + side * right + half * UP]),
+                stone * 0.9,
+                BUILDING,
+            )
 
 
 def draw_tint(rng: np.random.Generator) -> tuple[float, float, float]:

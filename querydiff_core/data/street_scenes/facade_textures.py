@@ -50,7 +50,9 @@ def facade(style: str, index: int, lit: bool) -> Sprite:
     plan = _plan(style, index)
     floors, bays, bay, ground = plan.floors, plan.bays, plan.bay, plan.ground
     painter = _FacadePainter(rng, bays * bay, plan.height, lit)
-    if style == "offices" and rng.random() < 0.55:
+    if style in ("terrace", "shops") and rng.random() < 0.08:
+        painter.darken(rng.uniform(0.2, 0.6))
+    elif style == "offices" and rng.random() < 0.55:
         painter.curtain_wall(floors, bays)
     else:
         painter.windows(floors, bays, bay, ground)
@@ -79,25 +81,47 @@ class _FacadePainter:
         """Fill a rectangle given in metres."""
         self.color[self.box(x0, y0, x1, y1)] = color
 
-    def pane(self, x0: float, y0: float, x1: float, y1: float, light_share: float = 0.3, content: float = 0.3) -> None:
-        """Draw a pane of glass: reflections by day, a lit room by night."""
+    def pane(self, x0: float, y0: float, x1: float, y1: float, light_share: float = 0.3, shop: bool = False) -> None:
+        """Draw a pane of glass: by day it mirrors sky above roofs, by night a lit room shows; a `shop` is darker."""
         area = self.box(x0, y0, x1, y1)
         height, width = self.color[area].shape[:2]
         if height < 1 or width < 1:
             return
         rng = self.rng
-        tone = np.linspace(rng.uniform(0.6, 2.2), rng.uniform(0.3, 1.0), height)[:, None]
-        glass = np.array([62, 70, 80]) * rng.uniform(0.35, 1.5)
-        content_grid = rng.random((6, 6, 1)) + 0.11 * rng.standard_normal((6, 6, 3))
-        picture = cv2.resize(content_grid.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-        room = glass * tone[..., None] * (1 + content * (picture - 0.5) * 3)
-        if rng.random() < 0.25:
-            curtain = rng.uniform(120, 215) * (1 + rng.uniform(-0.08, 0.08, 3))
-            room[: int(height * rng.uniform(0.2, 1.0))] = curtain
+        grid = rng.random((6, 5, 1)) + 0.04 * rng.standard_normal((6, 5, 3))
+        picture = cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        room = np.array([40, 42, 44]) * rng.uniform(0.25, 0.7 if shop else 1.5) * (0.5 + picture)
+        roofs = height * rng.uniform(-0.1, 0.7) * (1 + 0.25 * np.repeat(rng.standard_normal(4), width // 4 + 1)[:width])
+        mirrored = np.clip(roofs - np.arange(height)[:, None], 0, 1)[..., None]
+        room += mirrored * np.array([150, 160, 172]) * (rng.uniform(0.03, 0.3) if shop else rng.uniform(0.1, 0.75))
+        if not shop and rng.random() < 0.35:
+            self._curtain(room)
+        elif shop and rng.random() < 0.3:
+            self._wares(room)
         if self.lit and rng.random() < light_share:
             room = np.array([255, 205, 140]) * rng.uniform(0.45, 1.0) * (0.55 + 0.6 * picture)
             self.glow[area] = 235
         self.color[area] = np.clip(room, 0, 255)
+
+    def _curtain(self, room: np.ndarray) -> None:
+        """Hang a blind or two curtains behind the pane `room` `(h, w, 3)`."""
+        rng, (height, width) = self.rng, room.shape[:2]
+        cloth = rng.uniform(90, 200) * (1 + rng.uniform(-0.06, 0.06, 3))
+        if rng.random() < 0.5:
+            room[: int(height * rng.uniform(0.2, 1.0))] = cloth
+        else:
+            drawn = max(int(width * rng.uniform(0.12, 0.35)), 1)
+            room[:, :drawn] = room[:, -drawn:] = cloth * 0.85
+
+    def _wares(self, room: np.ndarray) -> None:
+        """Show a poster or a lit ceiling in the shop window `room` `(h, w, 3)`."""
+        rng, (height, width) = self.rng, room.shape[:2]
+        if rng.random() < 0.5:
+            top, left = int(height * rng.uniform(0.1, 0.5)), int(width * rng.uniform(0.1, 0.6))
+            rows, columns = slice(top, top + height // 4), slice(left, left + width // 4)
+            room[rows, columns] = rng.uniform(60, 200, 3) * 0.5 + rng.uniform(40, 100)
+        else:
+            room[: max(height // 12, 1)] += np.array([120, 112, 92]) * rng.uniform(0.3, 1.0)
 
     def windows(self, floors: int, bays: int, bay: float, ground: float) -> None:
         """Draw one window a bay and floor, all of one kind."""
@@ -120,19 +144,26 @@ class _FacadePainter:
                 y = ground + (floor - 1) * FLOOR
                 self.fill(0, y - 0.08, self.width, y + 0.10, self.trim * 0.85)
 
+    def darken(self, tone: float) -> None:
+        """Leave a plain dark wall above the ground floor, as party walls and warehouses have."""
+        self.color *= tone
+
     def _window(self, x: float, y: float, wide: float, high: float, frame: float, panes: int) -> None:
         self.fill(x - frame, y - frame, x + wide + frame, y + high + frame, self.trim)
+        self.fill(x, y, x + wide, y + high, self.trim * 0.55)
         step = wide / panes
         for pane in range(panes):
             self.pane(x + pane * step, y, x + (pane + 1) * step - 0.06, y + high * 0.48, 0.35)
             self.pane(x + pane * step, y + high * 0.52, x + (pane + 1) * step - 0.06, y + high, 0.35)
+        shadow = self.box(x - 0.02, y + high - 0.12, x + wide + 0.02, y + high + 0.02)
+        self.color[shadow] *= 0.5
         self.fill(x - 0.15, y - 0.16, x + wide + 0.15, y - 0.03, self.trim * 1.08)
         self.fill(x - 0.15, y - 0.26, x + wide + 0.15, y - 0.16, self.trim * 0.35)
 
     def _balcony(self, y: float) -> None:
         area = self.box(0.3, y, self.width - 0.3, y + 1.0)
         self.color[area] = self.color[area] * 0.75
-        self.color[area][:, ::4] = 60
+        self.color[area][:, ::4] *= 0.6
 
     def curtain_wall(self, floors: int, bays: int) -> None:
         """Draw a front of glass between thin bars."""
@@ -143,7 +174,7 @@ class _FacadePainter:
         for floor in range(floors):
             for column in range(columns):
                 x, y = column * run, floor * rise
-                self.pane(x + 0.06, y + 0.5, x + run - 0.06, y + rise - 0.08, 0.4, 0.2)
+                self.pane(x + 0.06, y + 0.5, x + run - 0.06, y + rise - 0.08, 0.4)
 
     def shop_front(self, ground: float) -> None:
         """Draw a shop: dark frames, large reflecting panes, a sign across, sometimes an awning."""
@@ -151,20 +182,26 @@ class _FacadePainter:
         frame = np.array([[28, 30, 32], [52, 36, 30], [24, 44, 38], [120, 24, 28], [190, 188, 182], [30, 38, 70]])
         paint = frame[rng.integers(len(frame))] * rng.uniform(0.7, 1.3)
         self.fill(0, 0, self.width, ground, paint)
+        self.fill(0, ground - 0.1, self.width, ground + 0.06, self.trim * 0.8)
+        self.fill(0, ground - 0.18, self.width, ground - 0.1, paint * 0.45)
         head = ground - rng.uniform(0.9, 1.4)
         panes = max(int(self.width / rng.uniform(1.4, 2.8)), 1)
         door = int(rng.integers(panes))
         run = self.width / panes
+        stall = rng.uniform(0.2, 0.8)
         for pane in range(panes):
-            low = 0.08 if pane == door else rng.uniform(0.3, 0.7)
-            self.pane(pane * run + 0.1, low, (pane + 1) * run - 0.1, head - 0.1, 0.85, 0.75)
+            low = 0.08 if pane == door else stall
+            if pane == door:
+                self.fill(pane * run, 0, (pane + 1) * run, head, paint * 0.35)
+            self.pane(pane * run + 0.1, low, (pane + 1) * run - 0.1, head - 0.1, 0.85, shop=True)
         self._sign(head, ground)
         if rng.random() < 0.25:
             self._awning(head)
 
     def _sign(self, low: float, high: float) -> None:
         rng = self.rng
-        board = rng.integers(15, 225, 3).astype(float) * rng.uniform(0.4, 1.0)
+        board = rng.uniform(15, 225) + rng.uniform(0, 1.0) ** 2 * rng.uniform(-90, 90, 3)
+        board = np.clip(board * rng.uniform(0.4, 1.0), 8, 235)
         self.fill(0.15, low + 0.05, self.width - 0.15, high - 0.12, board)
         ink = 240 if board.mean() < 120 else 25
         x = 0.15 + 0.25 * self.width * rng.random()
@@ -191,18 +228,20 @@ class _FacadePainter:
         for column in self.rng.permutation(bays)[: int(self.rng.integers(1, 3))]:
             x = (column + 0.5) * bay - 0.5
             self.fill(x - 0.15, 0, x + 1.15, 2.5, self.trim * 0.9)
-            self.fill(x, 0, x + 1.0, 2.2, self.rng.integers(20, 140, 3) * self.rng.uniform(0.5, 1))
+            self.fill(x, 0, x + 1.0, 2.2, (self.rng.uniform(20, 130) + self.rng.uniform(-18, 18, 3)).clip(8))
 
     def finish(self) -> Sprite:
         """Add a cornice, dirt and streaks, and return the texture."""
         rng, (height, width) = self.rng, self.shape
-        self.fill(0, self.height - rng.uniform(0.15, 0.5), self.width, self.height, self.trim * rng.uniform(0.5, 1.0))
+        eaves = self.height - rng.uniform(0.15, 0.5)
+        self.color[self.box(0, eaves - 0.2, self.width, eaves)] *= 0.6
+        self.fill(0, eaves, self.width, self.height, self.trim * rng.uniform(0.5, 1.0))
         if rng.random() < 0.5:
             x = rng.choice([0.1, self.width - 0.25])
-            self.fill(x, 0, x + 0.12, self.height, self.trim * 0.4)
+            self.color[self.box(x, 0, x + 0.1, self.height)] *= rng.uniform(0.55, 0.85)
         dirt = noise_patch(rng, height, width, 1.2)
         streaks = cv2.resize(noise_patch(rng, 16, width, 0.6), (width, height), interpolation=cv2.INTER_LINEAR)
-        tone = 1 + 0.06 * dirt + 0.04 * streaks
+        tone = 1 + rng.uniform(0.05, 0.14) * dirt + rng.uniform(0.03, 0.1) * streaks
         tone *= np.linspace(1.06, 0.9, height)[:, None]
         tone = np.where(self.glow > 0, 1.0, tone)
         color = np.clip(self.color * tone[..., None], 0, 255).astype(np.uint8)

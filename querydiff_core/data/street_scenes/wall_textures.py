@@ -21,6 +21,9 @@ PLASTERS = np.array(
         [164, 172, 176],
         [214, 190, 140],
         [128, 122, 116],
+        [172, 162, 140],
+        [152, 148, 142],
+        [104, 98, 90],
     ]
 )
 
@@ -34,8 +37,11 @@ def masonry(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         base, pattern = PLASTERS[rng.integers(len(PLASTERS))], _courses(rng, height, width, 10, 22, 0.08)
     else:
         base, pattern = PLASTERS[rng.integers(len(PLASTERS))], np.ones((height, width))
-    tint = rng.uniform(0.55, 1.1) * (1 + rng.uniform(-0.06, 0.06, 3))
-    grain = 1 + 0.04 * noise_patch(rng, height, width, 0.2) + 0.05 * noise_patch(rng, height, width, 1.2)
+    tint = rng.uniform(0.42, 1.18) * (1 + rng.uniform(-0.06, 0.06, 3))
+    grain = (
+        1 + 0.05 * noise_patch(rng, height, width, 0.2) + rng.uniform(0.04, 0.1) * noise_patch(rng, height, width, 1.2)
+    )
+    grain *= 1 + rng.uniform(0, 0.1) * noise_patch(rng, height, width, 2.0)
     return np.clip((base * tint) * (pattern * grain)[..., None], 0, 255).astype(np.float32)
 
 
