@@ -12,6 +12,7 @@ from querydiff_core.data.street_scenes.canvas import Canvas
 from querydiff_core.data.street_scenes.labels import ROAD, SIDEWALK, TERRAIN
 from querydiff_core.data.street_scenes.markings import GroundPixels, mark_road
 from querydiff_core.data.street_scenes.noise import noise_tile
+from querydiff_core.data.street_scenes.road_wear import dappled_shade, road_wear
 from querydiff_core.data.street_scenes.street import Street
 from querydiff_core.data.street_scenes.weather import Weather
 
@@ -33,7 +34,9 @@ def paint_ground(canvas: Canvas, street: Street, weather: Weather, grass: Mappin
     zone = _zones(street, d, z, grass)
     rng = street.rng(5)
     color = _surface_colors(street, weather, rng)[zone]
-    light = _roughness(d, z, depth, zone, rng)
+    surface = np.where(zone == PAVING, 0, zone) if _has_asphalt_sidewalks(street) else zone
+    light = _roughness(d, z, depth, surface, rng)
+    _wear(light, street, d, z, depth)
     _mark(color, street, GroundPixels(*(a.ravel() for a in (d, z, depth, depth / canvas.camera.focal))), rng)
     _shade(light, street, weather, d, z)
     color *= light[..., None]
@@ -86,14 +89,29 @@ def _profile(street: Street, reach: float) -> np.ndarray:
 
 def _surface_colors(street: Street, weather: Weather, rng: np.random.Generator) -> np.ndarray:
     """Return the base colour of each kind of ground, float32 `(6, 3)`."""
-    asphalt = rng.uniform(58, 128) * (1 + rng.uniform(-0.05, 0.05, 3))
-    paving = rng.uniform(85, 165) * (1 + rng.uniform(-0.08, 0.08, 3) + np.array([0.03, 0, -0.03]))
+    asphalt = rng.uniform(52, 124) * (1 + rng.uniform(-0.05, 0.05, 3))
+    paving = rng.uniform(70, 165) * (1 + rng.uniform(-0.06, 0.06, 3) + np.array([0.03, 0, -0.03]))
     kerb = (paving + np.array([165, 162, 155])) / 2 * rng.uniform(0.75, 1.1)
     grass = np.array([rng.uniform(70, 125), rng.uniform(95, 125), rng.uniform(40, 70)])
     yard = paving * rng.uniform(0.8, 1.1) * (1 + rng.uniform(-0.06, 0.06, 3))
     cycle = np.array([[140, 74, 62], [70, 104, 84], asphalt, asphalt, [80, 90, 120]])[rng.integers(5)]
+    if _has_asphalt_sidewalks(street):
+        paving = asphalt * rng.uniform(0.8, 1.25) * (1 + rng.uniform(-0.03, 0.03, 3))
     colors = np.stack([asphalt, kerb, paving, grass, yard, cycle])
     return (colors * (1 - 0.35 * weather.wetness)).astype(np.float32)
+
+
+def _has_asphalt_sidewalks(street: Street) -> bool:
+    """Return whether only the kerb and the place tell sidewalk from road."""
+    return bool(street.rng(15).random() < 0.35)
+
+
+def _wear(light: np.ndarray, street: Street, d: np.ndarray, z: np.ndarray, depth: np.ndarray) -> None:
+    """Multiply `light` by repairs, cracks and damp, and by the dirt of the gutters."""
+    rng = street.rng(16)
+    light *= 1 + np.float32(rng.uniform(0.5, 1.2)) * road_wear(int(rng.integers(1000)), d, z, depth)
+    gutter = np.abs(np.abs(d) - np.float32(street.half_width - 0.1))
+    light *= 1 - np.float32(rng.uniform(0.05, 0.4)) * np.clip(1 - gutter * 4, 0, 1)
 
 
 @cache
@@ -166,6 +184,10 @@ def _shade(light: np.ndarray, street: Street, weather: Weather, d: np.ndarray, z
     light *= weather.brightness
     if weather.sunshine <= 0:
         return
+    rng = street.rng(17)
+    if rng.random() < 0.5:
+        dapples = dappled_shade(int(rng.integers(40)), d[::2, ::2], z[::2, ::2])
+        light *= 1 - 0.5 * weather.sunshine * cv2.resize(dapples, d.shape[::-1], interpolation=cv2.INTER_LINEAR)
     reach = -weather.sun[0] / max(weather.sun[1], 0.2)
     tile = noise_tile(5, 256, 0.6)
     length = abs(reach) * (9 + 3 * tile[(z / 7).astype(np.int32) % 256, 3]) - street.frontage_line
