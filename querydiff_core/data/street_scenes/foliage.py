@@ -44,7 +44,7 @@ def tree_sprite(kind: int, winter: bool) -> Sprite:
     form = rng.random()
     if form < 0.13:
         return _conifer(rng)
-    if form < 0.45 or winter:
+    if form < 0.55 or winter:
         return _bare(rng)
     return _leafy(rng, aspect=float(rng.uniform(0.65, 1.1)), trunk=float(rng.uniform(0.18, 0.42)), crowns=12)
 
@@ -89,7 +89,7 @@ def _conifer(rng: np.random.Generator) -> Sprite:
     leaves = noise_patch(rng, height, width, 0.6)
     inside = np.abs(x - width / 2) + 3.0 * leaves < reach
     alpha = np.where(inside & (y < height * 0.95), 255, 0).astype(np.uint8)
-    green = np.array([38, 58, 40], np.float32) * rng.uniform(0.7, 1.4)
+    green = np.array([42, 56, 40], np.float32) * rng.uniform(0.55, 1.2)
     tone = 1 + 0.3 * noise_patch(rng, height, width, 0.3) + 0.2 * (np.mod(y / height * layers, 1) < 0.4)
     rgb = np.clip(green * np.clip(tone, 0.2, 2)[..., None], 0, 255).astype(np.uint8)
     return _tree(rgb, alpha, 5)
@@ -101,7 +101,37 @@ def _bare(rng: np.random.Generator) -> Sprite:
     _branch(brush, rng, np.array([0.0, 0.0]), np.pi / 2, rng.uniform(2.0, 3.0), rng.uniform(0.14, 0.3), bark, 0)
     sprite = brush.finish(rng, folds=0.2)
     top = int(np.argmax(sprite.alpha.max(axis=1) > 0))
-    return _tree(sprite.color[top:, :, :3], sprite.alpha[top:], 21)
+    color, alpha = sprite.color[top:, :, :3], sprite.alpha[top:].copy()
+    _add_twigs(color, alpha, bark, rng)
+    if rng.random() < 0.18:
+        _add_ivy(color, alpha, rng)
+    return _tree(color, alpha, 21)
+
+
+def _add_twigs(color: np.ndarray, alpha: np.ndarray, bark: np.ndarray, rng: np.random.Generator) -> None:
+    """Fill the crown with twigs finer than a pixel: a broken veil that light comes through."""
+    height, width = alpha.shape
+    near = cv2.blur((alpha > 60).astype(np.float32), (25, 25))
+    grain = noise_patch(rng, height, width, 0.4)
+    veil = np.clip(3.2 * near * (0.45 + 0.45 * grain), 0, rng.uniform(0.25, 0.7)) * 255
+    veil *= np.clip((0.78 - np.arange(height) / height) * 5, 0, 1)[:, None]
+    thin = alpha < veil
+    tone = bark * rng.uniform(0.7, 1.2) * np.array([1.1, 1.0, 0.85])
+    color[thin] = np.clip(tone * (1 + 0.2 * grain[thin])[:, None], 0, 255).astype(np.uint8)
+    alpha[thin] = veil[thin].astype(np.uint8)
+
+
+def _add_ivy(color: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) -> None:
+    """Grow ivy around the trunk and the lower boughs."""
+    height, width = alpha.shape
+    wood = cv2.dilate((alpha > 200).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    leaves = noise_patch(rng, height, width, 0.6)
+    ragged = rng.uniform(0.4, 0.75) + 0.06 * noise_patch(rng, height, width, 1.2)
+    covered = wood & (leaves > -0.6) & (np.arange(height)[:, None] > ragged * height)
+    covered &= np.abs(np.arange(width) - width / 2) < (0.12 + 0.02 * leaves) * width
+    green = np.array([44, 60, 34]) * rng.uniform(0.6, 1.2)
+    color[covered] = np.clip(green * (1 + 0.3 * leaves[covered])[:, None], 0, 255).astype(np.uint8)
+    alpha[covered] = 255
 
 
 def _branch(
