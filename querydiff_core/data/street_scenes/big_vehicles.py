@@ -18,7 +18,27 @@ from querydiff_core.data.street_scenes.weather import Weather
 BIG_VEHICLES = 24
 SCALE = 40
 UP = np.array([0.0, 1.0, 0.0])
+DOUBLE_DECKERS = 3
+"""One bus in so many has two decks."""
+_LIVERIES = np.array(
+    [
+        [214, 214, 210],
+        [224, 220, 206],
+        [150, 26, 30],
+        [32, 62, 118],
+        [36, 92, 130],
+        [30, 74, 52],
+        [176, 178, 180],
+        [206, 170, 50],
+        [58, 60, 66],
+        [190, 88, 36],
+        [236, 236, 232],
+    ],
+    np.float64,
+)
 _LABELS = {"bus": BUS, "truck": TRUCK, "tram": TRAIN}
+_WINDOWS = {"cab": (0.5, 0.88), "upper deck": (0.64, 0.88), "lower deck": (0.3, 0.56)}
+"""Lower and upper edge as shares of the height; others have theirs at 0.45 and 0.85."""
 _SIZES = {"bus": (2.55, 3.1, 11.0), "truck": (2.45, 3.4, 8.0), "tram": (2.5, 3.4, 22.0)}
 
 
@@ -94,7 +114,7 @@ def body_size(family: str, kind: int) -> tuple[float, float, float]:
     grow = rng.uniform(0.85, 1.15)
     return (
         width,
-        float(height * rng.uniform(0.9, 1.1)) * (1.35 if family == "bus" and kind % 5 == 0 else 1.0),
+        float(height * rng.uniform(0.9, 1.1)) * (1.38 if family == "bus" and kind % DOUBLE_DECKERS == 0 else 1.0),
         length * grow,
     )
 
@@ -103,17 +123,21 @@ def body_size(family: str, kind: int) -> tuple[float, float, float]:
 def body_texture(part: str, face: str, kind: int, lit: bool, night: bool) -> Sprite:
     """Return one face of a bus, tram, truck box or cab."""
     rng = np.random.default_rng((83, kind))
-    paint = rng.uniform(25, 235, 3) if rng.random() < 0.7 else rng.uniform(170, 235) * np.ones(3)
-    second = rng.uniform(20, 235, 3)
+    paint, second = (color * rng.uniform(0.75, 1.1) for color in _LIVERIES[rng.integers(len(_LIVERIES), size=2)])
+    upper = part == "bus" and kind % DOUBLE_DECKERS == 0
     long = {"bus": 11.0, "tram": 22.0, "box": 5.5, "cab": 2.0}[part] if face == "side" else 2.5
-    painter = _BodyPainter(rng, int(long * SCALE * (0.6 if long > 12 else 1)), int(3.2 * SCALE), paint)
+    painter = _BodyPainter(
+        rng, int(long * SCALE * (0.6 if long > 12 else 1)), int((4.3 if upper else 3.2) * SCALE), paint
+    )
     painter.base(second)
     if part == "box":
         painter.cargo(second, face)
     elif face == "side":
-        painter.window_row(long, night, part)
+        if upper:
+            painter.window_row(long, night, "upper deck")
+        painter.window_row(long, night, "lower deck" if upper else part)
     else:
-        painter.end(part, face, night)
+        painter.end(part, face, night, upper)
     painter.wheels(long, part, face)
     painter.lights(face, lit)
     return painter.finish()
@@ -143,29 +167,52 @@ class _BodyPainter:
         rows, columns = self.color[area].shape[:2]
         if not rows or not columns:
             return
-        picture = cv2.resize(self.rng.random((4, 4, 1)).astype(np.float32), (columns, rows)).reshape(rows, columns, 1)
-        tone = np.linspace(1.5, 0.7, rows, dtype=np.float32)[:, None, None]
-        self.color[area] = np.array([46, 52, 60], np.float32) * tone * (0.6 + picture)
+        picture = cv2.resize(self.rng.random((3, 4, 1)).astype(np.float32), (columns, rows)).reshape(rows, columns, 1)
+        # Above the roofs that it mirrors, glass is as light as the sky; below one looks into the dark inside.
+        roofs = rows * self.rng.uniform(0.1, 0.6) * (0.6 + 0.8 * picture[0])
+        mirrored = np.clip(0.5 * (roofs.T - np.arange(rows)[:, None]), 0, 1)[..., None]
+        self.color[area] = np.array([34, 37, 41], np.float32) * (0.5 + picture)
+        self.color[area] += mirrored * np.array([150, 158, 168], np.float32) * self.rng.uniform(0.1, 0.5)
         if night:
             self.color[area] = np.array([250, 236, 200], np.float32) * (0.5 + 0.5 * picture)
             self.glow[area] = 210
 
     def window_row(self, long: float, night: bool, part: str) -> None:
         """Paint the windows and doors of a bus, tram or cab."""
-        low, high = (0.45, 0.85) if part != "cab" else (0.5, 0.88)
-        panes = max(int(long / 1.5), 1)
+        low, high = _WINDOWS.get(part, (0.45, 0.85))
+        panes = max(int(long / self.rng.uniform(1.3, 2.2)), 1)
         self.color[self.area(0.01, low - 0.02, 0.99, high + 0.02)] = 26
         for pane in range(panes):
-            bottom = 0.14 if part in ("bus", "tram") and pane % 4 == 1 else low
-            self.glass(self.area((pane + 0.08) / panes, bottom, (pane + 0.93) / panes, high), night)
+            bottom = 0.12 if part in ("bus", "lower deck", "tram") and pane % 4 == 1 else low
+            self.glass(self.area((pane + 0.03) / panes, bottom, (pane + 0.97) / panes, high), night)
+        if part in ("bus", "upper deck") and self.rng.random() < 0.5:
+            self._advertise(0.9 if part == "bus" else 0.47)
 
-    def end(self, part: str, face: str, night: bool) -> None:
-        """Paint the front or the rear of a bus, tram or cab."""
-        self.glass(self.area(0.06, 0.42 if face == "front" else 0.55, 0.94, 0.84), night and face == "rear")
-        if face == "front" and part != "cab":
-            self.color[self.area(0.2, 0.88, 0.8, 0.96)] = 18
-            self.color[self.area(0.28, 0.9, 0.7, 0.94)] = (255, 170, 40)
-            self.glow[self.area(0.28, 0.9, 0.7, 0.94)] = 220
+    def _advertise(self, middle: float) -> None:
+        """Paint an advertisement between or above the windows."""
+        left = self.rng.uniform(0.1, 0.4)
+        area = self.area(left, middle - 0.035, left + self.rng.uniform(0.3, 0.5), middle + 0.045)
+        self.color[area] = _LIVERIES[self.rng.integers(len(_LIVERIES))]
+        rows, columns = self.color[area].shape[:2]
+        self.color[area][rows // 3 : -rows // 3 or None, columns // 5 : columns // 2] *= 0.4
+
+    def end(self, part: str, face: str, night: bool, upper: bool) -> None:
+        """Paint the front or the rear of a bus, tram or cab; `upper`: it has a second deck."""
+        front = face == "front"
+        if upper:
+            self.glass(self.area(0.06, 0.66, 0.94, 0.88), night)
+        low, high = (0.26 if front else 0.38, 0.56) if upper else (0.36 if front else 0.55, 0.86)
+        self.color[self.area(0.03, low - 0.02, 0.97, high + 0.02)] = 24
+        self.glass(self.area(0.05, low, 0.95, high), night and not front)
+        if front and part != "cab":
+            board = (0.575, 0.64) if upper else (0.89, 0.97)
+            self.color[self.area(0.15, board[0], 0.85, board[1])] = 18
+            self.color[self.area(0.25, board[0] + 0.015, 0.72, board[1] - 0.015)] = (226, 160, 50)
+            self.glow[self.area(0.25, board[0] + 0.015, 0.72, board[1] - 0.015)] = 220
+        elif not front:
+            self.color[self.area(0.15, 0.2, 0.85, low - 0.06)] *= 0.7
+            self.color[self.area(0.25, 0.22, 0.75, 0.3)] = 30
+        self.color[self.area(0.49, low, 0.51, high) if front else self.area(0, 0.1, 1, 0.13)] *= 0.6
         self.color[self.area(0.1, 0.1, 0.9, 0.14)] = 40
         self.color[self.area(0.38, 0.15, 0.62, 0.19)] = (214, 206, 150)
 
@@ -200,9 +247,9 @@ class _BodyPainter:
         if face == "side":
             return
         color = (255, 250, 236) if face == "front" else (225, 28, 30)
-        for x in (0.07, 0.8):
-            area = self.area(x, 0.2, x + 0.13, 0.27)
-            self.color[area] = color if lit else np.array(color) * 0.8
+        for x in (0.05, 0.84):
+            area = self.area(x, 0.17, x + 0.11, 0.23 if face == "front" else 0.3)
+            self.color[area] = color if lit else np.array(color) * 0.7
             self.glow[area] = 245 if lit else 0
 
     def finish(self) -> Sprite:
