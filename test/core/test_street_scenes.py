@@ -71,7 +71,8 @@ def test_weather_shows_in_the_picture_and_not_in_the_labels():
 
 def test_nights_are_darker_and_fog_is_flatter_than_clear_days():
     pictures = {c: np.stack([render_scene(seed, SMALL, c).image for seed in range(8)]) for c in CONDITIONS}
-    assert pictures["night"].mean() < 0.75 * pictures["clear"].mean()
+    # Days have dark fronts and dark glass too, so that whole pictures differ less than sky and road do.
+    assert pictures["night"].mean() < 0.85 * pictures["clear"].mean()
     assert pictures["fog"].std() < pictures["clear"].std()
 
 

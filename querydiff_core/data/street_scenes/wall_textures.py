@@ -37,7 +37,7 @@ def masonry(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         base, pattern = PLASTERS[rng.integers(len(PLASTERS))], _courses(rng, height, width, 10, 22, 0.08)
     else:
         base, pattern = PLASTERS[rng.integers(len(PLASTERS))], np.ones((height, width))
-    tint = rng.uniform(0.42, 1.18) * (1 + rng.uniform(-0.06, 0.06, 3))
+    tint = rng.uniform(0.5, 1.3) * (1 + rng.uniform(-0.06, 0.06, 3))
     grain = (
         1 + 0.05 * noise_patch(rng, height, width, 0.2) + rng.uniform(0.04, 0.1) * noise_patch(rng, height, width, 1.2)
     )
