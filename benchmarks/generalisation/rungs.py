@@ -72,7 +72,7 @@ class Rung:
     @property
     def slug(self) -> str:
         """Return the name as folders have it."""
-        return "_".join(re.findall(r"[A-Za-z0-9.]+", self.name)).lower().replace("l_", "")
+        return "_".join(re.findall(r"[A-Za-z0-9.]+", self.name)).lower()
 
 
 PLAIN = Rung("plain", OVERLAYS / "no_agent_queries.yaml")
