@@ -41,7 +41,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             print(f"no folder {given[name]}: what needs it is left out")
             given[name] = None
         else:
-            given[name] = given[name].resolve()
+            given[name] = given[name].absolute()
     given["conditions"] = tuple(given["conditions"].split(","))
     return Settings(**given | {"folder": given["folder"].resolve()})
 

@@ -48,7 +48,8 @@ class Step:
     @property
     def settings(self) -> str:
         """Return a digest of the commands, the configuration files and the settings of what is needed."""
-        roots = {str(self.folder.parent): "{ladder}", str(Path(__file__).parents[2]): "{repository}"}
+        repository = Path(__file__).resolve().parents[2]
+        roots = {str(self.folder.parent): "{ladder}", str(repository): "{repository}", str(repository.parent): "{beside}"}
         words = json.dumps(self.commands)
         for path, short in roots.items():
             words = words.replace(path, short)
