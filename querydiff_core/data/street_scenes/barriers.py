@@ -13,11 +13,16 @@ from querydiff_core.data.street_scenes.wall_textures import fence_texture, wall_
 from querydiff_core.data.street_scenes.weather import Weather
 
 UP = np.array([0.0, 1.0, 0.0])
+RAILINGS = 4
+"""Every RAILINGS-th fence is an iron railing."""
 
 
 @dataclass(frozen=True)
 class Barrier:
-    """A straight piece of `kind` (wall, fence, hedge) from `near` to `far_end` `(3,)`, `base` to `top` metres high."""
+    """A straight piece of `kind` (wall, plinth, fence, hedge) from `near` to `far_end` `(3,)`, `base` to `top` high.
+
+    A plinth is the low wall below a railing: annotators give it to the fence. Lengths in metres.
+    """
 
     near: np.ndarray
     far_end: np.ndarray
@@ -38,8 +43,9 @@ class Barrier:
         side = np.sign(self.near[0] - canvas.camera.position[0])
         light = weather.brightness * float(weather.shade(np.array([-side, 0.0, 0.0])))
         rise = self.top - self.base
-        if self.kind == "wall":
-            texture, label, repeat = wall_texture(self.index), WALL, (max(length / 4, 0.2), max(rise / 2, 0.3))
+        if self.kind in ("wall", "plinth"):
+            label = WALL if self.kind == "wall" else FENCE
+            texture, repeat = wall_texture(self.index), (max(length / 4, 0.2), max(rise / 2, 0.3))
         elif self.kind == "fence":
             texture, label, repeat = fence_texture(self.index), FENCE, (max(length / 2, 0.2), 1.0)
         else:

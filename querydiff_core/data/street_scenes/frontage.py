@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from querydiff_core.data.street_scenes.barriers import Barrier
+from querydiff_core.data.street_scenes.barriers import RAILINGS, Barrier
 from querydiff_core.data.street_scenes.buildings import Building, draw_tint
 from querydiff_core.data.street_scenes.drawable import Drawable
 from querydiff_core.data.street_scenes.facade_textures import FACADES, STYLES, facade_size
@@ -23,7 +23,10 @@ def frontage(
 ) -> Iterator[Drawable]:
     """Yield what stands on one `side` of the road between `start` and `end`."""
     line = street.frontage_line + 0.05
-    if kind in ("terrace", "shops"):
+    if kind == "terrace" and rng.random() < 0.4:
+        yield from _railings(street, side, (start, end), line, rng)
+        yield from _row(street, kind, side, start, end, line + rng.uniform(1.0, 3.5), rng)
+    elif kind in ("terrace", "shops"):
         yield from _row(street, kind, side, start, end, line, rng)
     elif kind == "offices":
         yield from _row(street, kind, side, start, end, line + rng.uniform(0, 4), rng)
@@ -34,10 +37,10 @@ def frontage(
         yield from _trees(street, side, start, end, (line + 1, line + setback - 0.5), 11, rng)
     elif kind == "park":
         yield from _garden_edge(street, side, start, end, line, rng)
-        yield from _trees(street, side, start, end, (line + 1.5, line + 16), 3.5, rng)
+        yield from _trees(street, side, start, end, (line + 1.5, line + 16), 4.5, rng)
         yield from _row(street, "terrace", side, start, end, line + rng.uniform(18, 34), rng)
     elif kind == "wall":
-        yield from _barrier(street, "wall", side, (start, end), line, (0.0, rng.uniform(1.6, 4.2)), rng)
+        yield from _barrier(street, "wall", side, (start, end), line, (0.0, rng.uniform(0.9, 3.6)), rng)
         yield from _trees(street, side, start, end, (line + 1.5, line + 8), 7, rng)
         yield from _row(street, "offices", side, start, end, line + rng.uniform(9, 20), rng)
     else:
@@ -82,17 +85,25 @@ def _garden_edge(
     s = start
     while s < end - 2:
         stop = min(s + rng.uniform(6, 24), end)
-        choice = rng.choice(["hedge", "wall", "fence", "topped", "backed"])
-        if choice == "topped":
-            low = rng.uniform(0.4, 0.9)
-            yield from _barrier(street, "fence", side, (s, stop), line, (low, low + rng.uniform(0.6, 1.1)), rng)
-            yield from _barrier(street, "wall", side, (s, stop), line, (0.0, low), rng)
+        choice = rng.choice(["hedge", "wall", "fence", "railings", "backed"], p=[0.15, 0.2, 0.25, 0.25, 0.15])
+        if choice == "railings":
+            yield from _railings(street, side, (s, stop), line, rng)
         elif choice == "backed":
             yield from _barrier(street, "hedge", side, (s, stop), line + 0.4, (0.0, rng.uniform(1.2, 2.2)), rng)
-            yield from _barrier(street, "fence", side, (s, stop), line, (0.0, rng.uniform(0.9, 1.4)), rng)
+            yield from _railings(street, side, (s, stop), line, rng)
         else:
             yield from _barrier(street, choice, side, (s, stop), line, (0.0, rng.uniform(0.8, 2.0)), rng)
         s = stop + (rng.uniform(1, 4) if rng.random() < 0.5 else 0.0)
+
+
+def _railings(
+    street: Street, side: int, span: tuple[float, float], line: float, rng: np.random.Generator
+) -> Iterator[Drawable]:
+    """Yield iron railings, mostly on a low wall of brick or stone."""
+    low = rng.uniform(0.25, 1.0) if rng.random() < 0.75 else 0.0
+    yield from _barrier(street, "railing", side, span, line, (low, low + rng.uniform(0.6, 1.4)), rng)
+    if low:
+        yield from _barrier(street, "plinth", side, span, line, (0.0, low), rng)
 
 
 def _barrier(
@@ -105,7 +116,9 @@ def _barrier(
     rng: np.random.Generator,
 ) -> Iterator[Drawable]:
     """Yield a barrier in straight pieces that follow the bends."""
-    index = int(rng.integers(1 << 16))
+    index = int(rng.integers(32)) if kind in ("fence", "hedge") else int(rng.integers(64))
+    if kind == "railing":
+        kind, index = "fence", RAILINGS * int(rng.integers(32 // RAILINGS))
     pieces = max(int((span[1] - span[0]) / 9), 1)
     stations = np.linspace(*span, pieces + 1)
     for near, far in pairwise(stations):
@@ -113,7 +126,7 @@ def _barrier(
             near=street.place(near, side * line),
             far_end=street.place(far, side * line),
             kind=kind,
-            index=index % (64 if kind == "wall" else 32),
+            index=index,
             base=heights[0],
             top=heights[1],
         )

@@ -1,4 +1,4 @@
-"""Street lamps, bollards, bins and benches."""
+"""Street lamps, masts, bollards, bins and benches."""
 
 from __future__ import annotations
 
@@ -55,6 +55,25 @@ class Post:
         """Draw it."""
         paint = tuple(weather.brightness * c for c in self.color)
         canvas.bar(self.foot, self.foot + self.height * UP, self.width, paint, POLE)
+
+
+@dataclass(frozen=True)
+class Mast:
+    """A pole of wood or steel at `foot` `(3,)` that carries wires, with `bars` cross-bars at its top."""
+
+    foot: np.ndarray
+    height: float
+    bars: int
+    color: tuple[float, float, float]
+
+    def draw(self, canvas: Canvas, weather: Weather) -> None:
+        """Draw the pole and the cross-bars."""
+        paint = tuple(weather.brightness * c for c in self.color)
+        canvas.bar(self.foot, self.foot + self.height * UP, 0.2, paint, POLE)
+        half = np.array([0.75, 0.0, 0.0])
+        for bar in range(self.bars):
+            middle = self.foot + (self.height - 0.3 - 0.45 * bar) * UP
+            canvas.bar(middle - half, middle + half, 0.1, paint, POLE)
 
 
 @dataclass(frozen=True)

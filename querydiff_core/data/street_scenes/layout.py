@@ -14,9 +14,9 @@ from querydiff_core.data.street_scenes.cycles import CYCLES, Cycle
 from querydiff_core.data.street_scenes.drawable import Drawable
 from querydiff_core.data.street_scenes.foliage import BUSHES, KINDS, Tree
 from querydiff_core.data.street_scenes.frontage import GRASSY, frontage
-from querydiff_core.data.street_scenes.furniture import Box, Lamp, Post
+from querydiff_core.data.street_scenes.kerbside import kerbside
 from querydiff_core.data.street_scenes.people import PEOPLE, Person
-from querydiff_core.data.street_scenes.signs import SIGNS, SignPost, TrafficLight
+from querydiff_core.data.street_scenes.signs import TrafficLight
 from querydiff_core.data.street_scenes.street import FRONTAGES, Street
 from querydiff_core.data.street_scenes.vehicles import Car
 
@@ -39,7 +39,7 @@ def block(street: Street, index: int) -> Block:
     things: list[Drawable] = []
     for side, kind in zip((-1, 1), kinds, strict=True):
         things += frontage(street, kind, side, start, end, rng)
-        things += _kerbside(street, side, start, end, rng)
+        things += kerbside(street, side, start, end, rng)
         things += _loiterers(street, side, start, end, rng)
         things += _parked(street, side, start, end, rng)
     if street.crossing(index):
@@ -50,34 +50,6 @@ def block(street: Street, index: int) -> Block:
 def _margin(street: Street, index: int) -> float:
     half = street.crossing(index)
     return half + street.sidewalk * 0.5 + 1.2 if half else 0.0
-
-
-def _kerbside(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
-    """Yield trees, lamps, signs, bollards and boxes between the kerb and the sidewalk."""
-    kerb = street.half_width + 0.55
-    for s in np.arange(start + rng.uniform(0, street.tree_spacing), end, street.tree_spacing):
-        if street.tree_spacing < 40 and rng.random() < 0.8:
-            kind = int(rng.choice(street.tree_kinds))
-            yield Tree(street.place(s, side * (kerb + 0.4)), float(rng.uniform(5, 11)), kind)
-    if side == street.side or rng.random() < 0.6:
-        height, arm, grey = rng.uniform(5, 9), -side * rng.uniform(0.8, 2.4), rng.uniform(50, 150)
-        for s in np.arange(start + rng.uniform(0, street.lamp_spacing), end, street.lamp_spacing):
-            yield Lamp(street.place(s, side * kerb), float(height), float(arm), float(grey))
-    for _ in range(int(rng.integers(0, 4))):
-        s = rng.uniform(start, end)
-        kind = int(rng.integers(SIGNS))
-        size = 0.7 if kind % 9 not in (6, 7) else 1.3
-        height = float(rng.uniform(2.0, 3.0))
-        yield SignPost(street.place(s, side * (kerb + 0.1)), kind, height, float(size * rng.uniform(0.85, 1.3)))
-    if rng.random() < 0.3:
-        color = tuple(float(c) for c in rng.uniform(20, 130) * np.ones(3))
-        for s in np.arange(start, start + rng.uniform(6, 25), rng.uniform(1.4, 2.5)):
-            yield Post(street.place(s, side * (kerb - 0.1)), 0.95, 0.13, (color[0], color[1], color[2]))
-    for _ in range(int(rng.integers(0, 3))):
-        s = rng.uniform(start, end)
-        box = (float(rng.uniform(0.4, 0.8)), float(rng.uniform(0.7, 1.4)), float(rng.uniform(0.4, 1.5)))
-        red, green, blue = (float(c) for c in rng.uniform(25, 120, 3))
-        yield Box(street.place(s, side * (kerb + 0.3)), box, (red, green, blue))
 
 
 def _loiterers(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
@@ -100,12 +72,13 @@ def _loiterers(street: Street, side: int, start: float, end: float, rng: np.rand
 
 def _parked(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
     """Yield vehicles parked along the kerb."""
-    if not street.parking:
+    share = street.parked_shares[side > 0]
+    if not street.parking or not share:
         return
     d = street.half_width - 1.05 - (1.4 if street.cycle_lane else 0)
     s = start + rng.uniform(0, 8)
     while s < end - 5:
-        if rng.random() < street.parked_share:
+        if rng.random() < share:
             yaw = 0.0 if side == street.side else np.pi
             yaw += float(np.arctan(street.slope(s))) + rng.normal(0, 0.02)
             if rng.random() < 0.03:

@@ -17,6 +17,7 @@ FRONTAGES = ("terrace", "shops", "houses", "offices", "park", "wall", "open")
 class Street:
     """The constants of a street; lengths in metres, `side` is +1 where traffic keeps right and -1 where left.
 
+    `parked_shares`: how full the kerb is left and right; `clutter`: how many posts stand about, 1 is usual.
     Lateral positions `d` count from the centre line to the right, `s` along the road is the world's Z.
     """
 
@@ -35,7 +36,8 @@ class Street:
     tree_spacing: float
     tree_kinds: tuple[int, ...]
     lamp_spacing: float
-    parked_share: float
+    parked_shares: tuple[float, float]
+    clutter: float
     crowd: float
     yellow_lines: bool
     bends: tuple[tuple[float, float, float], ...]
@@ -83,28 +85,35 @@ class Street:
 def draw_street(seed: int) -> Street:
     """Draw the street of world `seed`."""
     rng = np.random.default_rng((seed, 0))
-    town = rng.dirichlet((1.8, 2.6, 1.0, 1.0, 1.2, 0.7, 0.4))
+    town = rng.dirichlet((2.4, 2.8, 1.1, 1.1, 0.8, 0.7, 0.25))
     return Street(
         seed=seed,
         side=1 if rng.random() < 0.6 else -1,
-        lanes=int(rng.choice([2, 2, 2, 2, 1, 4])),
-        lane_width=float(rng.uniform(2.9, 3.7)),
-        parking=bool(rng.random() < 0.45),
+        lanes=int(rng.choice([2, 2, 2, 2, 2, 2, 1, 1, 4])),
+        lane_width=float(rng.uniform(2.6, 3.6)),
+        parking=bool(rng.random() < 0.4),
         cycle_lane=bool(rng.random() < 0.2),
         tram=bool(rng.random() < 0.2),
-        sidewalk=float(rng.uniform(2.2, 6.0)),
-        verge=float(rng.uniform(1.0, 3.0)) if rng.random() < 0.25 else 0.0,
+        sidewalk=float(rng.uniform(2.0, 6.2)),
+        verge=float(rng.uniform(1.0, 3.0)) if rng.random() < 0.15 else 0.0,
         block=float(rng.uniform(45, 85)),
         crossing_share=float(rng.uniform(0.2, 0.9)),
         frontages=tuple(float(share) for share in town),
-        tree_spacing=float(rng.choice([7.0, 10.0, 14.0, 22.0, 60.0])),
+        tree_spacing=float(rng.choice([8.0, 12.0, 18.0, 30.0, 60.0, 60.0])),
         tree_kinds=tuple(int(kind) for kind in rng.integers(16, 120, 3)),
         lamp_spacing=float(rng.uniform(18, 40)),
-        parked_share=float(rng.uniform(0.2, 0.85)),
+        parked_shares=_draw_parked_shares(rng),
+        clutter=float(rng.uniform(0.4, 2.0)),
         crowd=float(rng.uniform(0.4, 2.6)),
         yellow_lines=bool(rng.random() < 0.25),
         bends=tuple(
             (float(rng.uniform(0, 0.9) ** 2 * length * share), float(length), float(rng.uniform(0, 6.28)))
-            for length, share in ((140.0, 0.16), (60.0, 0.06))
+            for length, share in ((140.0, 0.3), (60.0, 0.1))
         ),
     )
+
+
+def _draw_parked_shares(rng: np.random.Generator) -> tuple[float, float]:
+    """Draw how full the left and the right kerb are: often one of them is free."""
+    left, right = rng.uniform(0.2, 0.85, 2) * ((1, 1), (1, 1), (0, 1), (1, 0))[int(rng.integers(4))]
+    return float(left), float(right)
