@@ -49,7 +49,11 @@ class Step:
     def settings(self) -> str:
         """Return a digest of the commands, the configuration files and the settings of what is needed."""
         repository = Path(__file__).resolve().parents[2]
-        roots = {str(self.folder.parent): "{ladder}", str(repository): "{repository}", str(repository.parent): "{beside}"}
+        roots = {
+            str(self.folder.parent): "{ladder}",
+            str(repository): "{repository}",
+            str(repository.parent): "{beside}",
+        }
         words = json.dumps(self.commands)
         for path, short in roots.items():
             words = words.replace(path, short)
