@@ -14,6 +14,9 @@ from querydiff_ros.executable_path import executable_path
 ARGUMENTS = {
     "engine": ("", "Exported engine or checkpoint file; empty: params_file's, or the shipped default."),
     "cameras": ("", "Camera namespaces, comma-separated, such as front,rear; empty: params_file's, or front."),
+    "provider": ("", "ONNX Runtime's: auto, cpu, cuda, tensorrt or openvino; empty: params_file's, or auto."),
+    "cuda_graphs": ("", "true replays .pt2 and .engine files as CUDA graphs; empty: params_file's, or false."),
+    "fallback": ("", "true runs the checkpoint of an engine built elsewhere; empty: params_file's, or false."),
     "namespace": ("", "Namespace of the node and its cameras."),
     "params_file": ("", "YAML file of parameters, like config/ros/segment.yaml; the arguments above override it."),
     "log_level": ("info", "debug, info, warn, error or fatal."),
@@ -27,9 +30,9 @@ def segment_node(context: LaunchContext) -> list[LifecycleNode]:
     """Return the node that the launch arguments describe."""
     chosen = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     # The node brings itself up, so that it does so after every respawn, without a second party that must notice.
-    parameters = {name: chosen[name].lower() in ("true", "1", "yes") for name in ("bring_up", "use_sim_time")}
-    if chosen["engine"]:
-        parameters["engine"] = chosen["engine"]
+    switches = [name for name in ("bring_up", "use_sim_time", "cuda_graphs", "fallback") if chosen[name]]
+    parameters = {name: chosen[name].lower() in ("true", "1", "yes") for name in switches}
+    parameters |= {name: chosen[name] for name in ("engine", "provider") if chosen[name]}
     if chosen["cameras"]:
         parameters["cameras"] = [camera.strip() for camera in chosen["cameras"].split(",")]
     logger = f"{chosen['namespace']}/segment_node".strip("/").replace("/", ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -43,7 +44,7 @@ class CameraLabeller:
         with ExitStack() as opened:  # closed again should anything be refused
             opened.callback(segmenter.close)
             for camera in self.cameras:
-                output = self._outputs[camera] = CameraOutput(node, camera, parameters, segmenter.label_space)
+                output = self._outputs[camera] = CameraOutput(node, camera, parameters, segmenter)
                 opened.callback(output.close)
             period = parameters.diagnostics_period
             self._diagnostics = Diagnostics(node, self._health, self._statistics, period, self._look_for_foreign_types)
@@ -123,7 +124,8 @@ class CameraLabeller:
 
     def _publish(self, camera: str, frame: CameraFrame, segmentation: Segmentation) -> None:
         self._outputs[camera].publish(frame, segmentation, self._inputs[camera].calibration)
-        confidence = cv2.mean(segmentation.confidence)[0] / 255
+        certain = segmentation.confidence
+        confidence = math.nan if certain is None else cv2.mean(certain)[0] / 255
         self._statistics[camera].label(self._age(frame), time.monotonic() - frame.arrival, confidence)
 
     def _age(self, frame: CameraFrame) -> float:

@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
-from querydiff_core.deployment.segmenter import Segmentation
+from querydiff_core.deployment.segmenter import Segmentation, Segmenter
 from querydiff_core.label_space import UNLABELLED, LabelSpace
 from querydiff_core.overlay import overlay
 from querydiff_ros.camera_frame import CameraFrame, topic_name
@@ -26,16 +26,17 @@ LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability
 class CameraOutput:
     """Publish labels, confidence, overlays and calibration of one camera, each under the header of its frame."""
 
-    def __init__(self, node: LifecycleNode, camera: str, parameters: Parameters, label_space: LabelSpace):
+    def __init__(self, node: LifecycleNode, camera: str, parameters: Parameters, segmenter: Segmenter):
         self._node = node
         self._camera = camera
-        self._label_space = label_space
+        self._label_space = segmenter.label_space
         self._opacity = parameters.overlay_opacity
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[parameters.output_reliability.upper()])
         with ExitStack() as topics:  # withdrawn again should one of them be refused
             self._topics = topics
             self._label = self._publisher(Image, "label")
-            self._confidence = self._publisher(Image, "confidence") if parameters.publish_confidence else None
+            confident = parameters.publish_confidence and segmenter.has_confidence
+            self._confidence = self._publisher(Image, "confidence") if confident else None
             self._overlay = self._publisher(Image, "overlay")
             self._overlay_compressed = self._publisher(CompressedImage, "overlay/compressed")
             self._calibration = self._publisher(CameraInfo, "label/camera_info")
@@ -59,7 +60,7 @@ class CameraOutput:
     def publish(self, frame: CameraFrame, segmentation: Segmentation, calibration: CameraInfo | None) -> None:
         """Publish the results of `frame`, and `calibration` as theirs."""
         self._label.publish(image_message(segmentation.labels, "mono8", frame.header))
-        if self._confidence is not None:
+        if self._confidence is not None and segmentation.confidence is not None:
             self._confidence.publish(image_message(segmentation.confidence, "mono8", frame.header))
         if calibration is not None:
             # The label has the camera's size, so its calibration holds; a pair is matched by equal stamps.

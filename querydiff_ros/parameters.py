@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidTopicNameException
@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
+from querydiff_core.deployment.engine import Provider
 from querydiff_core.errors import QueryDiffError
 
 TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a string", list: "a list of strings"}
@@ -27,8 +28,20 @@ def _parameter(
 class Parameters:
     """What `segment_node` is told; read when it is configured, so that a change takes effect at the next configure."""
 
-    engine: str = _parameter("", "Exported engine or checkpoint file. Empty: the default that is shipped.")
+    engine: str = _parameter(
+        "", "Exported engine (.onnx, .pt2, .engine) or checkpoint (.safetensors). Empty: the default that is shipped."
+    )
     device: str = _parameter("auto", "Where the engine runs: auto, cpu, cuda or cuda:N.")
+    provider: str = _parameter(
+        "auto",
+        "ONNX Runtime's execution provider, of .onnx engines. auto: the device's own.",
+        one_of=get_args(Provider),
+    )
+    cuda_graphs: bool = _parameter(False, "Whether .pt2 and .engine engines on a GPU are replayed as CUDA graphs.")
+    fallback: bool = _parameter(
+        False,
+        "Whether the checkpoint runs that a .pt2 or .engine file names, where the file does not fit this machine.",
+    )
     threads: int = _parameter(0, "CPU threads of the engine. 0: the engine's own choice.", between=(0, 1024))
     window: int = _parameter(0, "Side of the sliding window in pixels. 0: the whole image at once.", between=(0, 8192))
     stride: int = _parameter(0, "Step of the sliding window in pixels. 0: two thirds of window.", between=(0, 8192))

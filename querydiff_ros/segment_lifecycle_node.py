@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from querydiff_core.deployment.engine import Provider
 from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.errors import QueryDiffError
 from querydiff_ros.camera_labeller import CameraLabeller
@@ -80,6 +81,11 @@ class SegmentLifecycleNode(LifecycleNode):
             f"{segmenter.metadata.variant} loaded and warmed up in {time.monotonic() - started:.1f} s: "
             f"{segmenter.engine_name} on {segmenter.device}, cameras {', '.join(map(repr, parameters.cameras))}."
         )
+        if parameters.publish_confidence and not segmenter.has_confidence:
+            self.get_logger().warning(
+                "No confidence is published: the engine was exported with --labels-only; set publish_confidence to "
+                "false, or export it again without."
+            )
 
     def _activate(self) -> None:
         assert self._labeller is not None
@@ -128,6 +134,9 @@ def _load(parameters: Parameters) -> Segmenter:
         threads=parameters.threads or None,
         window=parameters.window or None,
         stride=parameters.stride or None,
+        provider=cast(Provider, parameters.provider),  # checked when it was read
+        cuda_graphs=parameters.cuda_graphs,
+        fallback=parameters.fallback,
     )
     segmenter.warm_up()
     return segmenter

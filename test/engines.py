@@ -50,6 +50,14 @@ def write_pixel_engine(path: Path, *, work: int = 0, metadata: ModelMetadata = P
     return path
 
 
+def write_labels_only_engine(path: Path) -> Path:
+    """Write the pixel engine as `querydiff export --labels-only` would: without a confidence."""
+    model = onnx.load(write_pixel_engine(path))
+    del model.graph.output[1]
+    onnx.save(model, path)
+    return path
+
+
 def _slow_zero(work: int, initializers: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
     """Return nodes that make the scalar `slow_zero`, an exact 0 that depends on the input and on `work`."""
     if not work:

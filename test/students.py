@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
+
+from querydiff_core.deployment.archive import write_plan
+from querydiff_core.deployment.build_target import BuildTarget, EngineBuild
+from querydiff_core.deployment.metadata import ModelMetadata
+from querydiff_core.file_hash import file_hash
 
 SIZE = (64, 128)
 """Height and width that the student was trained at and that its engines see."""
@@ -13,6 +19,18 @@ SIZE = (64, 128)
 TRAINED = Path(__file__).parent / "data" / "tiny.safetensors"
 
 
+FAR_AWAY = BuildTarget("Imaginary GPU", "99.9", tensorrt="99.9.9")
+
+
 def write_student(path: Path) -> Path:
     """Copy the trained student to `path`."""
     return Path(shutil.copyfile(TRAINED, path))
+
+
+def write_foreign_engine(path: Path, made_from: Path, **changes: object) -> Path:
+    """Write an `.engine` file whose plan no GPU takes, built for a GPU that is nowhere."""
+    origin = {"checkpoint": made_from.name, "checkpoint_sha256": file_hash(made_from)}
+    build = EngineBuild("tensorrt", "fp16", (1, 4), device="cuda", target=FAR_AWAY, **origin)
+    metadata = ModelMetadata("tiny", SIZE, (0.5,) * 3, (0.2,) * 3, build=dataclasses.replace(build, **changes))
+    write_plan(path, b"no plan" * 500, metadata)
+    return path

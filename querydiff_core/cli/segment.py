@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from querydiff_core.deployment.engine import Provider
 from querydiff_core.errors import QueryDiffError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
         arguments.model,
         device=arguments.device,
         threads=arguments.threads,
+        provider=arguments.provider,
+        fallback=arguments.fallback,
         window=arguments.window,
         stride=arguments.stride,
     )
@@ -59,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.add_argument("--provider", default="auto", choices=get_args(Provider), help="ONNX Runtime's, for .onnx")
+    parser.add_argument(
+        "--fallback", action="store_true", help="run the checkpoint of a .pt2 or .engine file that does not fit here"
+    )
     parser.add_argument(
         "--window", type=int, help="side in pixels of a window slid over the image (default: whole image)"
     )

@@ -18,7 +18,7 @@ Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 
 
 class Engine(Protocol):
-    """A compiled segmenter: uint8 RGB in, uint8 labels and confidence out, at the images' size.
+    """A compiled segmenter: uint8 RGB in, uint8 labels and (if `has_confidence`) confidence out, at the images' size.
 
     One thread calls it; two engines on one GPU would wait for each other anyway.
     """
@@ -26,8 +26,9 @@ class Engine(Protocol):
     name: str
     device: str
     metadata: ModelMetadata
+    has_confidence: bool
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return labels and confidence, uint8 `(B, H, W)`, of uint8 RGB `images` `(B, H, W, 3)`."""
 
     def close(self) -> None:

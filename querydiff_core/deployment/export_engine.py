@@ -116,7 +116,7 @@ def _write(model: QueryDiff, metadata: ModelMetadata, path: Path, options: Expor
     if options.format == "onnx":
         from querydiff_core.deployment.onnx_export import write_onnx  # noqa: PLC0415 (each needs its own libraries)
 
-        write_onnx(whole, metadata, path)
+        write_onnx(whole, metadata, path, labels_only=options.labels_only)
     elif options.format == "torch":
         from querydiff_core.deployment.torch_export import write_package  # noqa: PLC0415
 

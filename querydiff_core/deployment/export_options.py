@@ -20,7 +20,7 @@ class ExportOptions:
     `size`: (height, width) that the network sees, None for the checkpoint's. `batch`: fewest and most images of an
     inference. `camera`: (height, width) of the images if it is to be built in. `device`: "cpu", or "cuda" for compiled
     code of a GPU; None for the format's own. `any_gpu`: TensorRT's hardware-compatible mode. `cached`: whether TensorRT
-    engines that were built before are taken from the cache.
+    engines that were built before are taken from the cache. `labels_only`: leave the confidence out of an ONNX graph.
     """
 
     format: Format = "onnx"
@@ -31,6 +31,7 @@ class ExportOptions:
     device: Literal["cpu", "cuda"] | None = None
     any_gpu: bool = False
     cached: bool = True
+    labels_only: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch[0] <= self.batch[1] <= MOST_IMAGES:
@@ -49,6 +50,11 @@ class ExportOptions:
         if self.any_gpu and self.format != "tensorrt":
             raise QueryDiffError(
                 f"Only TensorRT has a mode for several kinds of GPU; leave out --any-gpu for {self.format}."
+            )
+
+        if self.labels_only and self.format != "onnx":
+            raise QueryDiffError(
+                f"Only ONNX has a graph without confidence; leave out --labels-only for {self.format}."
             )
 
     @property

@@ -14,6 +14,7 @@ from querydiff_core.deployment.export_options import MOST_IMAGES
 from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.deployment.onnx_constants import store_repeats_once
 from querydiff_core.deployment.onnx_layout import resize_where_channels_lie
+from querydiff_core.deployment.segmentation_graph import LabelsOnly
 from querydiff_core.deployment.traced_program import dynamic_shapes, example_images, quiet
 
 OPSET = 18
@@ -23,21 +24,21 @@ SMALLEST_HALF = 1024
 """Initializers of fewer elements stay fp32: they weigh nothing."""
 
 
-def write_onnx(graph: nn.Module, metadata: ModelMetadata, path: Path) -> None:
+def write_onnx(graph: nn.Module, metadata: ModelMetadata, path: Path, *, labels_only: bool = False) -> None:
     """Write `graph`, simplified by folding of constants and removal of what is unused or common.
 
     It takes `images` uint8 (B, H, W, 3) with B dynamic, H and W dynamic unless a camera is built in, and returns
-    `labels` and `confidence` uint8 (B, H, W).
+    `labels` and, unless `labels_only`, `confidence` uint8 (B, H, W).
     """
     camera = metadata.build.camera if metadata.build else None
     with quiet(), torch.inference_mode():
         program = torch.onnx.export(
-            graph,
+            LabelsOnly(graph) if labels_only else graph,
             (example_images((2, 2), camera),),
             dynamo=True,
             optimize=True,
             input_names=["images"],
-            output_names=["labels", "confidence"],
+            output_names=["labels"] if labels_only else ["labels", "confidence"],
             dynamic_shapes=dynamic_shapes((1, MOST_IMAGES), camera),
             opset_version=OPSET,
         )

@@ -27,7 +27,7 @@ SLOWER = ["SkipLayerNormFusion"]
 
 
 class OnnxRuntimeEngine:
-    """Run an exported `.onnx` file: input `images` uint8 (B, H, W, 3), outputs `labels` and `confidence` (B, H, W)."""
+    """Run an exported `.onnx` file: `images` uint8 (B, H, W, 3) to `labels` (B, H, W), and `confidence` if any."""
 
     name = "onnxruntime"
 
@@ -37,7 +37,8 @@ class OnnxRuntimeEngine:
         self._session: onnxruntime.InferenceSession | None = session
         self.metadata = _read_metadata(session, path)
         check_size(path, self.metadata, options.size)
-        _check_interface(path, session)
+        self._outputs = _check_interface(path, session)
+        self.has_confidence = len(self._outputs) == 2
         if PROVIDERS[provider] not in session.get_providers():
             raise QueryDiffError(
                 f"ONNX Runtime could not start its {provider} provider for {path} and would run on the CPU instead: "
@@ -45,8 +46,8 @@ class OnnxRuntimeEngine:
             )
         session.disable_fallback()  # a provider that fails later is an error too, not a slow success
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return labels and confidence, uint8 `(B, H, W)`, of uint8 RGB `images` `(B, H, W, 3)`.
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return labels and confidence, uint8 `(B, H, W)`, None without one, of uint8 RGB `images` `(B, H, W, 3)`.
 
         Raises:
             QueryDiffError: if the images are not of the size that is built in, or memory runs out.
@@ -55,22 +56,24 @@ class OnnxRuntimeEngine:
             raise QueryDiffError("The engine is closed.")
         check_camera(self.metadata, images)
         try:
-            labels, confidence = self._session.run(["labels", "confidence"], {"images": np.ascontiguousarray(images)})
+            results = self._session.run(self._outputs, {"images": np.ascontiguousarray(images)})
         except Exception as error:  # ONNX Runtime raises a family of its own without a common base
             size = "x".join(map(str, images.shape[:3]))
             raise QueryDiffError(f"ONNX Runtime failed on images of {size}: {_first_line(error)}") from error
-        return labels, confidence
+        return results[0], results[1] if self.has_confidence else None
 
     def close(self) -> None:
         """Free the session."""
         self._session = None
 
 
-def _check_interface(path: Path, session: onnxruntime.InferenceSession) -> None:
+def _check_interface(path: Path, session: onnxruntime.InferenceSession) -> list[str]:
+    """Return the names of the outputs: labels, and confidence unless it was left out."""
     found = [f"{v.name} {v.type}" for v in (*session.get_inputs(), *session.get_outputs())]
     expected = [f"{name} tensor(uint8)" for name in ("images", "labels", "confidence")]
-    if found != expected:
+    if found not in (expected, expected[:2]):
         raise QueryDiffError(f"{path}: expected {', '.join(expected)}; found {', '.join(found)}: export it again.")
+    return [output.name for output in session.get_outputs()]
 
 
 def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> ModelMetadata:

@@ -57,3 +57,16 @@ class SegmentationGraph(nn.Module):
 
     def _enlarge(self, maps: Tensor) -> Tensor:
         return F.interpolate(maps, self.size, mode="bilinear")
+
+
+class LabelsOnly(nn.Module):
+    """Leave the confidence out; whatever computes nothing else falls out of the exported graph."""
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.segment = graph  # `graph` is what a traced module calls its own
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return labels, uint8 `(B, H, W)`, of uint8 RGB `images` `(B, H, W, 3)`."""
+        labels: Tensor = self.segment(images)[0]
+        return labels

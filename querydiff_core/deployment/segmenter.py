@@ -21,11 +21,12 @@ from querydiff_core.label_space import LabelSpace
 class Segmentation:
     """What a segmenter sees in one image `(H, W)` or in a batch `(B, H, W)`.
 
-    `labels`: uint8 trainIds. `confidence`: uint8, 255 = certain. `timings`: seconds by stage.
+    `labels`: uint8 trainIds. `confidence`: uint8, 255 = certain; None if the engine was exported without. `timings`:
+    seconds by stage.
     """
 
     labels: np.ndarray
-    confidence: np.ndarray
+    confidence: np.ndarray | None
     timings: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -76,7 +77,13 @@ class Segmenter:
         sliding = SlidingWindow.of(window, stride)
         file = default_model() if path is None or str(path) == "" else Path(path).expanduser()
         options = EngineOptions(device, threads, size, provider, cuda_graphs, fallback)
-        return cls(open_engine(file, options), sliding)
+        engine = open_engine(file, options)
+        if sliding and not engine.has_confidence:
+            raise QueryDiffError(
+                f"{file} has no confidence, which decides where windows overlap: leave the window out, or export it "
+                "without --labels-only."
+            )
+        return cls(engine, sliding)
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -98,6 +105,11 @@ class Segmenter:
         """Return where the engine runs: "cpu" or "cuda:N"."""
         return self._engine.device
 
+    @property
+    def has_confidence(self) -> bool:
+        """Return whether the engine gives a confidence beside the labels."""
+        return self._engine.has_confidence
+
     def __call__(self, images: np.ndarray) -> Segmentation:
         """Segment uint8 RGB `images`, one `(H, W, 3)` or a batch `(B, H, W, 3)`, at their own size.
 
@@ -109,7 +121,7 @@ class Segmenter:
         batch = images if images.ndim == 4 else images[None]
         labels, confidence = self._window(self._engine, batch) if self._window else self._engine(batch)
         if images.ndim == 3:
-            labels, confidence = labels[0], confidence[0]
+            labels, confidence = labels[0], None if confidence is None else confidence[0]
         return Segmentation(labels, confidence, {"total": time.perf_counter() - start})
 
     def segment_cameras(self, images: Sequence[np.ndarray]) -> list[Segmentation]:
@@ -124,7 +136,8 @@ class Segmenter:
                 continue
             batch = self(np.stack([images[i] for i in indices]))
             for row, index in enumerate(indices):
-                results[index] = Segmentation(batch.labels[row], batch.confidence[row], batch.timings)
+                confidence = None if batch.confidence is None else batch.confidence[row]
+                results[index] = Segmentation(batch.labels[row], confidence, batch.timings)
         return [results[index] for index in range(len(images))]
 
     def warm_up(self, sizes: Sequence[tuple[int, int]] = ()) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from querydiff_core.errors import QueryDiffError
 
-Infer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Infer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class SlidingWindow:
             for left in _starts(width, self.window[1], self.stride[1]):
                 place = np.s_[:, top : top + self.window[0], left : left + self.window[1]]
                 seen, certain = infer(images[place])
+                assert certain is not None  # engines without a confidence get no window
                 better = (certain > confidence[place]) | (labels[place] == 255)
                 np.copyto(labels[place], seen, where=better)
                 np.copyto(confidence[place], certain, where=better)

@@ -18,6 +18,8 @@ from querydiff_core.errors import QueryDiffError
 class TorchEngine:
     """Run a function of tensors on the CPU or a GPU."""
 
+    has_confidence = True
+
     def __init__(self, runner: DeviceRunner, metadata: ModelMetadata, name: str, device: str) -> None:
         self._runner: DeviceRunner | None = runner
         self.metadata = metadata

@@ -83,12 +83,17 @@ class Protocol:
             ) from error
 
 
-def look(segmenter: Segmenter, image: np.ndarray, protocol: Protocol, data_set: str) -> tuple[np.ndarray, np.ndarray]:
+def look(
+    segmenter: Segmenter, image: np.ndarray, protocol: Protocol, data_set: str
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return labels and confidence uint8 `(H, W)` of `image` uint8 RGB `(H, W, 3)`, at its own size.
 
     Engines give a label and its probability, not all probabilities. Views are therefore averaged over what is known:
     a label's probability in a view is its confidence where the view chose it and 0 where it did not. The largest mean
-    wins and is the confidence, a lower bound of the mean of all probabilities.
+    wins and is the confidence, a lower bound of the mean of all probabilities. An engine without confidence gives None.
+
+    Raises:
+        QueryDiffError: if there are several views and the engine gives no confidence.
     """
     height, width = image.shape[:2]
     resized = resize(image, protocol.size_for(data_set))
@@ -99,10 +104,17 @@ def look(segmenter: Segmenter, image: np.ndarray, protocol: Protocol, data_set: 
         view = resize(resized, scale)
         seen = segmenter(np.ascontiguousarray(view[:, ::-1]) if mirror else view)
         labels, confidence = (
-            _back(side[:, ::-1] if mirror else side, (width, height)) for side in (seen.labels, seen.confidence)
+            None if side is None else _back(side[:, ::-1] if mirror else side, (width, height))
+            for side in (seen.labels, seen.confidence)
         )
+        assert labels is not None
         if len(views) == 1:
             return labels, confidence
+        if confidence is None:
+            raise QueryDiffError(
+                "Several views are averaged by their confidence, which this engine leaves out: leave --scales and "
+                "--flip out, or export it without --labels-only."
+            )
         votes = np.zeros((len(segmenter.label_space), height, width), np.uint16) if votes is None else votes
         for index in np.unique(labels[labels < len(votes)]):
             votes[index] += np.where(labels == index, confidence, 0)

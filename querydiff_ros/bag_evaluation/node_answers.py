@@ -92,7 +92,8 @@ class NodeAnswers:
     def __call__(self, stamp_ns: int, image: np.ndarray) -> Segmentation | None:
         """Return the answer to the frame of that stamp."""
         labels, confidence = self._spool.read("label", stamp_ns), self._spool.read("confidence", stamp_ns)
-        if labels is None or confidence is None:
+        lost = confidence is None and self._confident > 0  # with none at all, the engine has no confidence to give
+        if labels is None or lost:
             return None
         return Segmentation(labels, confidence)
 

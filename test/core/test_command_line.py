@@ -5,9 +5,14 @@ import sys
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 from engines import expected_labels, write_pixel_engine
+from students import write_foreign_engine, write_student
 
+from querydiff_core.cli.segment import main as segment
+from querydiff_core.deployment.onnxruntime_engine import PROVIDERS
+from querydiff_core.errors import QueryDiffError
 from querydiff_core.image_files import read_image, write_image
 from querydiff_core.video import read_video, write_video
 
@@ -51,6 +56,23 @@ def test_segment_labels_images_and_videos(tmp_path, engine):
     assert len(list((tmp_path / "out" / "drive_labels").glob("*.png"))) == 5
     _, frames = read_video(tmp_path / "out" / "drive_overlay.mp4")
     assert [frame.shape for frame in frames] == [(32, 48, 3)] * 5
+
+
+def test_segment_replaces_an_engine_built_elsewhere_when_told_to(tmp_path, capsys):
+    engine = write_foreign_engine(tmp_path / "car.engine", write_student(tmp_path / "tiny.safetensors"))
+    write_image(tmp_path / "photo.png", np.zeros((64, 128, 3), np.uint8))
+    words = [tmp_path / "photo.png", "--model", engine, "--device", "cpu", "--output", tmp_path / "out"]
+    with pytest.raises(QueryDiffError, match="was built for device cuda"):
+        segment([str(word) for word in words])
+    assert segment([str(word) for word in (*words, "--fallback")]) == 0
+    assert read_image(tmp_path / "out" / "photo_label.png").shape[:2] == (64, 128)
+
+
+def test_segment_refuses_a_provider_that_is_not_there(tmp_path, engine):
+    write_image(tmp_path / "photo.png", np.zeros((64, 128, 3), np.uint8))
+    absent = next(name for name in ("openvino", "cuda") if PROVIDERS[name] not in onnxruntime.get_available_providers())
+    with pytest.raises(QueryDiffError, match=f"needs ONNX Runtime's {PROVIDERS[absent]}"):
+        segment([str(tmp_path / "photo.png"), "--model", str(engine), "--provider", absent])
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,16 @@ import numpy as np
 import pytest
 import torch
 from students import SIZE as CAMERA
-from students import write_student
+from students import write_foreign_engine, write_student
 
 from querydiff_core.cli.export import main as export
 from querydiff_core.deployment.agreement import bundled_frames
-from querydiff_core.deployment.archive import write_plan
-from querydiff_core.deployment.build_target import BuildTarget, EngineBuild
 from querydiff_core.deployment.device_runner import DeviceRunner
 from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.file_hash import file_hash
 
 pytestmark = pytest.mark.timeout(2400)  # whichever test comes first waits for the compiler
-FAR_AWAY = BuildTarget("Imaginary GPU", "99.9", tensorrt="99.9.9")
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +48,6 @@ def change_metadata(package, output, **changes):
                 metadata = ModelMetadata.from_json(content.decode(), package)
                 content = dataclasses.replace(metadata, build=dataclasses.replace(metadata.build, **changes)).to_json()
             new.writestr(name, content)
-    return output
-
-
-def plan_file(made_from, output, **changes):
-    """Write an `.engine` file whose plan no GPU takes, built for a GPU that is nowhere."""
-    origin = {"checkpoint": made_from.name, "checkpoint_sha256": file_hash(made_from)}
-    build = EngineBuild("tensorrt", "fp16", (1, 4), device="cuda", target=FAR_AWAY, **origin)
-    metadata = ModelMetadata("tiny", CAMERA, (0.5,) * 3, (0.2,) * 3, build=dataclasses.replace(build, **changes))
-    write_plan(output, b"no plan" * 500, metadata)
     return output
 
 
@@ -139,7 +126,7 @@ def test_a_package_of_the_same_pytorch_but_for_its_patch_level_is_opened(package
 
 
 def test_an_engine_for_another_gpu_names_a_command_that_is_one(checkpoint):
-    engine = plan_file(checkpoint, checkpoint.with_name("foreign.engine"))
+    engine = write_foreign_engine(checkpoint.with_name("foreign.engine"), checkpoint)
     with pytest.raises(QueryDiffError, match=r"was built for .*Imaginary GPU") as failure:
         Segmenter.load(engine)
     words = shlex.split(str(failure.value).split("`")[1])
@@ -151,7 +138,7 @@ def test_an_engine_for_another_gpu_names_a_command_that_is_one(checkpoint):
 
 
 def test_an_engine_for_another_machine_can_be_replaced_by_its_checkpoint(checkpoint, frames, caplog):
-    engine = plan_file(checkpoint, checkpoint.with_name("replaced.engine"))
+    engine = write_foreign_engine(checkpoint.with_name("replaced.engine"), checkpoint)
     with caplog.at_level(logging.WARNING):
         segmenter = Segmenter.load(engine, device="cpu", fallback=True)
     assert "was built for" in caplog.text
@@ -165,7 +152,7 @@ def test_an_engine_for_another_machine_can_be_replaced_by_its_checkpoint(checkpo
     [({"checkpoint": "gone.safetensors"}, "gone.safetensors is not there"), ({"checkpoint_sha256": "0"}, "SHA-256")],
 )
 def test_a_checkpoint_that_is_gone_or_another_replaces_nothing(checkpoint, changes, says):
-    engine = plan_file(checkpoint, checkpoint.with_name("lost.engine"), **changes)
+    engine = write_foreign_engine(checkpoint.with_name("lost.engine"), checkpoint, **changes)
     with pytest.raises(QueryDiffError, match=says) as failure:
         Segmenter.load(engine, device="cpu", fallback=True)
     assert "\n" not in str(failure.value)
@@ -207,7 +194,7 @@ def damage(file, kind):
     ],
 )
 def test_a_damaged_or_foreign_file_is_one_sentence(checkpoint, tmp_path, suffix, kind, says):
-    file = plan_file(checkpoint, tmp_path / f"bad{suffix}")
+    file = write_foreign_engine(tmp_path / f"bad{suffix}", checkpoint)
     damage(file, kind)
     with pytest.raises(QueryDiffError, match=says) as failure:
         Segmenter.load(file)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from engines import PIXEL_METADATA, expected_labels, write_pixel_engine
+from engines import PIXEL_METADATA, expected_labels, write_labels_only_engine, write_pixel_engine
 
 from querydiff_core.deployment.segmenter import Segmenter, default_model
 from querydiff_core.errors import QueryDiffError
@@ -236,6 +236,16 @@ def test_views_of_a_pixelwise_model_agree(engine):
     # Enlarging blends colours at the edges of the 8 x 8 squares, and nowhere else.
     inner = np.kron(np.ones((5, 6)), np.pad(np.ones((4, 4)), 2)) > 0
     np.testing.assert_array_equal(scaled[inner], expected_labels(image)[inner])
+
+
+def test_without_confidence_one_view_is_scored_and_several_are_refused(tmp_path):
+    segmenter = Segmenter.load(write_labels_only_engine(tmp_path / "labels.onnx"))
+    image = np.random.default_rng(3).integers(0, 256, (8, 8, 3), np.uint8)
+    labels, confidence = look(segmenter, image, Protocol(), "folder")
+    np.testing.assert_array_equal(labels, expected_labels(image))
+    assert confidence is None
+    with pytest.raises(QueryDiffError, match="leave --scales and --flip out"):
+        look(segmenter, image, Protocol(flip=True), "folder")
 
 
 def test_a_label_that_one_view_alone_chose_halves_its_confidence():

@@ -81,6 +81,17 @@ def test_export_keeps_the_metadata_and_can_change_the_size(checkpoint, tmp_path,
     assert made.build.checkpoint_sha256 == file_hash(checkpoint)
 
 
+def test_an_engine_without_confidence_gives_the_same_labels(checkpoint, engine, tmp_path):
+    output = tmp_path / "labels.onnx"
+    assert export([str(checkpoint), "--output", str(output), "--labels-only"]) == 0
+    frames = bundled_frames((64, 128))
+    bare, whole = Segmenter.load(output), Segmenter.load(engine)
+    assert not bare.has_confidence
+    assert bare(frames).confidence is None
+    assert np.array_equal(bare(frames).labels, whole(frames).labels)
+    assert len(onnx.load(output).graph.node) < len(onnx.load(engine).graph.node)  # what served it alone is gone
+
+
 def test_an_engine_tells_nothing_of_the_machine_that_made_it(engine):
     assert str(Path(querydiff_core.__file__).parent).encode() not in engine.read_bytes()
 
@@ -145,6 +156,7 @@ def test_an_engine_that_disagrees_is_not_written_and_the_old_one_stays(checkpoin
         (["--output", "x.onnx", "--batch", "some"], "MIN:MAX such as"),
         (["--output", "x.onnx", "--size", "1x1"], "at least 32"),
         (["--output", "x.onnx", "--any-gpu"], "Only TensorRT"),
+        (["--output", "x.pt2", "--labels-only"], "Only ONNX has a graph without confidence"),
         (["--output", "x.engine", "--camera", "90x160"], "leave out --camera"),
         (["--output", "x.engine", "--device", "cpu"], "leave out"),
     ],

@@ -26,7 +26,7 @@ MEGABYTE = 2**20
 class ZeroCostEngine:
     """An engine that answers every image with the same arrays."""
 
-    name, device = "nothing", "cpu"
+    name, device, has_confidence = "nothing", "cpu", True
     metadata = ModelMetadata(variant="nothing", input_size=SIZE, mean=(0.0,) * 3, std=(1.0,) * 3)
 
     def __init__(self):

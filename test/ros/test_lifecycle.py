@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 from image_messages import picture, raw
 from lifecycle_msgs.msg import Transition
@@ -16,6 +17,9 @@ from peer import Peer
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
+from students import write_foreign_engine, write_student
+
+from querydiff_core.deployment.onnxruntime_engine import PROVIDERS
 
 MakeNode = Callable[..., Any]
 
@@ -55,6 +59,30 @@ def reach(peer: Peer, goal: str) -> None:
 
 def entities(node: Any) -> list[int]:
     return [len(list(each)) for each in (node.publishers, node.subscriptions, node.timers, node.services)]
+
+
+def test_an_engine_built_elsewhere_is_refused_or_by_option_replaced_by_its_checkpoint(
+    peer: Peer, make_node: MakeNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = write_foreign_engine(tmp_path / "car.engine", write_student(tmp_path / "tiny.safetensors"))
+    node = make_node(engine=str(engine), device="cpu")
+    assert node.trigger_configure().name == "FAILURE"
+    assert (
+        f"was built for device cuda (here cpu): build it here with `querydiff export {tmp_path}"
+        in capfd.readouterr().err
+    )
+    assert node.set_parameters([Parameter("fallback", value=True)])[0].successful
+    assert node.trigger_configure().name == "SUCCESS"
+    assert "tiny loaded and warmed up" in (said := capfd.readouterr().err)
+    assert "torch on cpu" in said
+
+
+def test_a_provider_that_is_not_there_is_refused_with_those_that_are(
+    peer: Peer, make_node: MakeNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    absent = next(name for name in ("openvino", "cuda") if PROVIDERS[name] not in onnxruntime.get_available_providers())
+    assert make_node(provider=absent).trigger_configure().name == "FAILURE"
+    assert f"needs ONNX Runtime's {PROVIDERS[absent]}, and this one has " in capfd.readouterr().err
 
 
 def test_transitions_in_every_order(peer: Peer, make_node: MakeNode) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from engines import expected_labels
+from engines import expected_labels, write_labels_only_engine
 from image_messages import compressed, picture, pixels, raw, stamped
 from peer import BEST_EFFORT, PATIENCE, RELIABLE, Peer
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -69,6 +70,16 @@ def test_every_output_carries_the_header_of_its_frame(peer: Peer, make_active_no
     blended = (rgb.astype(int) + cityscapes().paint(expected_labels(rgb))) / 2
     assert np.abs(pixels(outputs["overlay"][-1]) - blended).max() <= 1
     assert outputs["overlay/compressed"][-1].format == "rgb8; jpeg compressed bgr8"
+
+
+def test_an_engine_without_confidence_labels_and_the_node_says_what_is_missing(
+    peer: Peer, make_active_node: MakeNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = make_active_node(engine=str(write_labels_only_engine(tmp_path / "labels.onnx")))
+    assert "No confidence is published: the engine was exported with --labels-only" in capfd.readouterr().err
+    rgb = picture()
+    np.testing.assert_array_equal(pixels(peer.label_of(Image, "/front/image", raw(rgb))), expected_labels(rgb))
+    assert "/front/confidence" not in {publisher.topic_name for publisher in node.publishers}
 
 
 def test_overlays_cost_nothing_while_nobody_watches(
