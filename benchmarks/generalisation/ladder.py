@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--conditions", default=",".join(Settings.conditions), help="of the generated targets (default: %(default)s)")
     add("--size", type=image_size, default=Settings.size, metavar="HxW", help="of scenes")
     add("--crop", type=image_size, default=Settings.crop, metavar="HxW", help="of crops, and of what the network sees")
-    add("--rate", type=float, help="learning rate, instead of student.yaml's")
+    add("--rate", type=float, help="learning rate of the rungs, instead of student.yaml's")
     add("--sweep", type=int, nargs="?", const=1, default=0, help="extra rungs on alpha, features, timesteps: seeds")
     add("--device", default="cpu", choices=("cpu", "cuda"))
     add("--jobs", type=int, default=1, help="steps side by side (default: %(default)s)")

@@ -73,6 +73,11 @@ class Step:
             return Record(self.settings)
         return record if record.settings == self.settings else Record(self.settings)
 
+    @property
+    def blocked(self) -> bool:
+        """Return whether it can never begin, since it needs a run that diverged."""
+        return any(need.record().state == DIVERGED or need.blocked for need in self.needs)
+
     def last_lines(self, count: int = 30) -> list[str]:
         """Return the end of what its commands printed."""
         return self.log.read_text(errors="replace").splitlines()[-count:] if self.log.exists() else []

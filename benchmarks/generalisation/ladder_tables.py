@@ -35,17 +35,19 @@ def differences(scores: Scores, rungs: Sequence[Rung], base: Rung) -> str:
 
 
 def failures(plan: Plan, scores: Scores) -> list[str]:
-    """Return a sentence for each run that diverged, and one for what is not done."""
+    """Return a sentence for each run that diverged, or needs one that did, and one for what is not done."""
     found = []
     for rung in plan.rungs:
         for seed in plan.seeds(rung):
+            run = plan.run(rung, seed)
             if scores.diverged(rung, seed):
-                says = plan.run(rung, seed).record().says.removeprefix("error: ").split(" for ")[0]
+                says = run.record().says.removeprefix("error: ").split(" for ")[0]
                 found.append(f"**Diverged: {rung.name}, seed {seed}.** {says}. It has no score and is not run again.")
-    missing = [step.name for step in plan.steps if not step.record().done]
-    scored = [name for name in missing if not any(name.endswith(_after(plan, d)) for d in _diverged(plan, scores))]
-    if scored:
-        found.append(f"**Not finished:** {len(scored)} of {len(plan.steps)} steps, {scored[0]} for one.")
+            elif run.blocked:
+                found.append(f"**Left out: {rung.name}, seed {seed}.** It needs a run that diverged.")
+    missing = [step.name for step in plan.steps if not step.record().done and not step.blocked]
+    if missing:
+        found.append(f"**Not finished:** {len(missing)} of {len(plan.steps)} steps, {missing[0]} for one.")
     return found
 
 
@@ -103,11 +105,3 @@ def _bold(text: str, clear: bool) -> str:
 
 def _minutes(seconds: np.ndarray) -> list[str]:
     return [f"{value / 60:.1f}" for value in seconds]
-
-
-def _diverged(plan: Plan, scores: Scores) -> list[tuple[Rung, int]]:
-    return [(rung, seed) for rung in plan.rungs for seed in plan.seeds(rung) if scores.diverged(rung, seed)]
-
-
-def _after(plan: Plan, run: tuple[Rung, int]) -> str:
-    return plan.run(*run).name

@@ -26,7 +26,8 @@ class Settings:
     of the common start. `scenes`: clear ones to learn from. `targets`: to score on, for each
     of `conditions`.
     `autoencoder_steps`, `denoiser_steps`: of each teacher. `size`: of scenes, `crop`: of crops and of what the network
-    sees, (height, width). `sweep`: seeds of the extra rungs, 0 for none. `rate`: of learning, None for student.yaml's.
+    sees, (height, width). `sweep`: seeds of the extra rungs, 0 for none. `rate`: of learning in the
+    rungs, None for student.yaml's.
     """
 
     folder: Path
@@ -207,6 +208,8 @@ class Plan:
         elif rung.teacher:
             needs.append(self.teachers[rung.teacher])
             flags.append(f"--model.teacher.source={needs[-1].folder / 'model'}")
+        if self.settings.rate is not None:
+            flags.append(f"--model.learning_rate={self.settings.rate}")
         command = self._fit_command(files, self.settings.steps, seed, self.settings.batch)
         return self._step(f"{rung.slug}_{seed}", "runs", ((*command, *flags),), tuple(needs), files)
 
@@ -226,8 +229,6 @@ class Plan:
             "trainer.logger.init_args.version": 0,  # so that the folder's name is known
             "checkpoint.every_n_train_steps": max(1, min(100, steps // 2)),
         }
-        if self.settings.rate is not None:
-            values["model.learning_rate"] = self.settings.rate
         flags = [f"--{name}={each if isinstance(each, str) else json.dumps(each)}" for name, each in values.items()]
         return ("fit", *configs, *flags)
 
