@@ -114,5 +114,7 @@ def test_every_argument_is_described() -> None:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     arguments = module.generate_launch_description().get_launch_arguments()
-    assert {"engine", "cameras", "namespace", "params_file", "log_level"} <= {each.name for each in arguments}
+    assert {"engine", "provider", "cuda_graphs", "fallback", "cameras", "namespace", "params_file", "log_level"} <= {
+        each.name for each in arguments
+    }
     assert all(each.description for each in arguments)
