@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HxW",
         help="size of the images, built in (default: any size); .onnx for `trtexec` needs it",
     )
-    parser.add_argument("--labels-only", action="store_true", help=".onnx: leave the confidence out, a little faster")
+    parser.add_argument("--labels-only", action="store_true", help=".onnx: leave the confidence out")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="of a .pt2 file (default: cpu)")
     parser.add_argument("--any-gpu", action="store_true", help="TensorRT: for all GPUs from Ampere on, a little slower")
     parser.add_argument("--rebuild", action="store_true", help="TensorRT: build again what is in the cache")
