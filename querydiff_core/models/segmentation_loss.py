@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import avg_pool2d, cross_entropy, interpolate
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerHungarianMatcher,
@@ -16,6 +16,8 @@ from querydiff_core.label_space import UNLABELLED
 from querydiff_core.models.querydiff import QueryDiffOutput
 from querydiff_core.processes import mean_over_processes
 
+# Share of a mask's cells at which it is compared: Mask2Former's 12,544 points for crops of 1,024.
+POINT_SHARE = 12_544 / 256**2
 # A mask logit that is certainly `not here`: softplus(-20) is 2e-9.
 ABSENT = -20.0
 
@@ -35,8 +37,8 @@ class SegmentationLoss(nn.Module):
         bce_weight, dice_weight, class_weight: lambdas of L_seg; Mask2Former's own, as the paper gives none.
         no_object_weight: class weight of queries that match nothing.
         auxiliary_weight: of the auxiliary head's cross-entropy.
-        points: points at which a mask is compared; Mask2Former takes 12,544 for its larger crops, on GPUs.
-        matching_points: points at which all r masks are compared with all targets, the costly part on a CPU.
+        points: points at which a mask is compared; None for Mask2Former's share of the mask's cells (3,136 for crops
+            of 512). All r masks are matched with all targets at half of them, as that costs most.
     """
 
     def __init__(
@@ -48,24 +50,23 @@ class SegmentationLoss(nn.Module):
         class_weight: float = 2.0,
         no_object_weight: float = 0.1,
         auxiliary_weight: float = 0.5,
-        points: int = 4096,
-        matching_points: int = 2048,
+        points: int | None = None,
     ) -> None:
         super().__init__()
         self.weights = (bce_weight, dice_weight, class_weight)
         self.no_object_weight = no_object_weight
         self.auxiliary_weight = auxiliary_weight
+        self.points = points
         config = Mask2FormerConfig(
             mask_weight=bce_weight,
             dice_weight=dice_weight,
             class_weight=class_weight,
             no_object_weight=no_object_weight,
-            train_num_points=points,
         )
         config.num_labels = classes
         # It only carries a weight dictionary along; the weights are applied here.
         self.criterion = _SamePoints(config, {})
-        self.matcher = _SamePointsMatcher(class_weight, bce_weight, dice_weight, matching_points)
+        self.matcher = _SamePointsMatcher(class_weight, bce_weight, dice_weight)
         self.criterion.matcher = self.matcher
 
     def forward(self, output: QueryDiffOutput, labels: Tensor, seed: int | None = None) -> dict[str, Tensor]:
@@ -80,6 +81,8 @@ class SegmentationLoss(nn.Module):
         """
         seed = int(torch.randint(2**31, ())) if seed is None else seed
         self.criterion.seed = self.matcher.seed = seed
+        self.criterion.num_points = self.points or max(2, round(POINT_SHARE * output.masks[-1][0, 0].numel()))
+        self.matcher.num_points = self.criterion.num_points // 2
         masks, queries, pixels = self._share(output, labels)
         with torch.autocast(labels.device.type, enabled=False):  # bf16 is too coarse for costs that decide matches
             losses = self._layer_losses(output, labels)
@@ -118,8 +121,8 @@ class SegmentationLoss(nn.Module):
             for mask_logits, class_logits in zip(output.masks, output.classes, strict=True)
         ]
         classes = [label[label != UNLABELLED].unique() for label in labels]
-        masks = [(label == present[:, None, None]).float() for label, present in zip(labels, classes, strict=True)]
-        targets = {"class_labels": classes, "mask_labels": masks}  # (present,) and (present, H, W) each
+        masks = [_halved(label == present[:, None, None]) for label, present in zip(labels, classes, strict=True)]
+        targets = {"class_labels": classes, "mask_labels": masks}  # (present,) and (present, H/2, W/2) each
         return self.criterion(**layers[-1], **targets, auxiliary_predictions=layers[:-1])
 
 
@@ -173,6 +176,11 @@ def _mean_pixel_loss(pixel_logits: Tensor, labels: Tensor) -> Tensor:
     logits = interpolate(pixel_logits.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
     total = cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
     return total / (labels != UNLABELLED).sum().clamp(min=1)
+
+
+def _halved(masks: Tensor) -> Tensor:
+    """Return `masks (n, H, W)` at half scale, each cell its share: still twice as fine as what is compared with it."""
+    return avg_pool2d(masks.float(), 2, ceil_mode=True, count_include_pad=False)
 
 
 def _shrink(mask: Tensor, like: Tensor) -> Tensor:
