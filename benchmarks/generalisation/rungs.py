@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from ladder_step import Step
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 OVERLAYS = REPOSITORY / "config" / "train" / "ablations"
-CONDITIONS = ("clear", "fog", "night", "rain", "snow", "painted")
+PAINTED = "painted"
+CONDITIONS = ("clear", "fog", "night", "rain", "snow", PAINTED)
 TARGET_SEED, SHOWN_SEED = 9_000_000, 9_500_000
 
 
@@ -34,10 +35,10 @@ class Settings:
     camvid: Path | None
     idd: Path | None
     seeds: int = 3
-    steps: int = 150
+    steps: int = 100
     start_steps: int = 400
     scenes: int = 1000
-    targets: int = 20
+    targets: int = 16
     autoencoder_steps: int = 550
     denoiser_steps: int = 500
     variant: str = "small"
@@ -123,9 +124,7 @@ class Plan:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.source = self._scenes("source", settings.scenes, ("clear",), 0)
-        self.targets = self._scenes(
-            "targets", settings.targets * len(settings.conditions), settings.conditions, TARGET_SEED
-        )
+        self.targets = self._targets()
         self.shown = self._scenes("shown", 2, ("clear", "night"), SHOWN_SEED)
         self.start = self._start()
         self.teachers = {name: self._teacher(name) for name in settings.teachers}
@@ -140,19 +139,39 @@ class Plan:
             self._runs[rung, seed] = self._fit(rung, seed)
         return self._runs[rung, seed]
 
-    def evaluation(self, rung: Rung, seed: int) -> Step:
-        """Return the step that scores the student of a run; its result is `result.json` in its folder."""
-        run, data = self.run(rung, seed), []
-        for condition in self.settings.conditions:
-            data += ["--data", f"street_scenes={self.targets.folder / 'scenes'}::{condition}"]
+    def evaluations(self, rung: Rung, seed: int) -> list[Step]:
+        """Return the steps that score the student of a run; each leaves `result.json` in its folder.
+
+        They are several, so that domains that come later do not ask for those that are scored.
+        """
+        run, steps = self.run(rung, seed), []
+        for group, scenes in self.targets.items():
+            data = [f"street_scenes={scenes.folder / 'scenes'}::{condition}" for condition in self._conditions(group)]
+            steps.append(self._score(group, run, data, scenes))
         if self.settings.camvid is not None:
-            data += ["--data", f"camvid={self.settings.camvid}:val"]
-            if (self.settings.camvid / "train").is_dir():
-                data += ["--data", f"camvid={self.settings.camvid}:train:dusk"]
+            data = [f"camvid={self.settings.camvid}:val"]
+            data += [f"camvid={self.settings.camvid}:train:dusk"] * (self.settings.camvid / "train").is_dir()
+            steps.append(self._score("real", run, data))
+        return steps
+
+    def _score(self, group: str, run: Step, data: Sequence[str], *needs: Step) -> Step:
+        sources = [word for source in data for word in ("--data", source)]
         size = f"{self.settings.crop[0]}x{self.settings.crop[1]}"
         options = ["--size", size, "--device", self.settings.device, "--threads", "1", "--workers", "0"]
-        command = ("evaluate", str(student(run)), *data, *options, "--output", "result.json")
-        return self._step(f"score_{rung.slug}_{seed}", "scoring", (command,), (run, self.targets))
+        command = ("evaluate", str(student(run)), *sources, *options, "--output", "result.json")
+        return self._step(f"score_{group}_{run.name}", "scoring", (command,), (run, *needs))
+
+    def _targets(self) -> dict[str, Step]:
+        """Return the generated scenes to score on: weather, and painted ones where they are asked for."""
+        found = {}
+        for group in ("weather", PAINTED):
+            if conditions := self._conditions(group):
+                count = self.settings.targets * len(conditions)
+                found[group] = self._scenes(f"targets_{group}", count, conditions, TARGET_SEED)
+        return found
+
+    def _conditions(self, group: str) -> tuple[str, ...]:
+        return tuple(each for each in self.settings.conditions if (each == PAINTED) == (group == PAINTED))
 
     def seeds(self, rung: Rung) -> range:
         """Return the seeds of a rung."""
@@ -160,13 +179,13 @@ class Plan:
 
     def _all(self) -> Iterator[Step]:
         """Yield the steps: seed by seed, so that what an unfinished ladder has is balanced."""
-        yield from (self.source, self.targets, self.shown, *self.teachers.values(), self.start)
+        yield from (self.source, *self.targets.values(), self.shown, *self.teachers.values(), self.start)
         for extra in (False, True):
             for seed in range(max(self.settings.seeds, self.settings.sweep)):
                 for rung in self.rungs:
                     if rung.extra == extra and seed in self.seeds(rung):
                         yield from (self._given[rung.teacher],) if rung.gives and rung.teacher else ()
-                        yield from (self.run(rung, seed), self.evaluation(rung, seed))
+                        yield from (self.run(rung, seed), *self.evaluations(rung, seed))
 
     def _step(
         self,

@@ -40,9 +40,10 @@ class Scores:
         found = {}
         for rung in self.plan.rungs:
             for seed in self.plan.seeds(rung):
-                step = self.plan.evaluation(rung, seed)
-                if step.record().done and not self.diverged(rung, seed):
-                    found[rung, seed] = Result.load(step.folder / "result.json")
+                steps = self.plan.evaluations(rung, seed)
+                if all(step.record().done for step in steps) and not self.diverged(rung, seed):
+                    results = [Result.load(step.folder / "result.json") for step in steps]
+                    found[rung, seed] = reduce(Result.merge, results)
         return found
 
     def diverged(self, rung: Rung, seed: int) -> bool:

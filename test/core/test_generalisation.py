@@ -73,7 +73,7 @@ def test_an_interrupted_ladder_goes_on_where_it_stopped(folder):
     assert process.returncode == 130, said
     assert "the same command goes on" in said
     kept = stamps(folder)
-    assert {"scenes_source", "scenes_targets", "teacher_streets"} <= kept.keys()
+    assert {"scenes_source", "scenes_targets_weather", "teacher_streets"} <= kept.keys()
     assert "start" not in kept
 
     process = begin(folder)
