@@ -1,4 +1,4 @@
-"""What a camera adds: white balance, exposure, blur, vignette, noise, compression."""
+"""What a camera adds: white balance, exposure, blur, glare, sharpening, vignette, noise, coarse pixels, compression."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from querydiff_core.data.street_scenes.noise import noise_tile
 
 @dataclass(frozen=True)
 class Lens:
-    """The faults of one camera. `quality`: of its JPEG, 0 for none; `noise` in grey levels; `blur` in pixels."""
+    """The faults of one camera. `quality`: of its JPEG, 0 for none; `noise` in grey levels; `blur` in pixels.
+
+    `motion`: length of the smear to the side, pixels. `coarseness`: pixels of the picture for each of the sensor.
+    `sharpening`: share of what a blur takes away that is added. `glare`: veil of stray light in grey levels.
+    """
 
     gain: tuple[float, float, float]
     gamma: float
@@ -22,6 +26,10 @@ class Lens:
     vignette: float
     noise: float
     quality: int
+    motion: int = 0
+    coarseness: float = 1.0
+    sharpening: float = 0.0
+    glare: float = 0.0
 
 
 def draw_lens(rng: np.random.Generator, strength: float, night: bool) -> Lens:
@@ -36,6 +44,10 @@ def draw_lens(rng: np.random.Generator, strength: float, night: bool) -> Lens:
         vignette=float(strength * rng.uniform(0, 0.4)),
         noise=float(rng.uniform(0.5, 4) + strength * (rng.uniform(0, 9) if night else rng.uniform(0, 5) ** 2 / 5)),
         quality=int(rng.integers(35, 95)) if rng.random() < 0.6 * strength else 0,
+        motion=int(rng.integers(2, 6)) if rng.random() < 0.15 * strength else 0,
+        coarseness=float(rng.uniform(1.1, 2.2)) if rng.random() < 0.3 * strength else 1.0,
+        sharpening=float(strength * rng.uniform(0.3, 1.5)) if rng.random() < 0.4 else 0.0,
+        glare=float(strength * rng.uniform(0, 35)) if rng.random() < 0.25 else 0.0,
     )
 
 
@@ -44,6 +56,17 @@ def photograph(picture: np.ndarray, lens: Lens, moment: int) -> np.ndarray:
     height, width = picture.shape[:2]
     if lens.blur > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), lens.blur * max(height, 128) / 256)
+    if lens.motion:
+        picture = cv2.blur(picture, (round(lens.motion * max(height, 128) / 256) + 1, 1))
+    if lens.coarseness > 1:
+        small = (max(round(width / lens.coarseness), 1), max(round(height / lens.coarseness), 1))
+        picture = cv2.resize(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), (width, height))
+    if lens.sharpening:
+        picture = cv2.addWeighted(
+            picture, 1 + lens.sharpening, cv2.GaussianBlur(picture, (0, 0), 1.2), -lens.sharpening, lens.glare
+        )
+    elif lens.glare:
+        picture = picture + np.float32(lens.glare)
     to_grey = np.ones((3, 1)) * np.array([0.3, 0.59, 0.11])
     mix = np.array(lens.gain)[:, None] * (to_grey + lens.saturation * (np.eye(3) - to_grey))
     picture = cv2.transform(picture, mix.astype(np.float32))

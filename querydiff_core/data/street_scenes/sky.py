@@ -30,7 +30,11 @@ def paint_sky(canvas: Canvas, weather: Weather) -> None:
     gradient = zenith + (pale - zenith) * fall
     clouds = _clouds(canvas, bottom, rng)[..., None] * weather.cloud
     cloud_color = zenith * 1.6 if weather.night else np.minimum(pale * rng.uniform(0.9, 1.1), 255)
+    if weather.condition == "clear":  # thick clouds are grey below and bright at their rims
+        cloud_color = cloud_color * (1 - rng.uniform(0, 0.65) * _clouds(canvas, bottom, rng)[..., None] * clouds)
     sky = gradient + (cloud_color - gradient) * clouds
+    if weather.brightness < 0.45:
+        sky *= rng.uniform(0.5, 1.05)
     canvas.color[:bottom, :, :3] = np.clip(sky, 0, 255)
     canvas.color[:bottom, :, 3] = 255 if weather.night else 0
     canvas.labels[:bottom] = SKY
@@ -44,7 +48,7 @@ def _clouds(canvas: Canvas, bottom: int, rng: np.random.Generator) -> np.ndarray
     columns = (np.arange(0, camera.width, 4) / camera.focal * 170 + turn + rng.integers(512)).astype(int) % 512
     height = np.maximum((camera.horizon - np.arange(0, bottom + 3, 4)) / camera.focal, 0)
     rows = (60 * np.log1p(8 * height) * 2.2 + rng.integers(512)).astype(int) % 512
-    density = np.clip(0.45 + 0.5 * tile[np.ix_(rows, columns)] + rng.uniform(-0.5, 0.6), 0, 1)
+    density = np.clip(0.45 + rng.uniform(0.4, 1.4) * tile[np.ix_(rows, columns)] + rng.uniform(-0.5, 0.6), 0, 1)
     return cv2.resize(density, (camera.width, bottom), interpolation=cv2.INTER_LINEAR)
 
 

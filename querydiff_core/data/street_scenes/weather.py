@@ -69,6 +69,8 @@ def draw_weather(condition: str, seed: int) -> Weather:
     sun = (np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height))
     clear, fog, night = condition == "clear", condition == "fog", condition == "night"
     rain, snow = condition == "rain", condition == "snow"
+    # Dusk, or a camera that exposes for the sky: the street is dark under bright clouds.
+    dim = clear and rng.random() < 0.3
     visibility = rng.uniform(25, 130) if fog else rng.uniform(180, 500) if rain or snow else rng.uniform(800, 4000)
     grey = rng.uniform(150, 232) if fog or snow else rng.uniform(120, 200)
     tint = np.array([1.0, 1.0, 1.0]) + rng.uniform(-0.05, 0.05, 3) + [-0.02, 0.0, 0.02]
@@ -77,10 +79,12 @@ def draw_weather(condition: str, seed: int) -> Weather:
         condition=condition,
         haze=float(3.0 / visibility),
         haze_color=(haze_color[0], haze_color[1], haze_color[2]),
-        brightness=float(rng.uniform(0.42, 1.15) if clear else rng.uniform(0.6, 1.0)),
+        brightness=float(
+            0.22 + 0.23 * rng.random() if dim else rng.uniform(0.42, 1.2) if clear else rng.uniform(0.6, 1)
+        ),
         sun=(float(sun[0]), float(sun[1]), float(sun[2])),
-        sunshine=float(rng.uniform(0.2, 1.0) if clear and rng.random() < 0.7 else 0.0),
-        cloud=float(rng.uniform(0.0, 1.0) if clear else 1.0),
+        sunshine=float(rng.uniform(0.2, 1.0) if clear and not dim and rng.random() < 0.7 else 0.0),
+        cloud=float(rng.uniform(0.5 if dim else 0.0, 1.0) if clear else 1.0),
         wetness=float(rng.uniform(0.35, 1.0) if rain else rng.uniform(0.3, 0.8) if rng.random() < 0.3 and night else 0),
         snow=float(rng.uniform(0.35, 1.0) if snow else 0.0),
         precipitation=float(rng.uniform(0.2, 1.0) if rain or snow else 0.0),
