@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Step:
     needs: tuple[Step, ...] = ()
     files: tuple[Path, ...] = ()
 
-    @property
+    @cached_property
     def settings(self) -> str:
         """Return a digest of the commands, the configuration files and the settings of what is needed."""
         repository = Path(__file__).resolve().parents[2]

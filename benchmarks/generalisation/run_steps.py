@@ -35,7 +35,8 @@ def run_steps(steps: Sequence[Step], jobs: int, threads: int) -> bool:
     began, finished = time.monotonic(), 0
     with StopRequest() as stop:
         while running or (waiting and not (stop.made or failed)):
-            for step in () if stop.made or failed else _ready(waiting, jobs - len(running)):
+            free = 0 if stop.made or failed else jobs - len(running)
+            for step in _ready(waiting, free) if free else ():
                 waiting.remove(step)
                 process = context.Process(target=run_step, args=(step, threads), name=step.name)
                 process.start()

@@ -178,12 +178,14 @@ class Plan:
         return range(self.settings.sweep if rung.extra else self.settings.seeds)
 
     def _all(self) -> Iterator[Step]:
-        """Yield the steps: seed by seed, so that what an unfinished ladder has is balanced."""
+        """Yield the steps, the method first and seed by seed, so that an unfinished ladder has what says most."""
         yield from (self.source, *self.targets.values(), self.shown, *self.teachers.values(), self.start)
-        for extra in (False, True):
+        method = [PLAIN, AGENT, *map(full, reversed(self.settings.teachers))]
+        others = [rung for rung in self.rungs if not rung.extra and rung not in method]
+        for group in (method, others, [rung for rung in self.rungs if rung.extra]):
             for seed in range(max(self.settings.seeds, self.settings.sweep)):
-                for rung in self.rungs:
-                    if rung.extra == extra and seed in self.seeds(rung):
+                for rung in group:
+                    if seed in self.seeds(rung):
                         yield from (self._given[rung.teacher],) if rung.gives and rung.teacher else ()
                         yield from (self.run(rung, seed), *self.evaluations(rung, seed))
 
