@@ -87,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     images = verbs.add_parser(
         "images",
         help="single scenes, each in another street: images/*.jpg, labels/*.png, dataset.yaml",
-        description="Write single scenes as a data set folder; what is there already is kept, so it can be resumed.",
+        description="Write single scenes as a data set folder; what is there already is kept, so it can be resumed. "
+        "`--conditions painted` paints clear scenes as four painters would: the extreme domain.",
         epilog="example: querydiff scenes images --output build/scenes --count 1000 --size 256x512 --workers 2",
     )
     images.add_argument("--output", type=Path, required=True, help="the folder to fill")

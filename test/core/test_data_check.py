@@ -257,4 +257,4 @@ def test_camvid_as_it_is(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     assert "101 images, no problem." in result.stdout
     assert re.search(r"road +│ +29 │ +100 │", result.stdout)
-    assert read_image(tmp_path / "samples_val.jpg").shape[2] == 3
+    assert read_image(tmp_path / "samples_val_day.jpg").shape[2] == 3

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from querydiff_core.data.street_scenes import CONDITIONS, render_scene
+from querydiff_core.data.data_source import DataSource
+from querydiff_core.data.street_scenes import CONDITIONS, render_drive, render_scene
+from querydiff_core.data.street_scenes.scene_folder import SceneFolder
 from querydiff_core.errors import QueryDiffError
 
 SMALL = (96, 192)
@@ -93,3 +95,22 @@ def test_what_cannot_be_rendered_is_refused():
         render_scene(-1)
     with pytest.raises(QueryDiffError, match=r"16 to 8192 pixels on each side, found 0 x 512"):
         render_scene(0, (0, 512))
+
+
+def test_painted_scenes_are_clear_ones_by_another_hand_and_never_drawn() -> None:
+    for seed in range(6):  # several painters
+        clear, painted = (render_scene(seed, (96, 192), condition) for condition in ("clear", "painted"))
+        assert painted.condition == "painted"
+        assert np.array_equal(painted.labels, clear.labels)
+        assert painted.image.dtype == np.uint8
+        assert np.abs(painted.image.astype(int) - clear.image).mean() > 5
+        assert np.array_equal(painted.image, render_scene(seed, (96, 192), "painted").image)
+    assert "painted" not in CONDITIONS
+    with pytest.raises(QueryDiffError, match="painted"):
+        next(iter(render_drive(0, frames=1, size=(96, 192), conditions=["painted"])))
+
+
+def test_painted_scenes_are_a_condition_of_the_data_set(tmp_path) -> None:
+    list(SceneFolder(tmp_path, 2, (96, 192), conditions=("clear", "painted")).write())
+    pairs = DataSource(str(tmp_path), "street_scenes", condition="painted").open()
+    assert [pair.stem for pair in pairs] == ["images/painted_0000001"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from querydiff_core.data.data_sets.data_set import DataSet, Part
 from querydiff_core.data.pairing import NamedFiles, Pairing
+from querydiff_core.data.street_scenes.painterly import PAINTED
 from querydiff_core.data.street_scenes.weather import CONDITIONS
 
 
@@ -19,7 +20,7 @@ images/<condition>_<seed>.jpg
 labels/<condition>_<seed>.png"""
     source = "querydiff scenes images --output build/scenes --count 1000"
     terms = "yours"
-    conditions = CONDITIONS
+    conditions = (*CONDITIONS, PAINTED)
     mapping_name = "train_ids"
 
     def parts(self, root: Path, split: str, condition: str | None) -> list[Part]:

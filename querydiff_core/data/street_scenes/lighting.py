@@ -43,7 +43,7 @@ def _night_light(canvas: Canvas, weather: Weather, lamps: Sequence[np.ndarray]) 
     beam = np.where(down > -0.2, 1.0, np.exp(-(((down + 0.2) / np.maximum(0.12 * depth, 0.5)) ** 2)))
     head = rng.uniform(0.5, 1.3) * across * beam * np.exp(-depth / 28) * np.clip(depth / 4, 0, 1)
     light += head[..., None].astype(np.float32) * np.array([1.0, 0.97, 0.88], np.float32)
-    light = np.minimum(light, 1.25) * rng.uniform(0.8, 1.2)
+    light = np.minimum(light, 1.25) * rng.uniform(0.65, 1.05)
     return cv2.resize(light, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
 
 

@@ -57,7 +57,7 @@ def photograph(picture: np.ndarray, lens: Lens, moment: int) -> np.ndarray:
     if lens.blur > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), lens.blur * max(height, 128) / 256)
     if lens.motion:
-        picture = cv2.blur(picture, (round(lens.motion * max(height, 128) / 256) + 1, 1))
+        picture = cv2.blur(picture, (2 * round(lens.motion * max(height, 128) / 512) + 1, 1))
     if lens.coarseness > 1:
         small = (max(round(width / lens.coarseness), 1), max(round(height / lens.coarseness), 1))
         picture = cv2.resize(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), (width, height))

@@ -8,6 +8,7 @@ import numpy as np
 
 from querydiff_core.data.street_scenes.camera import Camera
 from querydiff_core.data.street_scenes.optics import draw_lens
+from querydiff_core.data.street_scenes.painterly import PAINTED, paint
 from querydiff_core.data.street_scenes.street import Street, draw_street
 from querydiff_core.data.street_scenes.weather import CONDITIONS, draw_weather
 from querydiff_core.data.street_scenes.world import View, look
@@ -19,7 +20,7 @@ SMALLEST, LARGEST = 16, 8192
 
 @dataclass(frozen=True)
 class StreetScene:
-    """`image` uint8 `(H, W, 3)` RGB, `labels` uint8 `(H, W)` trainIds (255 unlabelled), `condition` in CONDITIONS."""
+    """`image` uint8 `(H, W, 3)` RGB, `labels` uint8 `(H, W)` trainIds (255 unlabelled), `condition` of the scene."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -29,6 +30,8 @@ class StreetScene:
 def render_scene(seed: int, size: tuple[int, int] = (256, 512), condition: str | None = None) -> StreetScene:
     """Render scene `seed` (0 or more) at `size` (height, width); a `condition` of None is drawn from the seed.
 
+    "painted" is a clear day by a painter's hand; it is never drawn.
+
     The same arguments give the same bytes on one machine.
 
     Raises:
@@ -37,7 +40,7 @@ def render_scene(seed: int, size: tuple[int, int] = (256, 512), condition: str |
     check_request(seed, size)
     rng = np.random.default_rng((seed, 13))
     drawn = CONDITIONS[int(rng.integers(len(CONDITIONS)))]
-    weather = draw_weather(condition or drawn, seed)
+    weather = draw_weather("clear" if condition == PAINTED else condition or drawn, seed)
     street = draw_street(seed)
     view = View(
         street=street,
@@ -50,6 +53,8 @@ def render_scene(seed: int, size: tuple[int, int] = (256, 512), condition: str |
         moment=seed,
     )
     image, labels = look(view)
+    if condition == PAINTED:
+        return StreetScene(paint(image, seed), labels, PAINTED)
     return StreetScene(image, labels, weather.condition)
 
 

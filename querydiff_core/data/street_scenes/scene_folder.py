@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import yaml
 
+from querydiff_core.data.street_scenes.painterly import PAINTED
 from querydiff_core.data.street_scenes.scene import check_request, render_scene
 from querydiff_core.data.street_scenes.weather import CONDITIONS, check_conditions
 from querydiff_core.errors import QueryDiffError
@@ -24,6 +25,8 @@ JPEG_QUALITY = 94
 @dataclass(frozen=True)
 class SceneFolder:
     """A data set of `count` scenes of `size` (height, width) in `folder`: seeds from `seed` on, conditions in turn.
+
+    `conditions` may hold "painted", the extreme domain, beside those of CONDITIONS.
 
     Layout: `images/<condition>_<seed>.jpg`, `labels/<condition>_<seed>.png` (trainIds, 255 unlabelled), `dataset.yaml`.
 
@@ -42,7 +45,7 @@ class SceneFolder:
         check_request(self.seed, self.size)
         if self.count < 1:
             raise QueryDiffError(f"The number of scenes must be 1 or more, found {self.count}.")
-        check_conditions(self.conditions)
+        check_conditions(self.conditions, (*CONDITIONS, PAINTED))
 
     def write(self, workers: int = 1) -> Iterator[int]:
         """Render what is missing in `workers` processes; yields the number of scenes done, once for each.

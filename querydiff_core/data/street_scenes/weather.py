@@ -44,17 +44,17 @@ class Weather:
         return sky * (1.0 - 0.3 * self.sunshine) + 0.55 * self.sunshine * direct
 
 
-def check_conditions(conditions: Sequence[str]) -> None:
-    """Refuse conditions that do not exist, or none at all.
+def check_conditions(conditions: Sequence[str], known: Sequence[str] = CONDITIONS) -> None:
+    """Refuse conditions that are not `known`, or none at all.
 
     Raises:
         QueryDiffError: names the first that is wrong.
     """
     if not conditions:
-        raise QueryDiffError(f"No condition given: expected some of {', '.join(CONDITIONS)}.")
+        raise QueryDiffError(f"No condition given: expected some of {', '.join(known)}.")
     for condition in conditions:
-        if condition not in CONDITIONS:
-            raise QueryDiffError(f"No condition {condition!r}: expected one of {', '.join(CONDITIONS)}.")
+        if condition not in known:
+            raise QueryDiffError(f"No condition {condition!r}: expected one of {', '.join(known)}.")
 
 
 def draw_weather(condition: str, seed: int) -> Weather:
