@@ -66,12 +66,13 @@ def _similarity(plan: Plan) -> np.ndarray | None:
     """Return the attention of two scenes to the queries: a row a teacher, a column a scene and feature."""
     rows = []
     for teacher in plan.settings.teachers:
-        files = sorted(pictures(plan.run(full(teacher), 0)).glob("shown_*_attention_*.jpg"))
+        found = sorted(pictures(plan.run(full(teacher), 0)).glob("shown_*_attention_*.jpg"))
+        last = max((file.stem[-6:] for file in found), default="")  # a run that stopped has drawn some before
+        files = [file for file in found if file.stem.endswith(last)]
         tiles = [cv2.resize(read_image(file), TILE[::-1], interpolation=cv2.INTER_AREA) for file in files]
         if tiles:
             title = np.full((24, TILE[1] * len(tiles), 3), 255, np.uint8)
             text = f"teacher trained on {teacher}: clear and night, coarse and fine feature"
             cv2.putText(title, text, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
             rows += [title, np.concatenate(tiles, 1)]
-    same = [row for row in rows if row.shape[1] == rows[0].shape[1]]
-    return np.concatenate(same) if same else None
+    return np.concatenate(rows) if rows else None
