@@ -1,0 +1,117 @@
+"""Make the shipped default: render street scenes, train in two phases, average the seeds, export, score.
+
+Everything lies below --output, and what is there is kept: an interrupted run goes on with the same command. Scenes,
+phase one (backbone, pixel decoder and refinement through the per-pixel head), phase two (the whole student, once for
+each seed, from phase one's weights), the mean of the seeds' weights, which started from one point and stay close, and
+the scores of each seed and of the mean. No real image is learned from; CamVid, where it is, is scored on.
+
+Example: python benchmarks/default_checkpoint.py --seeds 1 2 3    # a night on two cores
+         python benchmarks/default_checkpoint.py --start querydiff_core/weights/small.safetensors --pixel-steps 0
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONDITIONS = ("clear", "fog", "night", "rain", "snow", "painted")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "build/default")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--scenes", type=int, default=3000, help="half of them clear, half in all conditions")
+    parser.add_argument("--pixel-steps", type=int, default=3000, help="of phase one; 0 begins phase two with --start")
+    parser.add_argument("--steps", type=int, default=300, help="of phase two, for each seed")
+    parser.add_argument("--start", type=Path, help="weights that phase one, or two, begins with (default: random)")
+    parser.add_argument("--camvid", type=Path, default=REPOSITORY.parent / "shared/data/camvid")
+    parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
+    arguments = parser.parse_args()
+    arguments.output = arguments.output.resolve()
+    scenes = arguments.output / "scenes"
+    half = arguments.scenes // 2
+    render(scenes / "weather", half, 200_000, CONDITIONS[:5])
+    render(scenes / "clear", half, 300_000, CONDITIONS[:1])
+    render(scenes / "validation", 60, 9_000_000, CONDITIONS[:5])
+    render(scenes / "scored", 120, 900_000, CONDITIONS)
+    start = arguments.start and arguments.start.resolve()
+    if arguments.pixel_steps:
+        start = fit("pixels", 1, arguments.pixel_steps, start, arguments) / "checkpoints/last.ckpt"
+    students = [
+        fit("whole", seed, arguments.steps, start, arguments) / "student.safetensors" for seed in arguments.seeds
+    ]
+    mean = arguments.output / "small.safetensors"
+    average(students, mean)
+    querydiff("export", mean, "--output", mean.with_suffix(".onnx"))
+    for student in (*students, mean):
+        score(student, scenes / "scored", arguments.camvid)
+
+
+def render(folder: Path, count: int, seed: int, conditions: Sequence[str]) -> None:
+    request = ["--count", count, "--seed", seed, "--size", "320x576", "--conditions", ",".join(conditions)]
+    querydiff("scenes", "images", "--output", folder, *request)
+
+
+def fit(phase: str, seed: int, steps: int, start: Path | None, arguments: argparse.Namespace) -> Path:
+    """Train a phase, or go on with it; return the folder of its run."""
+    config = REPOSITORY / f"config/train/small_street_scenes_{phase}.yaml"
+    run = arguments.output / "runs" / config.stem / f"version_{seed}"
+    scenes = [f"{{root: scenes/{name}}}" for name in ("weather", "clear")]
+    flags = {
+        "seed_everything": seed,
+        "model.start_from": start or "null",
+        "data.root": arguments.output,
+        "data.train": f"[{', '.join(scenes)}]",
+        "data.validation": "{scenes: {root: scenes/validation}}",
+        "trainer.max_steps": steps,
+        "trainer.accelerator": arguments.accelerator,
+        "trainer.logger.init_args.save_dir": run.parents[1],
+        "trainer.logger.init_args.version": seed,
+        "checkpoint.dirpath": run / "checkpoints",
+    }
+    state = run / "checkpoints/last.ckpt"
+    resumed = [f"--resume={state}"] if state.is_file() else []
+    if not (run / "done").is_file():
+        querydiff("fit", "--config", config, *(f"--{flag}={value}" for flag, value in flags.items()), *resumed)
+        (run / "done").touch()
+    return run
+
+
+def average(students: Sequence[Path], output: Path) -> None:
+    """Write the mean of the students' weights, with the first one's metadata."""
+    states = []
+    for student in students:
+        with safe_open(student, "pt") as file:
+            metadata = file.metadata()
+            states.append({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+    mean = {
+        name: torch.stack([s[name].double() for s in states]).mean(0).to(states[0][name].dtype) for name in states[0]
+    }
+    save_file(mean, output, metadata)
+
+
+def score(student: Path, scenes: Path, camvid: Path) -> None:
+    sources = [f"street_scenes={scenes}::{condition}" for condition in CONDITIONS]
+    if camvid.is_dir():
+        sources += [f"camvid={camvid}:val", f"camvid={camvid}:train:dusk"]
+    else:
+        print(f"no CamVid at {camvid}: scored on street scenes alone", file=sys.stderr)
+    data = [word for source in sources for word in ("--data", source)]
+    querydiff("evaluate", student, *data, "--output", student.with_suffix(".json"))
+
+
+def querydiff(*arguments: object) -> None:
+    command = [sys.executable, "-m", "querydiff_core", *map(str, arguments)]
+    subprocess.run(command, cwd=REPOSITORY, env={"OMP_NUM_THREADS": "1"} | os.environ, check=True)
+
+
+if __name__ == "__main__":
+    main()
