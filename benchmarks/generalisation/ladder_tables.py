@@ -55,13 +55,19 @@ def times(plan: Plan) -> str:
     """Return the time by stage."""
     rows, total = [], np.zeros(2)
     for stage in dict.fromkeys(step.stage for step in plan.steps):
-        records = [step.record() for step in plan.steps if step.stage == stage]
+        of_stage = [step for step in plan.steps if step.stage == stage]
+        records = [step.record() for step in of_stage]
         seconds = np.array([[record.cpu_seconds, record.wall_seconds] for record in records]).sum(0)
         total += seconds
-        earlier = sorted({str(record.facts["earlier"]) for record in records if "earlier" in record.facts})
-        rows.append([stage, str(len(records)), *_minutes(seconds), "; ".join(earlier)])
-    rows.append(["all", str(len(plan.steps)), *_minutes(total), ""])
-    return markdown(["stage", "steps", "CPU, min", "sum of their wall-clock, min", ""], rows)
+        earlier = [
+            f"{step.name}: {record.facts['earlier']}"
+            for step, record in zip(of_stage, records, strict=True)
+            if "earlier" in record.facts
+        ]
+        done = f"{sum(record.done for record in records)} of {len(records)}"
+        rows.append([stage, done, *_minutes(seconds), "; ".join(earlier)])
+    rows.append(["all", f"{sum(s.record().done for s in plan.steps)} of {len(plan.steps)}", *_minutes(total), ""])
+    return markdown(["stage", "steps done", "CPU, min", "sum of their wall-clock, min", ""], rows)
 
 
 def costs(plan: Plan) -> str:
