@@ -78,7 +78,7 @@ def workplace(tmp_path_factory):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).symlink_to(teacher)
     write_data_sets(root / "data")
-    for part in ("train", "train_final", "validation"):
+    for part in ("train", "weather", "clear", "validation"):
         for seed, condition in enumerate(("clear", "fog", "night", "rain", "snow")):
             write_pair(root / "build/scenes" / part, f"images/{condition}_{seed}.jpg", f"labels/{condition}_{seed}.png")
     return root
