@@ -10,6 +10,7 @@ Example: python benchmarks/default_checkpoint.py --seeds 1 2 3    # a night on t
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from querydiff_core.deployment.metadata import METADATA_KEY
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONDITIONS = ("clear", "fog", "night", "rain", "snow", "painted")
@@ -86,7 +89,7 @@ def fit(phase: str, seed: int, steps: int, start: Path | None, arguments: argpar
 
 
 def average(students: Sequence[Path], output: Path) -> None:
-    """Write the mean of the students' weights, with the first one's metadata."""
+    """Write the mean of the students' weights, with the first one's metadata and their seeds."""
     states = []
     for student in students:
         with safe_open(student, "pt") as file:
@@ -95,7 +98,9 @@ def average(students: Sequence[Path], output: Path) -> None:
     mean = {
         name: torch.stack([s[name].double() for s in states]).mean(0).to(states[0][name].dtype) for name in states[0]
     }
-    save_file(mean, output, metadata)
+    facts = json.loads(metadata[METADATA_KEY])
+    facts["recipe"]["mean_of"] = [student.parent.name for student in students]
+    save_file(mean, output, {**metadata, METADATA_KEY: json.dumps(facts)})
 
 
 def score(student: Path, scenes: Path, camvid: Path) -> None:

@@ -124,7 +124,7 @@ def data_set_frames(
     reader: DataSet = CityscapesSequence() if is_sequence else data_set(name, mapping)
     pairs: list[Pair] = []
     conditions: list[str | None] = []
-    for told in [condition] if condition or not reader.conditions else reader.conditions:
+    for told in [condition] if condition or not reader.conditions else reader.told_conditions(root, split):
         found = _find(reader, root, split, told if reader.conditions else None, sparse or is_sequence)
         pairs += found
         conditions += [told] * len(found)

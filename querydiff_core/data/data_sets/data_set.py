@@ -83,6 +83,15 @@ class DataSet(ABC):
             raise QueryDiffError(f"{root} holds no image of {self.name} for {condition or split or 'training'}.")
         return LabelledPairs(root, found.pairs, LabelDecoder(self.mapping(root), self.refuses_values_outside))
 
+    def told_conditions(self, root: Path, split: str | None = None) -> list[str]:
+        """Return the conditions that the split has images of; all where it has none, whose errors say more.
+
+        Raises:
+            QueryDiffError: as `find`.
+        """
+        told = [condition for condition in self.conditions if self.find(root, split, condition).pairs]
+        return told or list(self.conditions)
+
     def has_images(self, root: Path, split: str | None = None, condition: str | None = None) -> bool:
         """Return whether a folder for images of the split and the condition is there."""
         parts = self.parts(root, self._known_split(split), condition)
