@@ -92,9 +92,8 @@ class DataCheck:
             raise QueryDiffError(
                 f"{self.root} holds nothing of {self.reader.name} that was asked for: expected {layout}."
             )
-        return [
-            part for part in parts if part.images or part.problems or part.remarks
-        ]  # not every set has every condition
+        # Not every set has images of every condition.
+        return [part for part in parts if part.images or part.problems or part.remarks]
 
     def _fill(self, part: PartCheck, split: str | None, condition: str | None, decoder: LabelDecoder) -> None:
         try:
