@@ -81,7 +81,7 @@ def _parked(street: Street, side: int, start: float, end: float, rng: np.random.
         if rng.random() < share:
             yaw = 0.0 if side == street.side else np.pi
             yaw += float(np.arctan(street.slope(s))) + rng.normal(0, 0.02)
-            if rng.random() < 0.03:
+            if rng.random() < 0.015:
                 yield BigVehicle(street.place(s, side * d), yaw, "truck", int(rng.integers(BIG_VEHICLES)))
                 s += 5
             else:

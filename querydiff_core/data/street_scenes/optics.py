@@ -16,6 +16,7 @@ class Lens:
 
     `motion`: length of the smear to the side, pixels. `coarseness`: pixels of the picture for each of the sensor.
     `sharpening`: share of what a blur takes away that is added. `glare`: veil of stray light in grey levels.
+    `exposure`: factor on the light; what passes 255 is lost.
     """
 
     gain: tuple[float, float, float]
@@ -30,6 +31,7 @@ class Lens:
     coarseness: float = 1.0
     sharpening: float = 0.0
     glare: float = 0.0
+    exposure: float = 1.0
 
 
 def draw_lens(rng: np.random.Generator, strength: float, night: bool) -> Lens:
@@ -37,7 +39,7 @@ def draw_lens(rng: np.random.Generator, strength: float, night: bool) -> Lens:
     gain = 1 + strength * (rng.uniform(-0.12, 0.12) * np.array([1, 0, -1]) + rng.uniform(-0.05, 0.05, 3))
     return Lens(
         gain=(float(gain[0]), float(gain[1]), float(gain[2])),
-        gamma=float(np.exp(strength * rng.uniform(-0.35, 0.35))),
+        gamma=float(np.exp(strength * (rng.uniform(0, 0.9) if rng.random() < 0.25 else rng.uniform(-0.35, 0.35)))),
         contrast=float(1 + strength * rng.uniform(-0.25, 0.3)),
         saturation=float(1 + strength * rng.uniform(-0.6, 0.4)),
         blur=float(0.35 + (strength * rng.uniform(0, 1.0) ** 2 if rng.random() < 0.6 else 0)),
@@ -48,6 +50,7 @@ def draw_lens(rng: np.random.Generator, strength: float, night: bool) -> Lens:
         coarseness=float(rng.uniform(1.1, 2.2)) if rng.random() < 0.3 * strength else 1.0,
         sharpening=float(strength * rng.uniform(0.3, 1.5)) if rng.random() < 0.4 else 0.0,
         glare=float(strength * rng.uniform(0, 35)) if rng.random() < 0.25 else 0.0,
+        exposure=float(np.exp(strength * rng.uniform(-0.15, 0.45))),
     )
 
 
@@ -68,7 +71,7 @@ def photograph(picture: np.ndarray, lens: Lens, moment: int) -> np.ndarray:
     elif lens.glare:
         picture = picture + np.float32(lens.glare)
     to_grey = np.ones((3, 1)) * np.array([0.3, 0.59, 0.11])
-    mix = np.array(lens.gain)[:, None] * (to_grey + lens.saturation * (np.eye(3) - to_grey))
+    mix = lens.exposure * np.array(lens.gain)[:, None] * (to_grey + lens.saturation * (np.eye(3) - to_grey))
     picture = cv2.transform(picture, mix.astype(np.float32))
     if lens.vignette > 0.02:
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]

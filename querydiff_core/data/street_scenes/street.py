@@ -94,7 +94,7 @@ def draw_street(seed: int) -> Street:
         parking=bool(rng.random() < 0.4),
         cycle_lane=bool(rng.random() < 0.2),
         tram=bool(rng.random() < 0.2),
-        sidewalk=float(rng.uniform(2.0, 6.2)),
+        sidewalk=float(rng.uniform(1.4, 6.2)),
         verge=float(rng.uniform(1.0, 3.0)) if rng.random() < 0.15 else 0.0,
         block=float(rng.uniform(45, 85)),
         crossing_share=float(rng.uniform(0.2, 0.9)),
@@ -103,7 +103,7 @@ def draw_street(seed: int) -> Street:
         tree_kinds=tuple(int(kind) for kind in rng.integers(16, 120, 3)),
         lamp_spacing=float(rng.uniform(18, 40)),
         parked_shares=_draw_parked_shares(rng),
-        clutter=float(rng.uniform(0.4, 2.0)),
+        clutter=float(rng.uniform(0.2, 1.5)),
         crowd=float(rng.uniform(0.4, 2.6)),
         yellow_lines=bool(rng.random() < 0.25),
         bends=tuple(

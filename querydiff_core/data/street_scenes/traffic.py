@@ -15,7 +15,7 @@ from querydiff_core.data.street_scenes.people import PEOPLE, PHASES, Person
 from querydiff_core.data.street_scenes.street import Street
 from querydiff_core.data.street_scenes.vehicles import Car
 
-VISIBLE = (-6.0, 115.0)
+VISIBLE = (-6.0, 150.0)
 """From and to how many metres before the camera moving things are drawn."""
 
 
@@ -101,7 +101,7 @@ def _vehicle(
 ) -> Iterator[Drawable]:
     kind, color, big = int(rng.integers(CARS)), int(rng.integers(240)), rng.random()
     room = 11.0 if row.speed > 0 else -8.0
-    if big < 0.16:
+    if big < 0.11:
         family = "bus" if big < 0.08 else "truck"
         if ahead > room + 6:
             yield BigVehicle(street.place(s, row.d), heading, family, int(rng.integers(BIG_VEHICLES)))

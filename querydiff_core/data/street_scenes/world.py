@@ -21,7 +21,7 @@ from querydiff_core.data.street_scenes.street import Street
 from querydiff_core.data.street_scenes.traffic import traffic
 from querydiff_core.data.street_scenes.weather import Weather
 
-SIGHT = 115.0
+SIGHT = 150.0
 """How many metres ahead things are drawn; the skyline stands behind."""
 
 
@@ -89,12 +89,19 @@ def _remoteness(thing: Drawable, camera: Camera) -> float:
 def _cover_with_bonnet(picture: np.ndarray, labels: np.ndarray, view: View) -> None:
     """Hide the lower edge behind the own car's bonnet, unlabelled."""
     height, width = labels.shape
-    x = np.linspace(-1, 1, width)
-    edge = height * (1 - view.bonnet * (1 - 0.45 * x**4))
+    rng = np.random.default_rng((view.street.seed, 12))
+    x = np.linspace(-1, 1, width) - rng.uniform(-0.8, 0.8)  # the camera need not hang in the middle
+    edge = height * (1 - view.bonnet * np.clip(1 + rng.uniform(-0.5, 0.5) * x - 0.45 * x**4, 0, 1.5))
     rows = np.arange(height)[:, None]
     hidden = rows >= edge
-    rng = np.random.default_rng((view.street.seed, 12))
-    paint = rng.uniform(10, 120) * view.weather.brightness * (0.3 if view.weather.night else 1.0)
+    light = view.weather.brightness * (0.3 if view.weather.night else 1.0)
     gloss = np.clip(1.25 - 2.0 * (rows - edge) / height + 0.15 * np.cos(3 * x), 0.5, 1.4)
-    picture[hidden] = (paint * gloss)[hidden][:, None]
+    paint = rng.uniform(5, 120) * light * gloss
+    if rng.random() < 0.6:  # the sky in it
+        patch = np.exp(-(((x - rng.uniform(-1, 1)) / rng.uniform(0.2, 0.7)) ** 2))
+        patch = patch * np.exp(
+            -np.abs(rows - edge - rng.uniform(0, 0.04) * height) / (rng.uniform(0.01, 0.05) * height)
+        )
+        paint = paint + rng.uniform(60, 260) * light**0.5 * patch
+    picture[hidden] = paint[hidden][:, None]
     labels[hidden] = VOID
