@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _open(path: Path, provider: Provider, device: str, options: EngineOptions) -
     if provider in ("tensorrt", "cuda"):  # CUDA takes what TensorRT cannot build
         chosen.append((PROVIDERS["cuda"], {"device_id": index}))
     if provider == "openvino":
-        chosen.append((PROVIDERS["openvino"], {"device_type": "CPU"}))
+        chosen.append((PROVIDERS["openvino"], _openvino_options(path)))
     return _start(path, _session_options(options.threads), [*chosen, (PROVIDERS["cpu"], {})])
 
 
@@ -128,18 +129,29 @@ def _tensorrt_options(path: Path, index: str) -> dict[str, Any]:
 
     ONNX Runtime names an engine in its cache by model, GPU and TensorRT version.
     """
-    unoptimised = _session_options(None)
-    unoptimised.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    build = _read_metadata(_start(path, unoptimised, [(PROVIDERS["cpu"], {})]), path).build
     folder = str(cache_folder("onnxruntime_tensorrt"))
     return {
         "device_id": index,
-        "trt_fp16_enable": build is not None and build.precision == "fp16",
+        "trt_fp16_enable": _is_half_precision(path),
         "trt_engine_cache_enable": True,
         "trt_engine_cache_path": folder,
         "trt_timing_cache_enable": True,
         "trt_timing_cache_path": folder,
     }
+
+
+def _openvino_options(path: Path) -> dict[str, Any]:
+    """Half precision where the file is in half precision: bf16, which CPUs multiply and fp16 they do not."""
+    precision = {"CPU": {"INFERENCE_PRECISION_HINT": "bf16" if _is_half_precision(path) else "f32"}}
+    return {"device_type": "CPU", "load_config": json.dumps(precision)}
+
+
+def _is_half_precision(path: Path) -> bool:
+    """Return whether the file was exported in half precision."""
+    unoptimised = _session_options(None)
+    unoptimised.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    build = _read_metadata(_start(path, unoptimised, [(PROVIDERS["cpu"], {})]), path).build
+    return build is not None and build.precision == "fp16"
 
 
 def _session_options(threads: int | None) -> onnxruntime.SessionOptions:

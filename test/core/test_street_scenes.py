@@ -63,6 +63,12 @@ def test_any_size(size, condition):
     assert scene.condition == condition
 
 
+def test_ground_beyond_the_last_step_of_the_streets_profile_is_that_of_the_last_step() -> None:
+    """Rounding put what lies far aside one step behind the table in a few streets."""
+    labels = render_scene(400_008, (32, 64), "clear").labels
+    assert labels.shape == (32, 64)
+
+
 def test_weather_shows_in_the_picture_and_not_in_the_labels():
     clear = render_scene(21, SMALL, "clear")
     for condition in ("fog", "night", "rain"):

@@ -57,9 +57,8 @@ def _centre(street: Street, z: np.ndarray) -> np.ndarray:
 
 def _zones(street: Street, d: np.ndarray, z: np.ndarray, grass: Mapping[int, tuple[bool, bool]]) -> np.ndarray:
     """Return the kind of ground at each pixel, uint8."""
-    reach = street.frontage_line + 1
-    steps = np.clip(np.abs(d) * _STEPS, 0, reach * _STEPS).astype(np.int32)
-    zone = _profile(street, reach)[steps]
+    profile = _profile(street, street.frontage_line + 1)
+    zone = profile[np.clip(np.abs(d) * _STEPS, 0, len(profile) - 1).astype(np.int32)]
     block = np.clip(np.floor(z / street.block), -30000, 30000).astype(np.int16)
     yard = zone == YARD
     for index, (left, right) in grass.items():

@@ -36,7 +36,7 @@ def draw_outfit(rng: np.random.Generator) -> Outfit:
     return Outfit(
         skin=SKINS[rng.integers(len(SKINS))] * rng.uniform(0.6, 1.05),
         hair=HAIRS[rng.integers(len(HAIRS))] * rng.uniform(0.6, 1.2),
-        jacket=draw_cloth(rng, 0.25),
+        jacket=draw_cloth(rng, 0.14),
         trousers=draw_cloth(rng, 0.05),
         shoes=rng.uniform(15, 70, 3) if rng.random() < 0.8 else np.array([190.0, 190, 186]),
         broad=float(rng.uniform(0.85, 1.2)),
