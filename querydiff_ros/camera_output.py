@@ -17,7 +17,7 @@ from querydiff_core.deployment.segmenter import Segmentation, Segmenter
 from querydiff_core.label_space import UNLABELLED, LabelSpace
 from querydiff_core.overlay import overlay
 from querydiff_ros.camera_frame import CameraFrame, topic_name
-from querydiff_ros.conversions import image_message, jpeg_message
+from querydiff_ros.conversions import ImageBuffer, jpeg_message
 from querydiff_ros.parameters import Parameters
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -31,6 +31,7 @@ class CameraOutput:
         self._camera = camera
         self._label_space = segmenter.label_space
         self._opacity = parameters.overlay_opacity
+        self._labels, self._confidences, self._painted = ImageBuffer("mono8"), ImageBuffer("mono8"), ImageBuffer("rgb8")
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[parameters.output_reliability.upper()])
         with ExitStack() as topics:  # withdrawn again should one of them be refused
             self._topics = topics
@@ -59,9 +60,9 @@ class CameraOutput:
 
     def publish(self, frame: CameraFrame, segmentation: Segmentation, calibration: CameraInfo | None) -> None:
         """Publish the results of `frame`, and `calibration` as theirs."""
-        self._label.publish(image_message(segmentation.labels, "mono8", frame.header))
+        self._label.publish(self._labels.filled(segmentation.labels, frame.header))
         if self._confidence is not None and segmentation.confidence is not None:
-            self._confidence.publish(image_message(segmentation.confidence, "mono8", frame.header))
+            self._confidence.publish(self._confidences.filled(segmentation.confidence, frame.header))
         if calibration is not None:
             # The label has the camera's size, so its calibration holds; a pair is matched by equal stamps.
             matched = copy.copy(calibration)
@@ -73,9 +74,9 @@ class CameraOutput:
         raw, compressed = self._overlay.get_subscription_count(), self._overlay_compressed.get_subscription_count()
         if not (raw or compressed):
             return
-        painted = overlay(rgb, labels, self._label_space, self._opacity)
+        painted = overlay(rgb, labels, self._label_space, self._opacity, self._painted.pixels(rgb.shape))
         if raw:
-            self._overlay.publish(image_message(painted, "rgb8", frame.header))
+            self._overlay.publish(self._painted.message(frame.header))
         if compressed:
             self._overlay_compressed.publish(jpeg_message(painted, frame.header))
 

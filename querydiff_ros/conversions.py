@@ -94,6 +94,31 @@ def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
     return message
 
 
+class ImageBuffer:
+    """One `Image` that is written and sent again and again: fresh pages of 6 MB take longer than what fills them."""
+
+    def __init__(self, encoding: str) -> None:
+        self._message = Image(encoding=encoding)
+        self._pixels: np.ndarray = np.empty((0, 0), np.uint8)
+
+    def pixels(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the message's pixels, uint8 of `shape` `(H, W)` or `(H, W, C)`, to be written."""
+        if self._pixels.shape != shape:
+            blank = image_message(np.zeros(shape, np.uint8), self._message.encoding, self._message.header)
+            self._message, self._pixels = blank, np.frombuffer(blank.data, np.uint8).reshape(shape)
+        return self._pixels
+
+    def message(self, header: Header) -> Image:
+        """Return the message, under `header`; it is good until pixels are written again."""
+        self._message.header = header
+        return self._message
+
+    def filled(self, pixels: np.ndarray, header: Header) -> Image:
+        """Return the message with a copy of `pixels`."""
+        np.copyto(self.pixels(pixels.shape), pixels)
+        return self.message(header)
+
+
 def jpeg_message(rgb: np.ndarray, header: Header) -> CompressedImage:
     """Return uint8 RGB `(H, W, 3)` as a JPEG `CompressedImage`, with `header` as it is."""
     return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=_byte_array(encode_jpeg(rgb)))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED, bundled_mappings, cityscapes, label_mapping
+from querydiff_core.overlay import overlay
 
 
 def test_cityscapes_has_the_published_classes():
@@ -76,3 +77,14 @@ def test_a_mapping_knows_which_values_its_labels_have():
 def test_an_unknown_mapping_names_the_known_ones():
     with pytest.raises(QueryDiffError, match="camvid"):
         label_mapping("kitti")
+
+
+def test_an_overlay_painted_into_given_memory_is_the_same() -> None:
+    rng = np.random.default_rng(0)
+    image, labels = rng.integers(0, 256, (6, 8, 3), np.uint8), rng.integers(0, 19, (6, 8), np.uint8)
+    out = np.full_like(image, 9)
+    painted = overlay(image, labels, cityscapes(), 0.3, out)
+    assert np.array_equal(painted, overlay(image, labels, cityscapes(), 0.3))
+    assert np.array_equal(painted, out)
+    expected = 0.7 * image + 0.3 * np.array(cityscapes().palette)[labels]
+    assert np.abs(painted - expected).max() <= 1

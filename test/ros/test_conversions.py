@@ -19,6 +19,7 @@ from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_ros.conversions import (
     ENCODINGS,
     BadFrame,
+    ImageBuffer,
     holds_16_bits,
     image_message,
     jpeg_message,
@@ -286,6 +287,20 @@ def test_image_messages_hold_the_pixels_and_the_header() -> None:
     assert bytes(message.data) == labels.tobytes()
     transposed = image_message(labels.T, "mono8", header)  # not contiguous
     assert bytes(transposed.data) == labels.T.tobytes()
+
+
+def test_an_image_buffer_sends_what_was_written_last_under_the_header_given() -> None:
+    buffer, headers = ImageBuffer("rgb8"), [good().header for _ in range(3)]
+    sizes = [(3, 4, 3), (3, 4, 3), (5, 2, 3)]
+    for shade, (size, header) in enumerate(zip(sizes, headers, strict=True)):
+        pixels = np.full(size, shade, np.uint8)
+        pixels[0, 1] = 200
+        message = buffer.filled(pixels, header)
+        assert (message.height, message.width, message.step, message.encoding) == (*size[:2], 3 * size[1], "rgb8")
+        assert message.header is header
+        assert bytes(message.data) == pixels.tobytes()
+        buffer.pixels(size)[-1, -1] = 77  # in place
+        assert bytes(buffer.message(header).data)[-3:] == bytes([77] * 3)
 
 
 def test_jpeg_messages_open_again() -> None:
