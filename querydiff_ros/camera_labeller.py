@@ -88,15 +88,16 @@ class CameraLabeller:
         images = {camera: rgb for camera, frame in frames.items() if (rgb := self._open(camera, frame)) is not None}
         if not images:
             return
+        results: dict[str, Segmentation] = {}
         try:
             segmentations = self._segmenter.segment_cameras(list(images.values()))
+            for camera, segmentation in zip(images, segmentations, strict=True):
+                self._publish(camera, frames[camera], segmentation)
+                results[camera] = segmentation
         except Exception:
-            for camera in images:
+            for camera in images.keys() - results.keys():
                 self._statistics[camera].count(Outcome.FAILED)
             raise
-        results = dict(zip(images, segmentations, strict=True))
-        for camera, segmentation in results.items():
-            self._publish(camera, frames[camera], segmentation)
         for camera, segmentation in results.items():  # for eyes only: no label waits for them
             self._outputs[camera].publish_overlay(frames[camera], images[camera], segmentation.labels)
 

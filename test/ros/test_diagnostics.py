@@ -93,3 +93,14 @@ def test_an_engine_that_fails_is_reported_and_tried_again(peer: Peer, make_activ
     assert "closed" in status(reports, "engine")["last_error"]
     assert status(reports, "front")["frames_failed"] == "2"
     peer.wait_for(lambda: any(s.level == b"\x02" for m in reports for s in m.status), "the level ERROR")
+
+
+def test_a_frame_whose_label_cannot_be_published_counts_as_failed(peer: Peer, make_active_node: MakeNode) -> None:
+    node = make_active_node()
+    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
+    camera = peer.publisher(Image, "/front/image")
+    peer.wait_for_match(camera)
+    node._labeller._outputs["front"].close()  # its publishers are gone
+    camera.publish(raw(picture()))
+    peer.wait_for(lambda: status(reports, "front").get("frames_failed") == "1", "the failure")
+    assert status(reports, "front")["frames_labelled"] == "0"
