@@ -1,0 +1,70 @@
+"""What the training module hands to Lightning: its objective, its parameter groups, and nothing of the teacher."""
+
+import lightning
+import pytest
+import torch
+from teachers import write_tiny_teacher
+
+from querydiff_core.data.datamodule import Crop
+from querydiff_core.training.semantic_module import SemanticModule
+from querydiff_core.training.student_options import StudentOptions
+from querydiff_core.training.teaching import TeacherOptions
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return TeacherOptions(str(write_tiny_teacher(tmp_path_factory.mktemp("teacher"))))
+
+
+def module(teacher, **options):
+    """Return a module with a real trainer that trains for 10 steps."""
+    torch.manual_seed(0)
+    made = SemanticModule(variant="tiny", teacher=teacher, **options)
+    made.trainer = lightning.Trainer(
+        accelerator="cpu", max_steps=10, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    return made
+
+
+def identities(parameters):
+    return {id(parameter) for parameter in parameters}
+
+
+@pytest.mark.parametrize(("alpha", "supervision", "distribution"), [(0.25, 1.0, 1.0), (3.0, 2.0, 0.5)])
+def test_the_objective_is_equation_14(teacher, alpha, supervision, distribution):
+    weights = {"alpha": alpha, "supervision_weight": supervision, "distribution_weight": distribution}
+    made = module(teacher, auxiliary_weight=0.75, **weights)
+    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    labels = torch.randint(0, 19, (2, 4, 4)).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    with torch.no_grad():
+        found = {name: float(value) for name, value in made._losses(Crop(image, labels, torch.arange(2))).items()}
+    segmentation = 5 * found["bce"] + 5 * found["dice"] + 2 * found["class"] + 0.75 * found["pixel"]
+    diffusion = supervision * found["sup"] + distribution * found["dist"]
+    assert diffusion > 0.1
+    assert found["loss"] == pytest.approx(segmentation + alpha * diffusion, rel=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["full", "rein"])
+def test_the_pretrained_network_learns_at_a_rate_of_its_own(teacher, scheme):
+    rates = {"learning_rate": 3e-4, "backbone_learning_rate": 2e-5}
+    made = module(teacher, warm_up=0, student=StudentOptions(scheme=scheme), **rates)
+    groups = made.configure_optimizers()["optimizer"].param_groups
+    found = {group["lr"]: identities(group["params"]) for group in groups}
+    network = identities(made.model.backbone.network.parameters())
+    rest = identities(p for p in made.parameters() if p.requires_grad) - network
+    assert identities(made.teaching.consistency.parameters()) <= rest
+    assert identities(made.model.backbone.parameters()) - network <= rest  # Rein's tokens
+    assert found == ({3e-4: rest, 2e-5: network} if scheme == "full" else {3e-4: rest})
+
+
+def test_the_teacher_is_no_part_of_what_lightning_sees(teacher):
+    made = module(teacher)
+    diffusion = made.teaching.teacher
+    theirs = identities([*diffusion.parameters(), *diffusion.buffers()])
+    assert len(theirs) > 100
+    assert theirs.isdisjoint(identities([*made.parameters(), *made.buffers()]))
+    assert diffusion not in list(made.modules())
+    optimizer = made.configure_optimizers()["optimizer"]
+    assert theirs.isdisjoint(identities(p for group in optimizer.param_groups for p in group["params"]))
+    taught = {name for name in made.state_dict() if name.startswith("teaching.")}
+    assert taught == {f"teaching.consistency.{name}" for name in made.teaching.consistency.state_dict()}
