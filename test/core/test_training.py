@@ -19,6 +19,7 @@ import torch
 import yaml
 from teachers import write_tiny_teacher
 
+from querydiff_core.build import build_model
 from querydiff_core.cli.main import main
 from querydiff_core.data.data_source import DataSource
 from querydiff_core.data.datamodule import SegmentationData
@@ -235,6 +236,20 @@ def test_two_processes_lose_what_one_with_twice_the_batch_loses(fit, scenes, tea
     for step in one:
         for name, value in one[step].items():
             assert float(two[step][name]) == pytest.approx(float(value), rel=1e-5, abs=1e-6), (step, name)
+
+
+def test_a_training_state_holds_the_student_and_the_projections_of_the_loss_alone(fit, scenes, teacher, tmp_path):
+    fit(configuration(scenes, tmp_path, teacher={"source": str(teacher)}), "--trainer.max_steps=2")
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    student = {f"model.{name}": value.shape for name, value in build_model("tiny").state_dict().items()}
+    others = {name: value for name, value in state["state_dict"].items() if name not in student}
+    assert student.keys() <= state["state_dict"].keys()
+    assert {name.split(".linears.")[0] for name in others} == {"teaching.consistency", "loss.criterion.empty_weight"}
+    trained = [value.shape for value in build_model("tiny").parameters()]
+    trained += [value.shape for name, value in others.items() if name.startswith("teaching.")]
+    moments = [moment["exp_avg"].shape for moment in state["optimizer_states"][0]["state"].values()]
+    assert sorted(moments) == sorted(trained)
+    assert sum(len(group["params"]) for group in state["optimizer_states"][0]["param_groups"]) == len(trained)
 
 
 def test_pictures_show_labels_and_what_queries_attend_to(fit, scenes, teacher, tmp_path):
