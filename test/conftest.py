@@ -1,11 +1,11 @@
-"""Make `test/engines.py` and its like importable from every test folder, and Ctrl-C heard by what tests start."""
+"""Make `test/engines.py`, its like and benchmarks importable by every test, and Ctrl-C heard by what tests start."""
 
 import os
 import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "benchmarks")]
 
 # A shell starts background jobs with SIGINT ignored, which every process that a test starts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
