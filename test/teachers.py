@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -12,19 +13,26 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 TEXT_CHANNELS = 16
 START, END = "<|startoftext|>", "<|endoftext|>"
+# What sets the UNet of Stable Diffusion 2.x apart from that of 1.x: heads by level, linear projections, and upcasting.
+UNET_OF_2 = {"attention_head_dim": [2, 2, 3, 3], "use_linear_projection": True, "upcast_attention": True}
 
 
 def write_tiny_teacher(
-    folder: Path, *, prediction_type: Literal["epsilon", "v_prediction"] = "epsilon", seed: int = 0
+    folder: Path,
+    *,
+    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon",
+    unet: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Path:
     """Write a folder in the diffusers layout that differs from Stable Diffusion in its widths alone.
 
-    Like it, it has four UNet levels, hence the default features, and needs image sides that are multiples of 64.
+    Like it, it has four UNet levels, hence the default features, and needs image sides that are multiples of 64. It is
+    a 1.x; with `UNET_OF_2` as what differs in its UNet, it is a 2.x.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tiny_vae().save_pretrained(folder / "vae")
-        tiny_unet().save_pretrained(folder / "unet")
+        tiny_unet(**(unet or {})).save_pretrained(folder / "unet")
         tiny_text_encoder().save_pretrained(folder / "text_encoder")
     _write_tokenizer(folder / "tokenizer")
     scheduler(prediction_type).save_pretrained(folder / "scheduler")
@@ -42,14 +50,9 @@ def tiny_vae() -> AutoencoderKL:
     )
 
 
-def tiny_unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=[16, 16, 24, 24],
-        norm_num_groups=8,
-        attention_head_dim=8,
-        cross_attention_dim=TEXT_CHANNELS,
-    )
+def tiny_unet(**options: Any) -> UNet2DConditionModel:
+    sizes = {"sample_size": 8, "block_out_channels": [16, 16, 24, 24], "norm_num_groups": 8}
+    return UNet2DConditionModel(**{**sizes, "attention_head_dim": 8, "cross_attention_dim": TEXT_CHANNELS, **options})
 
 
 def tiny_text_encoder() -> CLIPTextModel:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from teachers import write_tiny_teacher
+from teachers import UNET_OF_2, write_tiny_teacher
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from querydiff_core.errors import QueryDiffError
@@ -150,6 +150,21 @@ def test_v_prediction_gives_the_same_activations(folder: Path, tmp_path: Path, i
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+def test_a_folder_shaped_as_stable_diffusion_2_is_read(
+    tmp_path: Path, images: torch.Tensor, noise: torch.Tensor
+) -> None:
+    folder = write_tiny_teacher(tmp_path, prediction_type="v_prediction", unet=UNET_OF_2)
+    teacher = DiffusionTeacher.load(folder)
+    attentions = [block.attentions[0] for block in teacher.unet.unet.down_blocks[:3]]
+    assert all(isinstance(each.proj_in, torch.nn.Linear) for each in attentions)
+    processors = [each.transformer_blocks[0].attn1 for each in attentions]
+    assert [(each.heads, each.upcast_attention) for each in processors] == [(2, True), (2, True), (3, True)]
+    names, features = list(teacher.unet.names), teacher(images, noise)
+    for found, timestep in ((features.weak, 0), (features.strong, 100)):
+        for feature, reference in zip(found, naive_features(folder, images, noise, timestep, names), strict=True):
+            np.testing.assert_allclose(feature.numpy(), reference, atol=2e-4)
+
+
 def test_is_frozen_in_every_sense(folder: Path, images: torch.Tensor) -> None:
     teacher = DiffusionTeacher.load(folder)
     for mode in (True, False):
@@ -204,6 +219,22 @@ def test_compile_means_the_same(folder: Path, images: torch.Tensor, noise: torch
     teacher.unet.compile(backend=lambda graph, inputs: graphs.append(graph) or graph.forward)
     compiled = teacher(images, noise)
     assert len(graphs) == 1, "hooks must not break the graph"
+    for a, b in zip(plain.weak + plain.strong, compiled.weak + compiled.strong, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_teacher_that_was_loaded_to_be_compiled_is(folder: Path, images: torch.Tensor, noise: torch.Tensor) -> None:
+    """What `compile=True` asks for, with a backend that runs the captured graphs instead of generating code."""
+    if not hasattr(torch.compiler, "set_default_backend"):
+        pytest.skip("this PyTorch cannot choose the backend of torch.compile, and the default takes minutes")
+    graphs = []
+    torch.compiler.set_default_backend(lambda graph, inputs: graphs.append(graph) or graph.forward)
+    try:
+        compiled = DiffusionTeacher.load(folder, compile=True)(images, noise)
+    finally:
+        torch.compiler.set_default_backend(None)
+    assert len(graphs) == 2, "one graph of the VAE's encoder and one of the UNet"
+    plain = DiffusionTeacher.load(folder)(images, noise)
     for a, b in zip(plain.weak + plain.strong, compiled.weak + compiled.strong, strict=True):
         torch.testing.assert_close(a, b)
 
