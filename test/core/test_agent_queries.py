@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
-import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries, halving
 
@@ -13,9 +14,9 @@ CHANNELS = (4, 5, 6, 7)
 SIZES = ((6, 8), (3, 4), (2, 2), (1, 1))
 
 
-def make(**options: object) -> AgentQueries:
+def make() -> AgentQueries:
     torch.manual_seed(0)
-    return AgentQueries(CHANNELS, C, R, **options).double()
+    return AgentQueries(CHANNELS, C, R).double()
 
 
 def feature_maps(batch: int = 2) -> list[torch.Tensor]:
@@ -51,11 +52,11 @@ class Reference:
 
     def attend(self, name: str, targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
         q, k, v = (self.linear(f"{name}.{n}", x) for n, x in (("query", targets), ("key", sources), ("value", sources)))
-        return softmax(q @ k.T / math.sqrt(C), 1) @ v
+        return softmax(q @ k.T / math.sqrt(q.shape[1]), 1) @ v
 
     def layer(self, index: int, feature: np.ndarray) -> np.ndarray:
         f = layer_norm(self.linear(f"layers.{index}.project", feature.reshape(len(feature), -1).T))  # (hw, c)
-        scores = f @ self.weights[f"layers.{index}.q_init"].T / (math.sqrt(C) if self.scaled else 1)  # (hw, r)
+        scores = f @ self.weights[f"layers.{index}.q_init"].T / (math.sqrt(f.shape[1]) if self.scaled else 1)  # (hw, r)
         return self.mlp("mlp", softmax(scores, 0 if self.over_pixels else 1).T @ f)
 
     def stage(self, index: int, queries: np.ndarray) -> np.ndarray:
@@ -70,19 +71,48 @@ class Reference:
         queries = np.concatenate([self.layer(i, f) for i, f in enumerate(features)])
         for i in range(self.stages):
             queries = self.stage(i, queries)
-        return self.linear("project", queries.reshape(self.last_groups, R, C).mean(0))
+        return self.linear("project", queries.reshape(self.last_groups, -1, queries.shape[1]).mean(0))
 
 
-@pytest.mark.parametrize("scaled", [True, False])
-@pytest.mark.parametrize("residual", [True, False])
-@pytest.mark.parametrize("softmax_over", ["pixels", "queries"])
-@pytest.mark.parametrize("groups", [None, (3, 2)])
-def test_equals_the_equations(scaled: bool, residual: bool, softmax_over: str, groups: tuple[int, ...] | None) -> None:
-    model = make(scaled=scaled, residual=residual, softmax_over=softmax_over, groups=groups)
-    features = feature_maps()
+@settings(deadline=None, max_examples=25)
+@given(
+    data=st.data(),
+    seed=st.integers(0, 2**31),
+    batch=st.integers(1, 3),
+    queries=st.integers(1, 5),
+    channels=st.integers(2, 9),
+    scaled=st.booleans(),
+    residual=st.booleans(),
+    softmax_over=st.sampled_from(["pixels", "queries"]),
+)
+def test_equals_the_equations(
+    data: st.DataObject,
+    seed: int,
+    batch: int,
+    queries: int,
+    channels: int,
+    scaled: bool,
+    residual: bool,
+    softmax_over: str,
+) -> None:
+    torch.manual_seed(seed)
+    sides = st.integers(1, 5)
+    shapes = data.draw(st.lists(st.tuples(st.integers(1, 6), sides, sides), min_size=1, max_size=4))
+    groups = data.draw(st.none() | st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
+    model = AgentQueries(
+        [shape[0] for shape in shapes],
+        channels,
+        queries,
+        groups=groups and sorted(groups, reverse=True),
+        scaled=scaled,
+        residual=residual,
+        softmax_over=softmax_over,
+    ).double()
+    features = [torch.randn(batch, *shape, dtype=torch.float64) for shape in shapes]
     reference = Reference(model, scaled, residual, softmax_over == "pixels")
-    expected = np.stack([reference([f[image].numpy() for f in features]) for image in range(2)])
-    np.testing.assert_allclose(model(features).detach().numpy(), expected, rtol=1e-9, atol=1e-11)
+    expected = np.stack([reference([f[image].numpy() for f in features]) for image in range(batch)])
+    assert expected.shape == (batch, queries, channels)
+    np.testing.assert_allclose(model(features).detach().numpy(), expected, rtol=1e-8, atol=1e-10)
 
 
 def test_groups_halve_while_they_are_even() -> None:

@@ -1,9 +1,13 @@
 """The segmentation loss: exact where it can be, and trained against where it is sampled."""
 
 import math
+from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from querydiff_core.models.querydiff import QueryDiffOutput, semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
@@ -34,6 +38,102 @@ def test_equals_the_formulas_where_sampling_cannot_matter() -> None:
     assert losses["class"].item() == pytest.approx(3 * math.log(CLASSES + 1), rel=1e-5)
     expected = 5 * losses["bce"] + 5 * losses["dice"] + 2 * losses["class"]
     torch.testing.assert_close(losses["loss"], expected)
+
+
+class Reference:
+    """Eq. 13 in numpy and float64, one image, mask and point at a time, and the best of all matchings by trying them.
+
+    Where points lie is Mask2Former's: drawn from the seed for matching; for the losses three times as many, of which
+    three quarters of what is wanted are those where a mask is least certain, the rest shared by all masks.
+    """
+
+    def __init__(self, seed: int, points: int, weights: tuple[float, float, float]) -> None:
+        self.bce, self.dice, self.cls = weights
+        torch.manual_seed(seed)
+        self.matching = torch.rand(1, points // 2, 2)[0].numpy().astype(np.float64)
+        generator = torch.Generator().manual_seed(seed)
+        self.candidates = torch.rand(3 * points, 2, generator=generator).numpy().astype(np.float64)
+        self.uncertain = int(0.75 * points)
+        self.shared = torch.rand(points - self.uncertain, 2, generator=generator).numpy().astype(np.float64)
+
+    def sampled(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Return an image between its pixels' centres, (x, y) in 0..1, with zeros around it."""
+        padded = np.pad(image.astype(np.float64), 1)
+        values = []
+        for x, y in points * image.shape[::-1] + 0.5:
+            left, top = int(x), int(y)
+            window = padded[top : top + 2, left : left + 2]
+            values.append([1 - (y - top), y - top] @ window @ [1 - (x - left), x - left])
+        return np.array(values)
+
+    def mask_terms(self, mask: np.ndarray, target: np.ndarray, points: np.ndarray) -> tuple[float, float]:
+        logits, truth = self.sampled(mask, points), self.sampled(target, points)
+        p = 1 / (1 + np.exp(-logits))
+        bce = -(truth * np.log(p) + (1 - truth) * np.log(1 - p)).mean()
+        return bce, 1 - (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1)
+
+    def match(self, masks: np.ndarray, classes: np.ndarray, targets: dict[int, np.ndarray]) -> dict[int, int]:
+        """Return the query of each class that is there, of least cost in total."""
+        costs = {}
+        for query, (mask, logits) in enumerate(zip(masks, classes, strict=True)):
+            for label, target in targets.items():
+                bce, dice = self.mask_terms(mask, target, self.matching)
+                probability = np.exp(logits[label]) / np.exp(logits).sum()
+                costs[query, label] = self.bce * bce + self.dice * dice - self.cls * probability
+        options = [dict(zip(targets, chosen, strict=True)) for chosen in permutations(range(len(masks)), len(targets))]
+        return min(options, key=lambda matched: sum(costs[query, label] for label, query in matched.items()))
+
+    def layer(self, masks: np.ndarray, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return L_bce, L_dice and L_cls of one decoder layer."""
+        terms, entropy, weight = [], 0.0, 0.0
+        for mask, logits, label in zip(masks, classes, labels, strict=True):
+            halves = label.reshape(label.shape[0] // 2, 2, label.shape[1] // 2, 2)
+            targets = {int(each): (halves == each).mean((1, 3)) for each in np.unique(label)}
+            matched = self.match(mask, logits, targets)
+            for each, query in matched.items():
+                order = np.argsort(np.abs(self.sampled(mask[query], self.candidates)))[: self.uncertain]
+                points = np.concatenate([self.candidates[order], self.shared])
+                terms.append(self.mask_terms(mask[query], targets[each], points))
+            wanted = {query: each for each, query in matched.items()}
+            for query, row in enumerate(logits):
+                w = 1.0 if query in wanted else 0.1
+                entropy -= w * (row[wanted.get(query, CLASSES)] - np.log(np.exp(row).sum()))
+                weight += w
+        return np.array([*np.mean(terms, 0), entropy / weight])
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    seed=st.integers(0, 2**31),
+    batch=st.integers(1, 2),
+    queries=st.integers(3, 5),
+    layers=st.integers(1, 2),
+    size=st.tuples(st.integers(2, 5), st.integers(2, 5)),
+    present=st.integers(1, 3),
+    weights=st.sampled_from([(5.0, 5.0, 2.0), (1.0, 0.5, 3.0)]),
+)
+def test_equals_equation_13(
+    seed: int,
+    batch: int,
+    queries: int,
+    layers: int,
+    size: tuple[int, int],
+    present: int,
+    weights: tuple[float, float, float],
+) -> None:
+    torch.manual_seed(seed)
+    masks = [2 * torch.randn(batch, queries, *size) for _ in range(layers)]
+    classes = [torch.randn(batch, queries, CLASSES + 1) for _ in range(layers)]
+    labels = torch.randint(CLASSES - present, CLASSES, (batch, 4 * size[0], 4 * size[1]))
+    loss = SegmentationLoss(CLASSES, bce_weight=weights[0], dice_weight=weights[1], class_weight=weights[2], points=16)
+    found = loss(QueryDiffOutput(masks, classes, masks[-1], None), labels, seed=seed)
+    reference = Reference(seed, 16, weights)
+    expected = sum(
+        reference.layer(mask.double().numpy(), logits.double().numpy(), labels.numpy())
+        for mask, logits in zip(masks, classes, strict=True)
+    )
+    np.testing.assert_allclose([float(found[name]) for name in ("bce", "dice", "class")], expected, rtol=1e-4)
+    assert float(found["loss"]) == pytest.approx(float(np.dot(weights, expected)), rel=1e-4)
 
 
 def test_matches_the_query_that_fits_and_calls_the_others_no_object() -> None:
