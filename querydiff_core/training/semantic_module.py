@@ -152,7 +152,8 @@ class SemanticModule(lightning.LightningModule):
         self._numbers = batch.number
         wrong = [name for name, value in losses.items() if not torch.isfinite(value)]
         if not all_processes(torch.isfinite(losses["loss"])):
-            raise QueryDiffError(self._not_finite("loss", ", ".join(wrong) or "in another process"))
+            where = f"({', '.join(wrong)}) for {self._files()}" if wrong else "in another process"
+            raise QueryDiffError(self._not_finite("loss", where))
         return losses["loss"]
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> None:
@@ -208,7 +209,9 @@ class SemanticModule(lightning.LightningModule):
             norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # fp16: it skips such steps
         if not scaled and not all_processes(torch.isfinite(norm)):
-            raise QueryDiffError(self._not_finite("gradient", f"norm {float(norm):.4g}"))
+            alone = self.trainer.world_size == 1  # else it is the mean over processes
+            where = f"(norm {float(norm):.4g})" + (f" for {self._files()}" if alone else " in one of the processes")
+            raise QueryDiffError(self._not_finite("gradient", where))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the run is made of beside its state."""
@@ -248,12 +251,14 @@ class SemanticModule(lightning.LightningModule):
             for module in (self.model.mask_decoder, *self.model.refinements[1:]):
                 module.requires_grad_(False)
 
-    def _not_finite(self, what: str, which: str) -> str:
-        files = ", ".join(str(file) for file in self.data.files(self._numbers.tolist()))
+    def _files(self) -> str:
+        return ", ".join(str(file) for file in self.data.files(self._numbers.tolist()))
+
+    def _not_finite(self, what: str, where: str) -> str:
         last = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
         kept = f"{last} and previous.ckpt beside it are kept" if last else "no training state was written yet"
         return (
-            f"The {what} is not finite at step {self.global_step} ({which}) for {files}: training stopped and {kept}. "
+            f"The {what} is not finite at step {self.global_step} {where}: training stopped and {kept}. "
             "Resume in fp32 (--trainer.precision 32-true), or begin from kept weights with a lower rate "
             "(--model.start_from)."
         )
