@@ -1,7 +1,9 @@
 """Training through the real command: exact when interrupted, the same on one process as on two, clear when it fails."""
 
+import contextlib
 import csv
 import os
+import re
 import resource
 import shutil
 import signal
@@ -17,7 +19,7 @@ import psutil
 import pytest
 import torch
 import yaml
-from teachers import write_tiny_teacher
+from teachers import UNET_OF_2, write_tiny_teacher
 
 from querydiff_core.build import build_model
 from querydiff_core.cli.main import main
@@ -138,11 +140,12 @@ def fit(tmp_path, monkeypatch, capfd):
     return run
 
 
-def fit_apart(config, tmp_path, *flags, **options):
-    """Run the command in a process of its own, which starts a second one where the flags say so."""
+def fit_apart(config, tmp_path, *flags, code=0, **options):
+    """Run the command in a process of its own, which starts a second one where the flags say so; returns its errors."""
     arguments = [sys.executable, "-m", "querydiff_core", *command(config, tmp_path, *flags)]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=280, **options)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == code, result.stderr
+    return result.stderr
 
 
 def losses(run):
@@ -250,6 +253,30 @@ def test_a_training_state_holds_the_student_and_the_projections_of_the_loss_alon
     moments = [moment["exp_avg"].shape for moment in state["optimizer_states"][0]["state"].values()]
     assert sorted(moments) == sorted(trained)
     assert sum(len(group["params"]) for group in state["optimizer_states"][0]["param_groups"]) == len(trained)
+
+
+def test_the_default_precision_is_bf16_and_a_teacher_shaped_as_stable_diffusion_2_teaches(fit, scenes, tmp_path):
+    teacher = write_tiny_teacher(tmp_path / "teacher", prediction_type="v_prediction", unet=UNET_OF_2)
+    # Without weight decay, weights that change have had a gradient.
+    config = configuration(scenes, tmp_path, teacher={"source": str(teacher)}, weight_decay=0.0)
+    config["checkpoint"]["every_n_train_steps"] = 1
+    fit(config, "--trainer.max_steps=2", "--trainer.logger.version=exact")
+    del config["trainer"]["precision"]
+    fit(config, "--trainer.max_steps=2")
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["trainer"]["precision"] == "bf16-mixed"
+
+    exact, half = losses(tmp_path / "exact"), losses(tmp_path / "run")
+    assert sorted(half) == [0, 1]
+    for name in ("train/loss", "train/sup", "train/dist"):
+        assert 0 < float(half[0][name]) == pytest.approx(float(exact[0][name]), rel=0.1)
+        assert half[0][name] != exact[0][name]
+        assert np.isfinite(float(half[1][name]))
+    before, after = (
+        torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["state_dict"] for name in ("previous", "last")
+    )
+    assert all(value.isfinite().all() for value in after.values())
+    still = {name for name, value in after.items() if torch.equal(value, before[name])}
+    assert still == {"loss.criterion.empty_weight"}, "all but the loss's constant"
 
 
 def test_pictures_show_labels_and_what_queries_attend_to(fit, scenes, teacher, tmp_path):
@@ -363,6 +390,26 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(fit, scenes, tm
     assert all(value.isfinite().all() for value in state["state_dict"].values())
 
 
+class PoisonedProcess(lightning.Callback):
+    """Make a weight of the second process alone not finite at one step."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_rank == 1 and batch_idx == 2:
+            next(pl_module.model.mask_decoder.parameters()).data[:] = float("nan")
+
+
+def test_a_loss_that_is_not_finite_in_another_process_blames_no_file_of_this_one(scenes, tmp_path):
+    config = configuration(scenes, tmp_path)
+    config["trainer"]["callbacks"] = [{"class_path": f"{__name__}.PoisonedProcess"}]
+    two = ("--trainer.devices=2", "--trainer.strategy=ddp")
+    importable = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = fit_apart(config, tmp_path, *two, code=1, env=importable)
+    told = [message for message in said.split("error: ") if "in another process" in message]
+    assert len(told) == 1
+    assert told[0].startswith("The loss is not finite at step 2 in another process: training stopped")
+    assert ".jpg" not in told[0]
+
+
 def test_a_run_keeps_its_final_state_between_two_regular_ones(fit, scenes, tmp_path):
     fit(configuration(scenes, tmp_path), "--trainer.max_steps=3")
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
@@ -388,6 +435,57 @@ def test_a_damaged_label_is_one_sentence_from_a_loader_process_too(fit, scenes, 
     said = [line for line in fit(config, code=1).splitlines() if line.startswith("error:")]
     assert len(said) == 1
     assert str(tmp_path / "damaged" / "labels") in said[0]
+
+
+class StopAfterThree(lightning.Callback):
+    """End a run after three steps."""
+
+    def on_train_batch_end(self, trainer, *_):
+        trainer.should_stop = trainer.global_step == 3
+
+
+def long_run(scenes, tmp_path):
+    """Return a run of many steps that ends after three, hence with much time left, and that shows its progress."""
+    config = configuration(scenes, tmp_path)
+    del config["trainer"]["enable_progress_bar"]
+    config["trainer"] |= {"max_steps": 400, "callbacks": [{"class_path": f"{__name__}.StopAfterThree"}]}
+    return config
+
+
+def seconds(clock):
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def test_a_log_file_gets_lines_with_the_time_that_remains(fit, scenes, tmp_path):
+    said = fit(long_run(scenes, tmp_path))
+    lines = re.findall(r"^step (\d) of 400, (\d+:\d\d:\d\d) left, (\S+) steps/s: .*loss \S+", said, re.MULTILINE)
+    assert [step for step, _, _ in lines] == ["1", "2", "3"]
+    for step, left, rate in lines:
+        assert seconds(left) == pytest.approx((400 - int(step)) / float(rate), rel=0.01, abs=1)
+
+
+def test_a_terminal_gets_a_bar_with_the_time_that_remains(fit, scenes, tmp_path, monkeypatch):
+    master, slave = os.openpty()
+    shown = bytearray()
+
+    def read():
+        with contextlib.suppress(OSError):  # what a terminal gives once nothing writes to it any more
+            while received := os.read(master, 65536):
+                shown.extend(received)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    with open(slave, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        fit(long_run(scenes, tmp_path))
+    reader.join()
+    os.close(master)
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown.decode())
+    left = re.findall(r"Training .*?3/400 \d+:\d\d:\d\d • (\d+:\d\d:\d\d)", plain)
+    assert seconds(left[-1]) > 0
 
 
 def test_processes_share_validation_images_equally_often(scenes):
