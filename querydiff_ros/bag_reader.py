@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class BagReader:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.damage: str | None = None
-        self._whole = True
+        self._whole, self._compressed = True, False
         if not self.path.exists():
             raise QueryDiffError(f"No bag {self.path}: expected a rosbag2 folder, or an .mcap or .db3 file.")
         try:
@@ -65,8 +66,8 @@ class BagReader:
     ) -> Iterator[BagMessage]:
         """Yield the messages of `topics` (None: all) recorded at `start_ns` or later and before `stop_ns`.
 
-        They come in order of time (a damaged bag: of writing). Where the bag turns out to be damaged they end, and
-        `damage` says so.
+        They come in order of time. Where the bag turns out to be damaged, what is whole behind it follows in order of
+        writing, and `damage` says, once all have come, what was lost.
         """
         wanted = set(self.topics if topics is None else topics)
         read = self._read_whole if self._whole else self._read_damaged
@@ -88,6 +89,7 @@ class BagReader:
     def _read_index(self) -> None:
         with Reader(self.path) as reader:
             self.start_ns, self.end_ns = reader.start_time, reader.end_time - 1
+            self._compressed = bool(reader.compression_mode)
             counts: Counter[str] = Counter()
             for connection in reader.connections:
                 counts[connection.topic] += connection.msgcount
@@ -105,23 +107,34 @@ class BagReader:
             topics[message.topic] = (message.msgtype, message.latched)
             counts[message.topic] += 1
             times.append(message.time_ns)
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         if not times:
-            raise QueryDiffError(f"{self.path} cannot be read as a rosbag2: {reason}.") from error
+            raise QueryDiffError(f"{self.path} cannot be read as a rosbag2: {_reason(error)}.") from error
         self.start_ns, self.end_ns = min(times), max(times)
         self.topics = {name: BagTopic(name, kind, counts[name], latched) for name, (kind, latched) in topics.items()}
-        self.damage = f"{self.path} is damaged ({reason}): it still holds {len(times)} whole messages."
+        self.damage = f"{self.path} is damaged ({_reason(error)}): it still holds {len(times)} whole messages."
 
     def _read_whole(self, topics: set[str], start_ns: int | None, stop_ns: int | None) -> Iterator[BagMessage]:
-        read = 0
+        given = _Given()
         try:
             with Reader(self.path) as reader:
                 connections = [c for c in reader.connections if c.topic in topics]
                 for connection, time_ns, data in reader.messages(connections, start_ns, stop_ns):
-                    read += 1
+                    given.add(connection.topic, time_ns)
                     yield BagMessage(connection.topic, time_ns, bytes(data))
         except Exception as error:  # as above
-            self.damage = f"{self.path} is damaged ({error}): {read} whole messages could be read."
+            self.damage = f"{self.path} is damaged ({_reason(error)})."
+            if not self._compressed:  # rosbag2's own compression, older than that of mcap, is not salvaged
+                for message in self._read_damaged(topics, start_ns, stop_ns):
+                    if not given.had(message.topic, message.time_ns):
+                        given.counts[message.topic] += 1
+                        yield message
+            held = Counter({name: topic.count for name, topic in self.topics.items() if name in topics})
+            lost = ", ".join(f"{count} of {name}" for name, count in sorted((held - given.counts).items()))
+            lost = lost if start_ns is None and stop_ns is None else ""  # of a part it is not known what it held
+            self.damage = (
+                f"{self.path} is damaged ({_reason(error)}): {given.counts.total()} whole messages could be read"
+                f"{f', lost are {lost}' if lost else ''}."
+            )
 
     def _read_damaged(self, topics: set[str], start_ns: int | None, stop_ns: int | None) -> Iterator[BagMessage]:
         for message in self._salvaged():
@@ -131,10 +144,45 @@ class BagReader:
                 yield BagMessage(message.topic, message.time_ns, message.data)
 
     def _salvaged(self) -> Iterator[SalvagedMessage]:
-        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        files = sorted(self.path.iterdir(), key=_counting) if self.path.is_dir() else [self.path]
         for file in files:
             if file.suffix in (".mcap", ".db3"):
                 yield from salvage(file)
+
+
+class _Given:
+    """What was given of a bag: `counts` by topic, and up to when. Messages of one topic are taken to be in order."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._newest: dict[str, int] = {}
+        self._at_newest: Counter[str] = Counter()
+
+    def add(self, topic: str, time_ns: int) -> None:
+        self.counts[topic] += 1
+        if self._newest.get(topic) != time_ns:
+            self._newest[topic] = time_ns
+            self._at_newest[topic] = 0
+        self._at_newest[topic] += 1
+
+    def had(self, topic: str, time_ns: int) -> bool:
+        """Tell whether a message of a second reading, in the same order, was given in the first."""
+        newest = self._newest.get(topic)
+        if newest is None or time_ns > newest:
+            return False
+        if time_ns == newest:
+            self._at_newest[topic] -= 1
+            return self._at_newest[topic] >= 0
+        return True
+
+
+def _counting(file: Path) -> list[tuple[int, str]]:
+    """Sort key of a file's name that puts 2 before 10: the files of a split bag are numbered."""
+    return [(int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", file.name)]
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _latched(connection: Connection) -> bool:

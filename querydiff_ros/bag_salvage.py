@@ -1,18 +1,29 @@
-"""Read the whole messages of a damaged bag file: one that was cut off, or lost its index or its metadata."""
+"""Read the whole messages of a damaged bag file: one that was cut off, has rotted, or lost its index or metadata."""
 
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Container, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, NamedTuple
 
-from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
+from rosbags.rosbag2.storage_mcap import decompress
+
+_MCAP_MAGIC = b"\x89MCAP0\r\n"
+_MCAP_OPCODES, _MCAP_CHANNELS = range(0x01, 0x10), (0x03, 0x04)
+_MCAP_CHUNK = re.compile(rb"\x06(?=(.{8}).{28}(\0{4}|\x03\0{3}lz4|\x04\0{3}zstd)(.{8}))", re.DOTALL)
+"""Opcode of a chunk before its size, the name of its compression, and the size of what is compressed."""
+_CHUNK_HEADER = 64
+"""Bytes that hold a chunk's header."""
+_LOST_ROWS = 10_000
+"""So many rows in a row that cannot be read end a database; one page has some hundred at most."""
 
 
 class SalvagedMessage(NamedTuple):
@@ -26,18 +37,21 @@ class SalvagedMessage(NamedTuple):
 
 
 def salvage(file: Path) -> Iterator[SalvagedMessage]:
-    """Yield the whole messages of a `.mcap` or `.db3` file in the order of writing, up to where it is damaged.
+    """Yield the whole messages of a `.mcap` or `.db3` file in the order of writing, those behind a damage too.
 
-    An mcap chunk that does not decompress is left out; a file without any readable part yields nothing.
+    An mcap chunk that does not decompress, or to another checksum, is left out; a file without any readable part yields
+    nothing.
     """
     return _salvage_mcap(file) if file.suffix == ".mcap" else _salvage_sqlite3(file)
 
 
 def _salvage_mcap(file: Path) -> Iterator[SalvagedMessage]:
     with file.open("rb") as stream:
-        if stream.read(8) == b"\x89MCAP0\r\n":
-            with suppress(struct.error):  # a record shorter than its kind demands ends what can be read
-                yield from _McapScan().messages(stream)
+        if stream.read(8) == _MCAP_MAGIC:
+            scan = _McapScan()
+            scan.learn_channels(stream)
+            stream.seek(8)
+            yield from scan.messages(stream)
 
 
 class _McapScan:
@@ -47,8 +61,18 @@ class _McapScan:
         self._types: dict[int, str] = {}
         self._channels: dict[int, tuple[str, str, bool]] = {}
 
+    def learn_channels(self, stream: BinaryIO) -> None:
+        """Read the channels outside of chunks, as in the summary: the chunk that defines a channel may be damaged."""
+        for opcode, body in _mcap_records(stream, _MCAP_CHANNELS):
+            deque(self._read(opcode, body), maxlen=0)
+
     def messages(self, stream: BinaryIO) -> Iterator[SalvagedMessage]:
-        for opcode, body in _mcap_records(stream):
+        """Yield the messages from where the stream stands."""
+        for opcode, body in _mcap_records(stream, _MCAP_OPCODES):
+            yield from self._read(opcode, body)
+
+    def _read(self, opcode: int, body: _McapBody) -> Iterator[SalvagedMessage]:
+        with suppress(struct.error):  # a record shorter than its kind demands
             if opcode == 0x03:
                 schema, name = body.uint("<H"), body.string()
                 self._types[schema] = name
@@ -77,21 +101,41 @@ class _McapBody(io.BytesIO):
     def chunk(self) -> bytes:
         """Return the decompressed records of a chunk, or nothing if they are damaged."""
         self.seek(16)
-        size, _, compression = self.uint("<Q"), self.uint("<I"), self.string()
+        size, checksum, compression = self.uint("<Q"), self.uint("<I"), self.string()
         data = self.read(self.uint("<Q"))
         try:
-            return DECOMPRESSORS[compression](data, size)
+            return decompress(data, compression, size, checksum)
         except Exception:  # each compressor has exceptions of its own
             return b""
 
 
-def _mcap_records(stream: BinaryIO) -> Iterator[tuple[int, _McapBody]]:
+def _mcap_records(stream: BinaryIO, wanted: Container[int]) -> Iterator[tuple[int, _McapBody]]:
+    """Yield opcode and body of each wanted record; after bytes that are none it goes on with the next chunk."""
+    start = stream.tell()
+    end = stream.seek(0, io.SEEK_END)
+    stream.seek(start)
     while len(header := stream.read(9)) == 9:
         opcode, size = struct.unpack("<BQ", header)
-        body = stream.read(min(size, 2**31))
-        if len(body) < size:
-            return
-        yield opcode, _McapBody(body)
+        start = stream.tell()
+        if opcode not in _MCAP_OPCODES or size > end - start:
+            _seek_chunk(stream, start - 8)
+        elif opcode in wanted:
+            yield opcode, _McapBody(stream.read(size))
+        else:
+            stream.seek(size, io.SEEK_CUR)
+
+
+def _seek_chunk(stream: BinaryIO, start: int) -> None:
+    """Move the stream to the first chunk at `start` or later, or to its end."""
+    stream.seek(start)
+    while len(window := stream.read(2**20)) > _CHUNK_HEADER:
+        for found in _MCAP_CHUNK.finditer(window):
+            size, name, compressed = found.groups()
+            if int.from_bytes(size, "little") == 36 + len(name) + int.from_bytes(compressed, "little"):
+                stream.seek(start + found.start())
+                return
+        start = stream.seek(start + len(window) - _CHUNK_HEADER)
+    stream.seek(0, io.SEEK_END)
 
 
 def _salvage_sqlite3(file: Path) -> Iterator[SalvagedMessage]:
@@ -107,7 +151,7 @@ def _salvage_sqlite3(file: Path) -> Iterator[SalvagedMessage]:
             with closing(sqlite3.connect(f"file:{copy}?{how}", uri=True)) as database:
                 yield from _sqlite3_messages(database)
         except sqlite3.DatabaseError:
-            return  # the first page that is missing ends what can be read
+            return  # not even the topics can be read
 
 
 def _fit_page_count(database: Path) -> None:
@@ -129,10 +173,24 @@ def _sqlite3_messages(database: sqlite3.Connection) -> Iterator[SalvagedMessage]
     for row in database.execute("SELECT * FROM topics"):
         profiles = row["offered_qos_profiles"] if "offered_qos_profiles" in row.keys() else ""  # noqa: SIM118
         topics[row["id"]] = (row["name"], row["type"], is_latched(profiles))
-    # The index lies at the end of the file or is scattered through it: the table itself survives longest.
-    for row in database.execute("SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"):
+    for row in _sqlite3_rows(database):
         if row["topic_id"] in topics:
             yield SalvagedMessage(*topics[row["topic_id"]], row["timestamp"], row["data"])
+
+
+def _sqlite3_rows(database: sqlite3.Connection) -> Iterator[sqlite3.Row]:
+    """Yield the messages' rows, one after the other; a row on a damaged page is stepped over."""
+    # The index lies at the end of the file or is scattered through it: the table itself survives longest.
+    query = "SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED WHERE id > ? ORDER BY id"
+    number, lost = 0, 0
+    while lost < _LOST_ROWS:
+        try:
+            for row in database.execute(query, [number]):
+                number, lost = row["id"], 0
+                yield row
+            return
+        except sqlite3.DatabaseError:
+            number, lost = number + 1, lost + 1
 
 
 def is_latched(qos_profiles: str) -> bool:

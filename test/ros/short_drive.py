@@ -21,11 +21,11 @@ def image(index: int) -> np.ndarray:
     return np.random.default_rng(index).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
 
 
-def record(path: Path, storage: str = "mcap", size: tuple[int, int] = SIZE) -> Path:
+def record(path: Path, storage: str = "mcap", size: tuple[int, int] = SIZE, start: int = START) -> Path:
     with DriveRecorder(path, storage=storage, compressed=False) as recorder:
         for index in range(COUNT):
             pixels = np.resize(image(index), (*size, 3))
-            recorder.write(START + index * STEP, pixels, pixels[..., 1] % 19, "clear" if index < 6 else "fog")
+            recorder.write(start + index * STEP, pixels, pixels[..., 1] % 19, "clear" if index < 6 else "fog")
     return path
 
 
