@@ -52,6 +52,8 @@ def main(argv: Sequence[str]) -> int:
         data = [source.to_json() for source in sources]
         result = Result(facts, data, protocol.to_json(), versions(segmenter), run.domains)
         _report(arguments, result, images)
+        for remark in run.remarks:
+            print(f"warning: {remark}", file=sys.stderr)
     if not finished:
         raise KeyboardInterrupt
     return 0

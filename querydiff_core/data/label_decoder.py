@@ -46,14 +46,23 @@ class LabelDecoder:
         Raises:
             QueryDiffError: if the file cannot be decoded or, where strict, holds values outside the map.
         """
-        train_ids, outside = self.decode(file)
-        if outside and self.strict:
-            shown = ", ".join(list(outside)[:SHOWN_VALUES]) + (", ..." if len(outside) > SHOWN_VALUES else "")
+        return self.checked(file).train_ids
+
+    def checked(self, file: Path) -> DecodedLabels:
+        """Return the labels in `file` and what is outside the map, which is empty where strict.
+
+        Raises:
+            QueryDiffError: as a call does.
+        """
+        decoded = self.decode(file)
+        if decoded.outside and self.strict:
+            values = list(decoded.outside)
+            shown = ", ".join(values[:SHOWN_VALUES]) + (", ..." if len(values) > SHOWN_VALUES else "")
             raise QueryDiffError(
                 f"{file} holds values that the mapping {self.mapping.name} does not have ({shown}): list them under "
                 "`to_train_id` or `unlabelled`, or choose another mapping."
             )
-        return train_ids
+        return decoded
 
     def decode(self, file: Path) -> DecodedLabels:
         """Return the labels in `file` and what is outside the map, with or without `strict`.

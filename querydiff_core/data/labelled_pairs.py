@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,13 +61,23 @@ class LabelledPairs:
         Raises:
             QueryDiffError: if a file cannot be decoded, the labels are no ids of the mapping, or the sizes differ.
         """
+        return self.read(index)[0]
+
+    def read(self, index: int) -> tuple[LabelledImage, Collection[str]]:
+        """Decode pair `index`; return it and the label values that the mapping does not have.
+
+        Raises:
+            QueryDiffError: as indexing does.
+        """
         file, label_file = self.pairs[index]
-        image, labels = read_image(file), self.labels(index)
+        image, decoded = read_image(file), None if label_file is None else self.decoder.checked(label_file)
+        labels = None if decoded is None else decoded.train_ids
         if labels is not None and labels.shape != image.shape[:2]:
             raise QueryDiffError(
                 f"{label_file}: labels are {labels.shape} and their image is {image.shape[:2]}; they must be equal."
             )
-        return LabelledImage(image, labels, file.relative_to(self.root).with_suffix("").as_posix())
+        stem = file.relative_to(self.root).with_suffix("").as_posix()
+        return LabelledImage(image, labels, stem), decoded.outside.keys() if decoded else ()
 
     def files(self, index: int) -> Pair:
         """Return the files of pair `index`: image, and labels or None."""

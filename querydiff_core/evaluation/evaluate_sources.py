@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from querydiff_core.data.labelled_pairs import LabelledImage, LabelledPairs
@@ -12,6 +12,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.evaluation import Evaluation
 from querydiff_core.evaluation.evaluation_source import EvaluationSource
+from querydiff_core.evaluation.outside_values import OutsideValues
 from querydiff_core.evaluation.protocol import Protocol, look
 from querydiff_core.label_space import cityscapes
 
@@ -37,7 +38,7 @@ class Run:
                 f"over the {len(cityscapes())} classes of Cityscapes."
             )
         self._segmenter, self._protocol, self._workers = segmenter, protocol, workers
-        self._measured: list[tuple[EvaluationSource, Evaluation]] = []
+        self._measured: list[tuple[EvaluationSource, Evaluation, OutsideValues]] = []
 
     def __call__(self, sources: Sequence[EvaluationSource], go_on: Callable[[], bool]) -> bool:
         """Score all of `sources`; `go_on` is called after each image and stops the run with False.
@@ -46,17 +47,27 @@ class Run:
             Whether all images were scored.
 
         Raises:
-            QueryDiffError: if an image or its labels cannot be read; what was scored before stays.
+            QueryDiffError: if an image or its labels cannot be read, or no pixel of a source has a class; what was
+                scored before stays.
         """
         for source in sources:
-            evaluation = Evaluation(source.pairs.mapping)
-            self._measured.append((source, evaluation))
-            for image, labels, stem in read_ahead(source.pairs, self._workers):
+            evaluation, outside = Evaluation(source.pairs.mapping), OutsideValues()
+            self._measured.append((source, evaluation, outside))
+            labelled = read_ahead(source.pairs, self._workers)
+            for ((image, labels, stem), values), files in zip(labelled, source.pairs.pairs, strict=True):
                 assert labels is not None
+                assert files.labels is not None
+                outside.add(values, files.labels)
                 found, confidence = look(self._segmenter, image, self._protocol, source.data_set)
                 evaluation.update(found, confidence, labels, stem)
                 if not go_on():
                     return False
+            if not evaluation.labelled:
+                self._measured.pop()
+                raise QueryDiffError(
+                    f"No pixel of {source.domain} has a class in the mapping {source.pairs.mapping.name} "
+                    f"({str(outside) or 'all are unlabelled'}): choose the mapping that its labels follow."
+                )
         return True
 
     @property
@@ -64,25 +75,35 @@ class Run:
         """Return the scores so far of the domains that were begun; `extra` says how many images a cut one had."""
         return tuple(
             evaluation.result(source.domain, **_cut_short(evaluation.images, len(source.pairs)))
-            for source, evaluation in self._measured
+            for source, evaluation, _ in self._measured
             if evaluation.images
         )
 
+    @property
+    def remarks(self) -> list[str]:
+        """Return a sentence for each source that had label values which its mapping does not have."""
+        return [
+            f"{source.domain} has label values that the mapping {source.pairs.mapping.name} does not have, taken as "
+            f"unlabelled: {outside}."
+            for source, _, outside in self._measured
+            if str(outside)
+        ]
 
-def read_ahead(pairs: LabelledPairs, workers: int) -> Iterator[LabelledImage]:
-    """Yield all images in order, decoded by `workers` threads that stay at most two images each ahead.
+
+def read_ahead(pairs: LabelledPairs, workers: int) -> Iterator[tuple[LabelledImage, Collection[str]]]:
+    """Yield `pairs.read` of all images in order; `workers` threads decode, at most two images each ahead.
 
     Raises:
         QueryDiffError: as decoding does.
     """
     if workers == 0:
-        yield from pairs
+        yield from map(pairs.read, range(len(pairs)))
         return
-    waiting: deque[Future[LabelledImage]] = deque()
+    waiting: deque[Future[tuple[LabelledImage, Collection[str]]]] = deque()
     with ThreadPoolExecutor(workers) as threads:
         try:
             for index in range(len(pairs)):
-                waiting.append(threads.submit(pairs.__getitem__, index))
+                waiting.append(threads.submit(pairs.read, index))
                 if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
             while waiting:

@@ -28,6 +28,11 @@ class Evaluation:
         self._all_confident = True
         self._by_image: dict[str, np.ndarray] | None = {} if by_image else None  # name: (3, N)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether any pixel so far had a class to score."""
+        return bool(self._joint.any())
+
     def update(self, labels: np.ndarray, confidence: np.ndarray | None, truth: np.ndarray, name: str) -> None:
         """Add one image: `labels`, `confidence` and `truth` uint8 of one shape, trainIds; `name` its stem or stamp.
 

@@ -194,6 +194,57 @@ def test_a_folder_where_half_the_labels_are_missing_says_how_many(engine, tmp_pa
     assert not (tmp_path / "result.json").exists()
 
 
+def rewrite_labels(scenes, change):
+    for file in sorted((scenes / "labels").iterdir()):
+        cv2.imwrite(str(file), change(file.stem, cv2.imread(str(file), cv2.IMREAD_UNCHANGED)))
+
+
+def test_label_values_that_the_mapping_lacks_are_said_and_left_out_of_the_score(engine, tmp_path):
+    scenes = write_scenes(tmp_path / "scenes")
+
+    def spoil(stem, labels):
+        labels[:4] = 77 if stem.startswith("night") else labels[:4]
+        labels[4] = 200 if stem == "night_1" else labels[4]
+        return labels
+
+    rewrite_labels(scenes, spoil)
+    output = tmp_path / "result.json"
+    result = run(engine, "--data", f"street_scenes={scenes}::each", "--output", output)
+    assert result.returncode == 0
+    first = scenes / "labels" / "night_0.png"
+    (said,) = (line for line in result.stderr.splitlines() if line.startswith("warning: "))
+    assert said == (
+        "warning: street_scenes night has label values that the mapping train_ids does not have, taken as unlabelled: "
+        f"77 in 3 images, 200 in 1 image; first in {first}."
+    )
+    assert [int(domain.counts.sum()) for domain in Result.load(output).domains] == [3 * 2400, 3 * 2400 - 13 * 60]
+
+
+def test_a_set_without_any_pixel_of_a_class_is_refused_and_what_was_scored_before_is_kept(engine, tmp_path):
+    scenes = write_scenes(tmp_path / "scenes")
+    rewrite_labels(scenes, lambda stem, labels: np.full_like(labels, 77) if "night" in stem else labels)
+    output = tmp_path / "result.json"
+    result = run(engine, "--data", f"street_scenes={scenes}::each", "--output", output)
+    assert result.returncode == 1
+    assert (
+        "error: No pixel of street_scenes night has a class in the mapping train_ids (77 in 3 images; first in "
+        f"{scenes / 'labels' / 'night_0.png'}): choose the mapping that its labels follow.\n"
+    ) in result.stderr
+    assert [domain.name for domain in Result.load(output).domains] == ["street_scenes fog"]
+    rewrite_labels(scenes, lambda _, labels: np.full_like(labels, 255))
+    assert "(all are unlabelled)" in run(engine, "--data", f"street_scenes={scenes}").stderr
+
+
+def test_values_that_a_mapping_lists_as_unlabelled_are_no_news_and_ids_of_another_kind_are(engine, tmp_path):
+    scenes = write_scenes(tmp_path / "scenes", conditions=("fog",))
+    rewrite_labels(scenes, lambda _, labels: np.arange(labels.size, dtype=np.uint8).reshape(labels.shape) % 35)
+    for mapping, warns in (("cityscapes_label_ids", False), ("train_ids", True)):
+        result = run(engine, "--images", scenes, "--mapping", mapping)
+        assert result.returncode == 0, result.stderr
+        assert ("19 in 3 images, 20 in 3 images" in result.stderr) is warns
+        assert ("warning" in result.stderr) is warns
+
+
 def test_a_model_of_other_classes_is_refused(tmp_path):
     metadata = replace(PIXEL_METADATA, class_names=("cat", "dog"), palette=((0, 0, 0), (255, 255, 255)))
     engine = write_pixel_engine(tmp_path / "pets.onnx", metadata=metadata)
