@@ -64,16 +64,5 @@ class Calibration:
         return [(b / BINS, float(truth[b].sum() / total), mious[b]) for b in range(BINS)]
 
     @property
-    def reliability(self) -> list[tuple[float | None, float | None, float]]:
-        """Return (mean confidence, accuracy, share of labelled pixels) of each bin; None where it is empty."""
-        truth, _, hits, levels = self._arrays
-        pixels, correct = truth.sum(1), hits.sum(1)
-        total = max(int(pixels.sum()), 1)
-        return [
-            (float(level / 255 / n), float(right / n), float(n / total)) if n else (None, None, 0.0)
-            for n, right, level in zip(pixels, correct, levels, strict=True)
-        ]
-
-    @property
     def _arrays(self) -> tuple[np.ndarray, ...]:
         return tuple(np.array(counts, np.int64) for counts in (self.truth, self.predicted, self.hits, self.levels))

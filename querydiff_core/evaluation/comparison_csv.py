@@ -36,6 +36,9 @@ def _measured(comparison: Comparison) -> Iterator[tuple[str, ...]]:
                 yield (*where, "", score, _percent(getattr(domain, score)))
             for class_name, iou in domain.iou_by_class.items():
                 yield (*where, class_name, "iou", _percent(iou))
+            for threshold, share, miou in domain.calibration.by_threshold if domain.calibration else ():
+                yield (*where, "", f"miou_above_confidence_{threshold:.2f}", _percent(miou))
+                yield (*where, "", f"pixels_above_confidence_{threshold:.2f}", _percent(share))
     first, *others = comparison.names
     for name in others:
         for domain_name in comparison.domains:

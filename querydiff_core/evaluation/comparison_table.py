@@ -10,10 +10,7 @@ from rich.table import Table
 
 from querydiff_core.evaluation.comparison import Comparison
 from querydiff_core.evaluation.published import COLUMNS, NOTE, PUBLISHED
-from querydiff_core.evaluation.result_table import SCORES, images, percent
-
-THRESHOLDS = (0, 6, 9, 12, 14)
-"""Fifteenths of confidence that a table shows."""
+from querydiff_core.evaluation.result_table import SCORES, THRESHOLDS, images, percent
 
 
 class TextTable(NamedTuple):

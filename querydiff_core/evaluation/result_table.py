@@ -14,10 +14,19 @@ SCORES = (
     ("mean class accuracy", "class_accuracy"),
     ("calibration error (ECE)", "ece"),
 )
+THRESHOLDS = (0, 6, 9, 12, 14)
+"""Fifteenths of confidence that a table shows."""
 
 
 def print_result(result: Result, console: Console | None = None) -> None:
-    """Print a column of percents for each domain: IoU by class, then the scores over all classes."""
+    """Print a column of percents for each domain: IoU by class, the scores over all classes, and by confidence."""
+    console = console or Console()
+    console.print(_scores(result))
+    if any(domain.calibration for domain in result.domains):
+        console.print(_by_threshold(result))
+
+
+def _scores(result: Result) -> Table:
     table = Table(title=f"{result.model['file']}: IoU by class, %", title_justify="left")
     table.add_column("class", no_wrap=True)
     for domain in result.domains:
@@ -31,7 +40,21 @@ def print_result(result: Result, console: Console | None = None) -> None:
         style = "bold" if attribute == "miou" else ""
         table.add_row(title, *(percent(getattr(domain, attribute)) for domain in result.domains), style=style)
     table.add_row("images", *map(images, result.domains))
-    (console or Console()).print(table)
+    return table
+
+
+def _by_threshold(result: Result) -> Table:
+    """Tabulate mIoU of the pixels at or above thresholds of confidence, and the share of pixels that this keeps."""
+    table = Table(title="mIoU above a threshold of confidence, % (pixels kept)", title_justify="left")
+    table.add_column("confidence", no_wrap=True)
+    calibrated = [domain for domain in result.domains if domain.calibration]
+    for domain in calibrated:
+        table.add_column(domain.name.replace("_", " "), justify="right")
+    kept = [domain.calibration.by_threshold for domain in calibrated if domain.calibration]
+    for index in THRESHOLDS:
+        cells = (f"{percent(miou)} ({percent(share)})" for _, share, miou in (each[index] for each in kept))
+        table.add_row(f"≥ {index / 15:.2f}", *cells)
+    return table
 
 
 def percent(share: float | None) -> str:

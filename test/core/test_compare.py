@@ -234,6 +234,12 @@ def test_the_command_writes_page_pictures_and_numbers(measured):
     assert {row["origin"] for row in rows} == {"measured", "published"}
     (miou,) = [r["percent"] for r in rows if (r["result"], r["score"]) == ("sharp", "miou")]
     assert miou == "100.0000"
+    told = {r["score"]: float(r["percent"] or "nan") for r in rows if r["result"] == "b"}
+    by_threshold = Result.load(measured / "b.json").domains[0].calibration.by_threshold
+    assert len(by_threshold) == 15
+    for threshold, share, kept_miou in by_threshold:
+        assert told[f"pixels_above_confidence_{threshold:.2f}"] == pytest.approx(100 * share, abs=1e-4)
+        assert told[f"miou_above_confidence_{threshold:.2f}"] == pytest.approx(100 * kept_miou, abs=1e-4)
     for name in names[1:5]:
         assert cv2.imread(str(output / name)).std() > 5
 

@@ -1,6 +1,7 @@
 """`querydiff evaluate` through the real command on a real engine."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -56,6 +57,11 @@ def test_scores_are_exact_and_written_whole(tmp_path):
     assert 0.7 < scores["miou"] < 0.9
     assert len(domain["iou_by_class"]) == 19
     assert f"{100 * scores['miou']:.1f}" in result.stdout
+    by_threshold = Result.load(tmp_path / "result.json").domains[0].calibration.by_threshold
+    assert 0 < by_threshold[12][1] < 1
+    for threshold, share, miou in (by_threshold[0], by_threshold[12]):
+        row = rf"≥ {threshold:.2f} .* {100 * miou:.1f} \({100 * share:.1f}\)"
+        assert re.search(row, result.stdout), result.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"images", "labels", "pixel.onnx", "result.json"}
 
 
