@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-c", "from querydiff_core.cli.main import main; main
 
 
 def run(*arguments):
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False)
 
 
 def write_folder(root, wrong_pixels):
@@ -133,7 +133,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path):
     process = subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
     assert "evaluated 1 of 400 images" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     read = Result.load(output)
     assert 0 < read.images < 400
