@@ -10,7 +10,7 @@ from querydiff_core.data.street_scenes.canvas import Canvas
 from querydiff_core.data.street_scenes.facade_textures import facade
 from querydiff_core.data.street_scenes.labels import BUILDING
 from querydiff_core.data.street_scenes.sprite import Sprite
-from querydiff_core.data.street_scenes.wall_textures import roof_texture
+from querydiff_core.data.street_scenes.wall_textures import roof_texture, wall_texture
 from querydiff_core.data.street_scenes.weather import Weather
 
 UP = np.array([0.0, 1.0, 0.0])
@@ -60,8 +60,11 @@ class Building:
         start = self.near if self.side > 0 else self.near + self.depth * outward
         right = self.depth * np.array([1.0, 0.0, 0.0])
         foot, rise = start + self.hidden_below * UP, (self.height - self.hidden_below) * UP
-        if rise[1] > 2.5:
+        if rise[1] > 2.5 and self.index % 2:
             canvas.quad(foot, right, rise, texture, BUILDING, light)
+        elif rise[1] > 2.5:  # no windows to the side
+            bare = wall_texture(self.index)
+            canvas.quad(foot, right, rise, bare, BUILDING, light, (self.depth / 4, max(rise[1] / 2, 0.3)))
         else:
             canvas.face(np.stack([foot, foot + right, foot + right + rise, foot + rise]), wall, BUILDING)
         if self.roof > 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -45,6 +45,9 @@ def cycle_sprite(kind: int, motor: bool, ridden: bool, view: int, phase: int) ->
     """Return the picture of a cycle of `kind`."""
     rng = np.random.default_rng((61, kind, motor))
     outfit = draw_outfit(rng)
+    if rng.random() < 0.15:  # high-visibility yellow
+        outfit = replace(outfit, jacket=np.array([196.0, 220, 40]) * rng.uniform(0.7, 1.1))
+    lamp = rng.random() < 0.4
     paint = rng.uniform(15, 90, 3) if rng.random() < 0.6 else rng.uniform(40, 230, 3)
     helmet = rng.random() < 0.5 or motor
     side = view in (1, -1)
@@ -55,7 +58,7 @@ def cycle_sprite(kind: int, motor: bool, ridden: bool, view: int, phase: int) ->
         if ridden:
             _rider_side(brush, outfit, helmet, view, turn, motor)
     else:
-        (_motorcycle_end if motor else _bicycle_end)(brush, paint, view == 2)
+        (_motorcycle_end if motor else _bicycle_end)(brush, paint, view == 2, lamp)
         if ridden:
             _rider_end(brush, outfit, helmet, view == 2, turn)
     return brush.finish(rng, folds=0.14, close=0.3 if side else 0.12)
@@ -77,12 +80,13 @@ def _bicycle_side(brush: Brush, paint: np.ndarray, way: int) -> None:
     brush.line([(-0.33 * way, 0.96), (-0.1 * way, 0.97)], 0.07, (20, 20, 20), BICYCLE)
 
 
-def _bicycle_end(brush: Brush, paint: np.ndarray, front: bool) -> None:
+def _bicycle_end(brush: Brush, paint: np.ndarray, front: bool, lamp: bool) -> None:
     brush.ellipse((0, 0.35), (0.035, 0.35), (24, 24, 26), BICYCLE)
     brush.line([(0, 0.3), (0, 0.95)], 0.05, paint, BICYCLE)
     brush.line([(-0.3, 1.0), (0.3, 1.0)], 0.04, (40, 40, 42), BICYCLE)
     brush.line([(-0.1, 0.3), (0.1, 0.3)], 0.04, (30, 30, 30), BICYCLE)
-    brush.ellipse((0, 0.72), (0.04, 0.04), (235, 235, 220, 255) if front else (210, 20, 20, 200), BICYCLE)
+    shine = (255,) if lamp and front else (200,) if lamp else ()  # without, a reflector
+    brush.ellipse((0, 0.72), (0.04, 0.04), ((235, 235, 220) if front else (150, 20, 20)) + shine, BICYCLE)
 
 
 def _motorcycle_side(brush: Brush, paint: np.ndarray, way: int) -> None:
@@ -103,11 +107,12 @@ def _motorcycle_side(brush: Brush, paint: np.ndarray, way: int) -> None:
     brush.line([(-0.2 * way, 0.28), (-0.85 * way, 0.36)], 0.09, (140, 140, 142), MOTORCYCLE)
 
 
-def _motorcycle_end(brush: Brush, paint: np.ndarray, front: bool) -> None:
+def _motorcycle_end(brush: Brush, paint: np.ndarray, front: bool, lamp: bool) -> None:
     brush.ellipse((0, 0.34), (0.09, 0.34), (22, 22, 24), MOTORCYCLE)
     brush.ellipse((0, 0.72), (0.23, 0.26), paint, MOTORCYCLE)
     brush.line([(-0.38, 1.02), (0, 0.92), (0.38, 1.02)], 0.05, (50, 50, 52), MOTORCYCLE)
-    brush.ellipse((0, 0.8), (0.09, 0.08), (255, 252, 235, 255) if front else (225, 20, 24, 230), MOTORCYCLE)
+    shine = (255,) if lamp or front else ()
+    brush.ellipse((0, 0.8), (0.09, 0.08), ((255, 252, 235) if front else (180, 20, 24)) + shine, MOTORCYCLE)
     brush.polygon([(-0.1, 0.62), (0.1, 0.62), (0.1, 0.5), (-0.1, 0.5)], (210, 210, 190), MOTORCYCLE)
     for x in (-0.36, 0.36):
         brush.ellipse((x, 1.12), (0.06, 0.045), (30, 30, 32), MOTORCYCLE)

@@ -8,10 +8,46 @@ import cv2
 import numpy as np
 
 from querydiff_core.data.street_scenes.canvas import Canvas
+from querydiff_core.data.street_scenes.labels import (
+    BICYCLE,
+    BUILDING,
+    BUS,
+    CAR,
+    FENCE,
+    MOTORCYCLE,
+    PERSON,
+    RIDER,
+    ROAD,
+    SIDEWALK,
+    TERRAIN,
+    TRAIN,
+    TRUCK,
+    VEGETATION,
+    WALL,
+)
 from querydiff_core.data.street_scenes.weather import Weather
 
 COARSE = 4
 """Light is worked out for every fourth pixel: it changes slowly."""
+TONES: dict[tuple[int, ...], tuple[float, float]] = {
+    (ROAD, SIDEWALK, TERRAIN): (-0.75, 0.15),
+    (BUILDING, WALL, FENCE): (-0.25, 0.5),
+    (VEGETATION,): (-0.2, 0.7),
+    (PERSON, RIDER, BICYCLE, MOTORCYCLE): (-0.8, 0.1),
+    (CAR, TRUCK, BUS, TRAIN): (-0.4, 0.25),
+}
+"""How much lighter a group of classes may be than it was painted: the range of the logarithm of the factor."""
+
+
+def vary_tones(canvas: Canvas, weather: Weather) -> None:
+    """Make groups of classes lighter or darker against each other: asphalt, plaster and clothes differ by place."""
+    rng = np.random.default_rng((weather.seed, 6))
+    tone = np.ones(256, np.float32)
+    for classes, span in TONES.items():
+        tone[list(classes)] = np.exp(rng.uniform(*span))
+    factor = tone[canvas.labels]
+    factor[canvas.color[..., 3] > 128] = 1.0  # lamps
+    canvas.color[..., :3] = cv2.multiply(canvas.color[..., :3], cv2.merge([factor] * 3), dtype=cv2.CV_8U)
 
 
 def light_up(canvas: Canvas, weather: Weather, lamps: Sequence[np.ndarray]) -> np.ndarray:

@@ -49,7 +49,7 @@ def render_scene(seed: int, size: tuple[int, int] = (256, 512), condition: str |
         lens=draw_lens(rng, float(rng.uniform(0.2, 1.0)), weather.night),
         time=float(rng.uniform(0, 100)),
         ego_speed=8.0,
-        bonnet=float(rng.uniform(0.02, 0.16)) if rng.random() < 0.35 else 0.0,
+        bonnet=float(0.02 + 0.14 * rng.random() ** 1.5) if rng.random() < 0.5 else 0.0,
         moment=seed,
     )
     image, labels = look(view)

@@ -101,8 +101,8 @@ def _vehicle(
 ) -> Iterator[Drawable]:
     kind, color, big = int(rng.integers(CARS)), int(rng.integers(240)), rng.random()
     room = 11.0 if row.speed > 0 else -8.0
-    if big < 0.11:
-        family = "bus" if big < 0.08 else "truck"
+    if big < 0.12:
+        family = "bus" if big < 0.06 else "truck"
         if ahead > room + 6:
             yield BigVehicle(street.place(s, row.d), heading, family, int(rng.integers(BIG_VEHICLES)))
     elif ahead > room:

@@ -113,7 +113,7 @@ class Car:
             cover = (np.isin(mesh.materials, (PAINT, ROOF))[:, None] & (up > 0.75)) * min(weather.snow + 0.2, 0.95)
             color += (np.array([226, 230, 236]) * weather.brightness - color) * cover * (1.0 if self.parked else 0.4)
         glow = np.zeros(len(color))
-        lit = not self.parked and (weather.night or weather.condition != "clear")
+        lit = not self.parked and (weather.condition != "clear" or (weather.dim and self.color % 4 > 0))
         if lit or self.braking:
             tail = mesh.materials == TAILLIGHT
             color[tail], glow[tail] = (255, 40, 34), 230

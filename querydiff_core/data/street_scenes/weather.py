@@ -37,6 +37,11 @@ class Weather:
         """Return whether lamps are lit."""
         return self.condition == "night"
 
+    @property
+    def dim(self) -> bool:
+        """Return whether most drivers have their lights on by day."""
+        return self.brightness < 0.45
+
     def shade(self, normal: np.ndarray) -> np.ndarray | float:
         """Return the light on surfaces with unit `normal` `(..., 3)`, about 1 where it is well lit."""
         direct = np.maximum(normal @ np.asarray(self.sun), 0.0)
@@ -70,7 +75,7 @@ def draw_weather(condition: str, seed: int) -> Weather:
     clear, fog, night = condition == "clear", condition == "fog", condition == "night"
     rain, snow = condition == "rain", condition == "snow"
     # Dusk, or a camera that exposes for the sky: the street is dark under bright clouds.
-    dim = clear and rng.random() < 0.3
+    dim = clear and rng.random() < 0.35
     visibility = rng.uniform(25, 130) if fog else rng.uniform(180, 500) if rain or snow else rng.uniform(800, 4000)
     grey = rng.uniform(150, 232) if fog or snow else rng.uniform(120, 200)
     tint = np.array([1.0, 1.0, 1.0]) + rng.uniform(-0.05, 0.05, 3) + [-0.02, 0.0, 0.02]
@@ -80,7 +85,7 @@ def draw_weather(condition: str, seed: int) -> Weather:
         haze=float(3.0 / visibility),
         haze_color=(haze_color[0], haze_color[1], haze_color[2]),
         brightness=float(
-            0.22 + 0.23 * rng.random() if dim else rng.uniform(0.42, 1.2) if clear else rng.uniform(0.6, 1)
+            0.18 + 0.27 * rng.random() if dim else rng.uniform(0.42, 1.2) if clear else rng.uniform(0.6, 1)
         ),
         sun=(float(sun[0]), float(sun[1]), float(sun[2])),
         sunshine=float(rng.uniform(0.2, 1.0) if clear and not dim and rng.random() < 0.7 else 0.0),

@@ -13,7 +13,7 @@ from querydiff_core.data.street_scenes.furniture import Lamp
 from querydiff_core.data.street_scenes.ground import paint_ground
 from querydiff_core.data.street_scenes.labels import VOID
 from querydiff_core.data.street_scenes.layout import block
-from querydiff_core.data.street_scenes.lighting import light_up
+from querydiff_core.data.street_scenes.lighting import light_up, vary_tones
 from querydiff_core.data.street_scenes.optics import Lens, photograph
 from querydiff_core.data.street_scenes.precipitation import drops_on_lens, fall, lay_snow, veil, wet_the_road
 from querydiff_core.data.street_scenes.sky import paint_sky, paint_skyline
@@ -47,6 +47,7 @@ def look(view: View) -> tuple[np.ndarray, np.ndarray]:
     """Return the image uint8 `(H, W, 3)` RGB and the labels uint8 `(H, W)` of `view`."""
     canvas, weather = Canvas(view.camera), view.weather
     lamps = _paint(canvas, view)
+    vary_tones(canvas, weather)
     if weather.snow > 0:
         lay_snow(canvas, weather, view.street.seed)
     picture = light_up(canvas, weather, lamps)
@@ -97,7 +98,9 @@ def _cover_with_bonnet(picture: np.ndarray, labels: np.ndarray, view: View) -> N
     light = view.weather.brightness * (0.3 if view.weather.night else 1.0)
     gloss = np.clip(1.25 - 2.0 * (rows - edge) / height + 0.15 * np.cos(3 * x), 0.5, 1.4)
     paint = rng.uniform(5, 120) * light * gloss
-    if rng.random() < 0.6:  # the sky in it
+    if rng.random() < 0.4:  # the sky along its edge
+        paint = paint + rng.uniform(40, 200) * light**0.5 * np.exp(-(rows - edge) / (rng.uniform(0.006, 0.03) * height))
+    if rng.random() < 0.6:  # and in patches
         patch = np.exp(-(((x - rng.uniform(-1, 1)) / rng.uniform(0.2, 0.7)) ** 2))
         patch = patch * np.exp(
             -np.abs(rows - edge - rng.uniform(0, 0.04) * height) / (rng.uniform(0.01, 0.05) * height)
