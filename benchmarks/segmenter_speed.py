@@ -1,8 +1,9 @@
-"""The student `small` as ONNX against SegFormer-B0 exported the same way and against its own checkpoint run eagerly.
+"""The student `small` as ONNX in fp32 and bf16, SegFormer-B0 exported the same ways, and the checkpoint run eagerly.
 
 All in one run, in turn, at two network sizes: python benchmarks/segmenter_speed.py [--repeats 30] [--threads N]
-SegFormer-B0 has random weights (nothing is downloaded) and the same graph around it: resizing and normalisation before,
-soft-max, enlargement, arg-max and confidence after.
+fp32 is ONNX Runtime's, bf16 OpenVINO's. SegFormer-B0 has random weights (nothing is downloaded) and the same graph
+around it: resizing and normalisation before, soft-max, enlargement, arg-max and confidence after. Ratios are medians of
+those of calls made next to each other.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from querydiff_core.data.street_scenes import CONDITIONS, render_scene
+from querydiff_core.deployment.build_target import EngineBuild, Precision
 from querydiff_core.deployment.export_engine import export_engine
 from querydiff_core.deployment.export_options import ExportOptions
 from querydiff_core.deployment.metadata import ModelMetadata
@@ -30,17 +32,8 @@ from querydiff_core.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 CHECKPOINT = default_model().with_suffix(".safetensors")
 CASES = [((256, 512), (256, 512)), ((512, 1024), (512, 1024)), ((256, 512), (1080, 1920))]
 """Sizes of network and camera."""
-COLUMNS = (
-    "network",
-    "camera",
-    "small, ONNX (ms)",
-    "frames/s",
-    "SegFormer-B0, ONNX (ms)",
-    "small, eager (ms)",
-    "small / SegFormer-B0",
-    "eager / small",
-    "labels equal",
-)
+COLUMNS = ("network", "camera", "engine", "ms", "frames/s", "times the eager speed", "labels equal to the checkpoint's")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 PAUSE = 0.02
 """Seconds between calls, in which the threads of the one before stop waiting for more work."""
 
@@ -60,51 +53,59 @@ def main() -> None:
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     with TemporaryDirectory() as folder:
         for network, camera in CASES:
-            files = [export(Path(folder), network), export_segformer(Path(folder), network)]
-            engines = [Segmenter.load(file, threads=arguments.threads) for file in files]
-            engines.append(Segmenter.load(CHECKPOINT, device="cpu", threads=arguments.threads, size=network))
-            small, segformer, eager = measure(engines, camera, arguments.repeats)
-            ratios = f"{np.median(small / segformer):.2f} | {np.median(eager / small):.2f}"
-            times = [1000 * float(np.median(taken)) for taken in (small, segformer, eager)]
-            print(
-                f"| {network[0]} x {network[1]} | {camera[0]} x {camera[1]} | {times[0]:.0f} | {1000 / times[0]:.1f} | "
-                f"{times[1]:.0f} | {times[2]:.0f} | {ratios} | {equal_labels(engines[0], engines[2], camera):.3%} |",
-                flush=True,
+            files = {f"small, {p}": export(Path(folder), network, p) for p in PRECISIONS}
+            files |= {f"SegFormer-B0, {p}": export_segformer(Path(folder), network, p) for p in PRECISIONS}
+            engines = {name: Segmenter.load(file, threads=arguments.threads) for name, file in files.items()}
+            engines["small, eager"] = eager = Segmenter.load(
+                CHECKPOINT, device="cpu", threads=arguments.threads, size=network
             )
+            times = measure(engines, camera, arguments.repeats)
+            sizes = f"{network[0]} x {network[1]} | {camera[0]} x {camera[1]}"
+            for name, taken in times.items():
+                equal = f"{equal_labels(engines[name], eager, camera):.3%}" if name.startswith("small") else ""
+                typical = 1000 * float(np.median(taken))
+                ratio = np.median(times["small, eager"] / taken)
+                print(
+                    f"| {sizes} | {name} | {typical:.0f} | {1000 / typical:.1f} | {ratio:.2f} | {equal} |", flush=True
+                )
+            for p in PRECISIONS:
+                ratio = np.median(times[f"small, {p}"] / times[f"SegFormer-B0, {p}"])
+                print(f"| {sizes} | small's time in SegFormer-B0's, {p} | {ratio:.2f} | | | |", flush=True)
 
 
-def export(folder: Path, network: tuple[int, int]) -> Path:
+def export(folder: Path, network: tuple[int, int], precision: Precision) -> Path:
     """Return `small` as ONNX for inputs of size `network`."""
-    file = folder / f"small_{network[0]}.onnx"
+    file = folder / f"small_{network[0]}_{precision}.onnx"
     if not file.exists():
-        export_engine(CHECKPOINT, file, ExportOptions(size=network))
+        export_engine(CHECKPOINT, file, ExportOptions(size=network, precision=precision))
     return file
 
 
-def export_segformer(folder: Path, network: tuple[int, int]) -> Path:
+def export_segformer(folder: Path, network: tuple[int, int], precision: Precision) -> Path:
     """Return SegFormer-B0 as ONNX for inputs of size `network`."""
-    file = folder / f"segformer_{network[0]}.onnx"
+    file = folder / f"segformer_{network[0]}_{precision}.onnx"
     if not file.exists():
         # The configuration's defaults are B0's.
         model: nn.Module = SegformerForSemanticSegmentation(SegformerConfig(num_labels=19)).eval()
         model.mean, model.std = IMAGENET_MEAN, IMAGENET_STD
-        metadata = ModelMetadata("segformer-b0", network, IMAGENET_MEAN, IMAGENET_STD)
+        build = EngineBuild("onnx", precision)
+        metadata = ModelMetadata("segformer-b0", network, IMAGENET_MEAN, IMAGENET_STD, build=build)
         write_onnx(SegformerGraph(model, network), replace(metadata, recipe={"weights": "random"}), file)
     return file
 
 
-def measure(engines: list[Segmenter], camera: tuple[int, int], repeats: int) -> list[np.ndarray]:
+def measure(engines: dict[str, Segmenter], camera: tuple[int, int], repeats: int) -> dict[str, np.ndarray]:
     """Return the seconds of `repeats` calls of each engine, taken in turn."""
     image = np.random.default_rng(0).integers(0, 256, (*camera, 3), np.uint8)
-    times: list[list[float]] = [[] for _ in engines]
+    times: dict[str, list[float]] = {name: [] for name in engines}
     for round_ in range(repeats + 2):
-        for engine, taken in zip(engines, times, strict=True):
+        for name, engine in engines.items():
             time.sleep(PAUSE)
             start = time.perf_counter()
             engine(image)
             if round_ >= 2:  # the first ones warm up
-                taken.append(time.perf_counter() - start)
-    return [np.array(taken) for taken in times]
+                times[name].append(time.perf_counter() - start)
+    return {name: np.array(taken) for name, taken in times.items()}
 
 
 def equal_labels(engine: Segmenter, checkpoint: Segmenter, camera: tuple[int, int]) -> float:

@@ -14,7 +14,7 @@ from querydiff_ros.executable_path import executable_path
 ARGUMENTS = {
     "engine": ("", "Exported engine or checkpoint file; empty: params_file's, or the shipped default."),
     "cameras": ("", "Camera namespaces, comma-separated, such as front,rear; empty: params_file's, or front."),
-    "provider": ("", "ONNX Runtime's: auto, cpu, cuda, tensorrt or openvino; empty: params_file's, or auto."),
+    "provider": ("", "what runs .onnx: auto, cpu, cuda, tensorrt or openvino; empty: params_file's, or auto."),
     "cuda_graphs": ("", "true replays .pt2 and .engine files as CUDA graphs; empty: params_file's, or false."),
     "fallback": ("", "true runs the checkpoint of an engine built elsewhere; empty: params_file's, or false."),
     "namespace": ("", "Namespace of the node and its cameras."),

@@ -34,7 +34,7 @@ class Parameters:
     device: str = _parameter("auto", "Where the engine runs: auto, cpu, cuda or cuda:N.")
     provider: str = _parameter(
         "auto",
-        "ONNX Runtime's execution provider, of .onnx engines. auto: the device's own.",
+        "What runs .onnx engines: ONNX Runtime's cpu, cuda or tensorrt, or openvino. auto: the device's own.",
         one_of=get_args(Provider),
     )
     cuda_graphs: bool = _parameter(False, "Whether .pt2 and .engine engines on a GPU are replayed as CUDA graphs.")

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    parser.add_argument("--provider", default="auto", choices=get_args(Provider), help="ONNX Runtime's, for .onnx")
+    parser.add_argument("--provider", default="auto", choices=get_args(Provider), help="what runs .onnx files")
     parser.add_argument(
         "--fallback", action="store_true", help="run the checkpoint of a .pt2 or .engine file that does not fit here"
     )

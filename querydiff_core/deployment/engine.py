@@ -40,9 +40,10 @@ class EngineOptions:
     """What a user may choose about an engine.
 
     `device`: "auto", "cpu" or "cuda[:N]". `threads`: CPU threads, None for all cores. `size`: (height, width) that the
-    network sees, None for the file's own; exported engines have theirs built in. `provider`: ONNX Runtime's, "auto" for
-    the device's own. `cuda_graphs`: replay compiled engines on a GPU as CUDA graphs, for cameras that keep their size.
-    `fallback`: run the checkpoint that a compiled engine names where the engine itself does not fit the machine.
+    network sees, None for the file's own; exported engines have theirs built in. `provider`: what runs `.onnx`,
+    OpenVINO or one of ONNX Runtime's; "auto" is the device's own, and OpenVINO for bf16. `cuda_graphs`: replay compiled
+    engines on a GPU as CUDA graphs, for cameras that keep their size. `fallback`: run the checkpoint that a compiled
+    engine names where the engine itself does not fit the machine.
     """
 
     device: str = "auto"
@@ -77,9 +78,7 @@ def open_engine(path: Path, options: EngineOptions) -> Engine:
             f"No model file {path}: give an exported engine (.onnx, .pt2, .engine) or a checkpoint (.safetensors)."
         )
     if path.suffix == ".onnx":
-        from querydiff_core.deployment.onnxruntime_engine import OnnxRuntimeEngine  # noqa: PLC0415
-
-        return OnnxRuntimeEngine(path, options)
+        return _open_onnx(path, options)
     if path.suffix in (".pt2", ".engine"):
         return _open_compiled(path, options)
     if path.suffix != ".safetensors":
@@ -95,6 +94,28 @@ def open_engine(path: Path, options: EngineOptions) -> Engine:
             f"{path} is a checkpoint and needs PyTorch ({error}): pip install 'querydiff_ros[torch]', or export it "
             "to .onnx where PyTorch is installed."
         ) from error
+
+
+def _open_onnx(path: Path, options: EngineOptions) -> Engine:
+    from querydiff_core.deployment.onnxruntime_engine import OnnxRuntimeEngine  # noqa: PLC0415
+
+    if options.provider != "openvino":
+        engine = OnnxRuntimeEngine(path, options)
+        if engine.metadata.precision != "bf16":
+            return engine
+        if options.provider != "auto":
+            raise QueryDiffError(
+                f"{path} was exported in bf16, which ONNX Runtime does not compute in: choose provider openvino, or "
+                "export it in another precision."
+            )
+    try:
+        from querydiff_core.deployment.openvino_engine import OpenVinoEngine  # noqa: PLC0415
+    except ImportError as error:
+        raise QueryDiffError(
+            f"{path} needs OpenVINO ({error}): pip install 'querydiff_ros[openvino]', or "
+            + ("choose another provider." if options.provider == "openvino" else "export it in another precision.")
+        ) from error
+    return OpenVinoEngine(path, options)
 
 
 def _open_compiled(path: Path, options: EngineOptions) -> Engine:

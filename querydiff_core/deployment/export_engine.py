@@ -110,7 +110,9 @@ def _metadata(metadata: ModelMetadata, checkpoint: Path, output: Path, options: 
 
 
 def _write(model: QueryDiff, metadata: ModelMetadata, path: Path, options: ExportOptions) -> str:
-    network = cast(QueryDiff, in_precision(model, options.precision))  # computes what it wraps
+    # OpenVINO lowers fp32 graphs to bf16 itself, and ONNX files in bf16 are for OpenVINO.
+    precision = "fp32" if (options.format, options.precision) == ("onnx", "bf16") else options.precision
+    network = cast(QueryDiff, in_precision(model, precision))  # computes what it wraps
     graph = SegmentationGraph(network, metadata.input_size)
     whole = FixedCamera(graph, options.camera) if options.camera else graph
     if options.format == "onnx":

@@ -39,10 +39,6 @@ class ExportOptions:
                 f"The batch must be MIN:MAX with 1 <= MIN <= MAX <= {MOST_IMAGES}, found "
                 f"{self.batch[0]}:{self.batch[1]}."
             )
-        if self.format == "onnx" and self.precision == "bf16":
-            raise QueryDiffError(
-                "ONNX has no bf16 here: its runtimes lack a bf16 GridSample, which the pixel decoder needs; use fp16."
-            )
         if self.format == "tensorrt" and (self.camera or self.device == "cpu"):
             raise QueryDiffError(
                 "TensorRT engines run on a GPU and take cameras of any size: leave out --camera and --device cpu."

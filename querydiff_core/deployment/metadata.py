@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from querydiff_core.deployment.build_target import EngineBuild
+from querydiff_core.deployment.build_target import EngineBuild, Precision
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import LabelSpace, cityscapes
 
@@ -50,6 +50,11 @@ class ModelMetadata:
     def image_size(self) -> tuple[int, int]:
         """Return (height, width) of the images that suit the model best: the camera's if built in, or its own."""
         return (self.build and self.build.camera) or self.input_size
+
+    @property
+    def precision(self) -> Precision:
+        """Return what the network computes in."""
+        return "fp32" if self.build is None else self.build.precision
 
     def to_json(self) -> str:
         """Return the JSON that `from_json` reads."""

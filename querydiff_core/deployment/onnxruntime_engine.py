@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ PROVIDERS: Mapping[Provider, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
 }
-_PACKAGES: Mapping[Provider, str] = {"openvino": "onnxruntime-openvino"}  # all others: onnxruntime-gpu
 
 SLOWER = ["SkipLayerNormFusion"]
 """Optimisations that make the CPU slower: the fused operator takes six times as long as an Add and a normalisation."""
@@ -88,8 +85,6 @@ def _open(path: Path, provider: Provider, device: str, options: EngineOptions) -
         chosen.append((PROVIDERS["tensorrt"], _tensorrt_options(path, index)))
     if provider in ("tensorrt", "cuda"):  # CUDA takes what TensorRT cannot build
         chosen.append((PROVIDERS["cuda"], {"device_id": index}))
-    if provider == "openvino":
-        chosen.append((PROVIDERS["openvino"], _openvino_options(path)))
     return _start(path, _session_options(options.threads), [*chosen, (PROVIDERS["cpu"], {})])
 
 
@@ -113,8 +108,7 @@ def _choose(options: EngineOptions) -> tuple[Provider, str]:
         names = [name for name, long_name in PROVIDERS.items() if long_name in here]
         raise QueryDiffError(
             f"device {options.device} with provider {options.provider} needs ONNX Runtime's {PROVIDERS[provider]}, and "
-            f"this one has {', '.join(names)}: pip install {_PACKAGES.get(provider, 'onnxruntime-gpu')} in place of "
-            "onnxruntime, or choose another."
+            f"this one has {', '.join(names)}: pip install onnxruntime-gpu in place of onnxruntime, or choose another."
         )
     on_gpu = provider in ("cuda", "tensorrt")
     if (on_gpu and options.device == "cpu") or (not on_gpu and options.device.startswith("cuda")):
@@ -132,7 +126,7 @@ def _tensorrt_options(path: Path, index: str) -> dict[str, Any]:
     folder = str(cache_folder("onnxruntime_tensorrt"))
     return {
         "device_id": index,
-        "trt_fp16_enable": _is_half_precision(path),
+        "trt_fp16_enable": read_onnx(path)[0].precision == "fp16",
         "trt_engine_cache_enable": True,
         "trt_engine_cache_path": folder,
         "trt_timing_cache_enable": True,
@@ -140,18 +134,16 @@ def _tensorrt_options(path: Path, index: str) -> dict[str, Any]:
     }
 
 
-def _openvino_options(path: Path) -> dict[str, Any]:
-    """Half precision where the file is in half precision: bf16, which CPUs multiply and fp16 they do not."""
-    precision = {"CPU": {"INFERENCE_PRECISION_HINT": "bf16" if _is_half_precision(path) else "f32"}}
-    return {"device_type": "CPU", "load_config": json.dumps(precision)}
+def read_onnx(path: Path) -> tuple[ModelMetadata, list[str]]:
+    """Return what an exported file says of itself, and the names of its outputs: labels, and confidence if any.
 
-
-def _is_half_precision(path: Path) -> bool:
-    """Return whether the file was exported in half precision."""
+    Raises:
+        QueryDiffError: if it is damaged, foreign, or its data lies outside its folder.
+    """
     unoptimised = _session_options(None)
     unoptimised.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    build = _read_metadata(_start(path, unoptimised, [(PROVIDERS["cpu"], {})]), path).build
-    return build is not None and build.precision == "fp16"
+    session = _start(path, unoptimised, [(PROVIDERS["cpu"], {})])
+    return _read_metadata(session, path), _check_interface(path, session)
 
 
 def _session_options(threads: int | None) -> onnxruntime.SessionOptions:

@@ -66,7 +66,8 @@ class Segmenter:
             size: (height, width) that the network sees; checkpoints only, exported engines have theirs built in.
             window: height and width in pixels of a window slid over the image; None looks at the whole image.
             stride: of the window, in pixels; two thirds of the window by default, as in the paper's test.
-            provider: ONNX Runtime's: "cpu", "cuda", "tensorrt" or "openvino"; "auto" takes the device's own.
+            provider: what runs `.onnx`: ONNX Runtime's "cpu", "cuda" or "tensorrt", or "openvino"; "auto" takes the
+                device's own, and OpenVINO for files in bf16.
             cuda_graphs: replay `.pt2` and `.engine` files on a GPU as CUDA graphs, one for each size of images.
             fallback: where a `.pt2` or `.engine` file was built for another machine, run the checkpoint that it names.
 

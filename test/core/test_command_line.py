@@ -70,7 +70,7 @@ def test_segment_replaces_an_engine_built_elsewhere_when_told_to(tmp_path, capsy
 
 def test_segment_refuses_a_provider_that_is_not_there(tmp_path, engine):
     write_image(tmp_path / "photo.png", np.zeros((64, 128, 3), np.uint8))
-    absent = next(name for name in ("openvino", "cuda") if PROVIDERS[name] not in onnxruntime.get_available_providers())
+    absent = next(name for name in ("cuda", "tensorrt") if PROVIDERS[name] not in onnxruntime.get_available_providers())
     with pytest.raises(QueryDiffError, match=f"needs ONNX Runtime's {PROVIDERS[absent]}"):
         segment([str(tmp_path / "photo.png"), "--model", str(engine), "--provider", absent])
 

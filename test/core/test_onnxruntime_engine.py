@@ -27,7 +27,7 @@ def test_the_cpu_is_a_provider(engine_file, provider):
     assert np.array_equal(segmenter(IMAGES).labels, expected_labels(IMAGES))
 
 
-@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "openvino"])
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_provider_labels_alike_or_is_refused_with_those_that_are_here(engine_file, tmp_path, monkeypatch, provider):
     monkeypatch.setenv("QUERYDIFF_CACHE", str(tmp_path / "cache"))
     if PROVIDERS[provider] in HERE:

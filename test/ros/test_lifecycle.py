@@ -80,9 +80,14 @@ def test_an_engine_built_elsewhere_is_refused_or_by_option_replaced_by_its_check
 def test_a_provider_that_is_not_there_is_refused_with_those_that_are(
     peer: Peer, make_node: MakeNode, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    absent = next(name for name in ("openvino", "cuda") if PROVIDERS[name] not in onnxruntime.get_available_providers())
+    absent = next(name for name in ("cuda", "tensorrt") if PROVIDERS[name] not in onnxruntime.get_available_providers())
     assert make_node(provider=absent).trigger_configure().name == "FAILURE"
     assert f"needs ONNX Runtime's {PROVIDERS[absent]}, and this one has " in capfd.readouterr().err
+
+
+def test_openvino_runs_the_engine(peer: Peer, make_node: MakeNode, capfd: pytest.CaptureFixture[str]) -> None:
+    assert make_node(provider="openvino").trigger_configure().name == "SUCCESS"
+    assert "openvino on cpu" in capfd.readouterr().err
 
 
 def test_transitions_in_every_order(peer: Peer, make_node: MakeNode) -> None:
