@@ -92,10 +92,11 @@ def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:
 
     if result.domains:
         print_result(result)
-    if arguments.output:
+    keep = arguments.output and result.images > 0
+    if keep:
         result.save(arguments.output)
     if result.images < images:
-        kept = f" They are kept in {arguments.output}." if arguments.output else ""
+        kept = f" They are kept in {arguments.output}." if keep else ""
         print(f"Stopped: {result.images} of {images} images were scored.{kept}", file=sys.stderr)
 
 
