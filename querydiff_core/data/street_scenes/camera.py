@@ -9,11 +9,17 @@ import numpy as np
 
 NEAR = 0.4
 """Metres before the camera at which polygons are cut."""
+SLOPE_END = 90.0
+"""Metres ahead and behind to which a road bends up or down; from there it keeps its slope."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the camera stands, where it looks and how wide; angles in radians, `pitch` down, `focal` in pixels."""
+    """Where the camera stands, where it looks and how wide; angles in radians, `pitch` down, `focal` in pixels.
+
+    `hill`: how much slope the road gains a metre ahead, 1/m: above 0 it climbs out of a dip, below 0 it falls behind a
+    crest. The world is flat, and is lifted as it is seen.
+    """
 
     width: int
     height: int
@@ -22,6 +28,7 @@ class Camera:
     yaw: float = 0.0
     pitch: float = 0.0
     roll: float = 0.0
+    hill: float = 0.0
 
     @cached_property
     def intrinsics(self) -> np.ndarray:
@@ -48,7 +55,17 @@ class Camera:
 
     def see(self, points: np.ndarray) -> np.ndarray:
         """Turn world `points` `(N, 3)` into camera coordinates `(N, 3)`: right, down, forward."""
-        return (points - np.asarray(self.position)) @ self.rotation.T
+        return (self.lift(points) - np.asarray(self.position)) @ self.rotation.T
+
+    def lift(self, points: np.ndarray) -> np.ndarray:
+        """Return world `points` `(..., 3)` as high as the hill carries them."""
+        if not self.hill:
+            return points
+        ahead = np.abs(points[..., 2] - self.position[2])
+        bent = np.minimum(ahead, SLOPE_END)
+        lifted = np.array(points, np.float64)
+        lifted[..., 1] += self.hill * bent * (ahead - bent / 2)
+        return lifted
 
     @cached_property
     def _axes(self) -> list[list[float]]:
@@ -59,7 +76,7 @@ class Camera:
 
         A point that is not ahead has a depth below NEAR, and a column and row that mean nothing.
         """
-        x, y, z = (float(p) - c for p, c in zip(point, self.position, strict=True))
+        x, y, z = (float(p) - c for p, c in zip(self.lift(point), self.position, strict=True))
         right, down, ahead = (a * x + b * y + c * z for a, b, c in self._axes)
         scale = self.focal / max(ahead, NEAR)
         return right * scale + (self.width - 1) / 2, down * scale + (self.height - 1) / 2, ahead
@@ -83,13 +100,32 @@ class Camera:
         y = ((np.arange(self.height) - (self.height - 1) / 2) / self.focal).astype(np.float32)
         axes = self.rotation.astype(np.float32)
         descent = -(axes[0, 1] * x[None, :] + axes[1, 1] * y[:, None] + axes[2, 1])
-        row = int(np.argmax(descent.max(axis=1) > 1e-3)) if descent.max() > 1e-3 else self.height
-        descent = np.maximum(descent[row:], np.float32(1e-4 * self.position[1]))
-        depth = np.float32(self.position[1]) / descent
-        east = axes[0, 0] * x[None, :] + (axes[1, 0] * y[row:, None] + axes[2, 0])
-        ahead = axes[0, 2] * x[None, :] + (axes[1, 2] * y[row:, None] + axes[2, 2])
+        ahead = axes[0, 2] * x[None, :] + (axes[1, 2] * y[:, None] + axes[2, 2])
+        nearness = self._nearness(descent, ahead)
+        row = int(np.argmax(nearness.max(axis=1) > 1e-3)) if nearness.max() > 1e-3 else self.height
+        depth = np.float32(self.position[1]) / np.maximum(nearness[row:], np.float32(1e-4 * self.position[1]))
+        east, ahead = axes[0, 0] * x[None, :] + (axes[1, 0] * y[row:, None] + axes[2, 0]), ahead[row:]
         start_x, start_z = np.float32(self.position[0]), np.float32(self.position[2])
         return row, start_x + depth * east, start_z + depth * ahead, depth
+
+    def _nearness(self, descent: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+        """Return the camera's height over the depth at which rays meet the ground, 0 or less for those that do not.
+
+        `descent`, `ahead`: how far a ray falls, and how far it goes along the road, for each metre of depth.
+        """
+        if not self.hill:
+            return descent
+        root = np.maximum(descent**2 + 2 * self.hill * self.position[1] * ahead**2, 0.0)
+        where_bent = (descent + np.sqrt(root)) / 2  # height = hill / 2 (depth x ahead)^2, solved for 1 / depth
+        slope = self.hill * SLOPE_END
+        where_straight = (descent + slope * ahead) / (1 + slope * SLOPE_END / (2 * self.position[1]))
+        within = (root > 0) & (where_bent > 0) & (self.position[1] * ahead < SLOPE_END * where_bent)
+        return np.where(within, where_bent, where_straight)
+
+    def horizon_at(self, distance: float) -> float:
+        """Return the row of the ground `distance` metres ahead were it level with the camera, at the centre column."""
+        lift = self.lift(np.array([0.0, 0.0, self.position[2] + distance]))[1]
+        return self.horizon - self.focal * float(lift) / distance
 
     @cached_property
     def horizon(self) -> float:

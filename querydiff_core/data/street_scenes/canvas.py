@@ -104,6 +104,8 @@ class Canvas:
             return
         texture = self._shrink(texture, outline, repeat)
         height, width = texture.alpha.shape
+        ends = self.camera.lift(np.stack([origin, origin + right]))
+        origin, right = ends[0], ends[1] - ends[0]
         across = right / (width * repeat[0])
         down = -up / (height * repeat[1])
         start = origin + up - np.asarray(self.camera.position) + 0.5 * (across + down)

@@ -88,4 +88,11 @@ def _draw_camera(street: Street, size: tuple[int, int], rng: np.random.Generator
         yaw=float(np.arctan(street.slope(s)) + rng.normal(0, 0.06)),
         pitch=float(rng.normal(0.03, 0.035)),
         roll=float(rng.normal(0, 0.012)),
+        hill=_draw_hill(rng),
     )
+
+
+def _draw_hill(rng: np.random.Generator) -> float:
+    """Draw how the road bends up or down, 1/m; one in three does. What lies behind a crest is not hidden: mild ones."""
+    kind = rng.random()
+    return float(rng.uniform(1 / 3000, 1 / 800) if kind < 0.2 else -rng.uniform(0, 1 / 4500) if kind < 0.35 else 0.0)

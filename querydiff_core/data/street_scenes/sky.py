@@ -18,7 +18,7 @@ BLUES = np.array([[70, 118, 190], [96, 150, 214], [126, 170, 216], [58, 100, 160
 def paint_sky(canvas: Canvas, weather: Weather) -> None:
     """Fill the canvas with the sky of `weather`: a gradient, clouds, the glow of the sun."""
     camera, rng = canvas.camera, np.random.default_rng((weather.seed, 3))
-    bottom = int(np.clip(camera.horizon + 0.08 * camera.height + 4, 1, camera.height))
+    bottom = int(np.clip(camera.horizon + 0.12 * camera.height + 4, 1, camera.height))
     elevation = np.clip((camera.horizon - np.arange(bottom)) / camera.focal, 0, 1.2).astype(np.float32)
     haze = np.array(weather.haze_color, np.float32)
     pale = np.array([236, 240, 246], np.float32) * rng.uniform(0.85, 1.05)
@@ -67,7 +67,8 @@ def paint_skyline(canvas: Canvas, seed: int, weather: Weather) -> None:
     is_tree = tile[steps // 2, 99] > rng.uniform(-0.6, 0.6)
     height = np.maximum(np.where(is_tree, trees, roofs), 1.0) * camera.focal / SKYLINE
     tilt = np.tan(camera.roll) * (np.arange(camera.width) - camera.width / 2)
-    top, bottom = camera.horizon - height + tilt, camera.horizon + 0.02 * camera.focal + tilt
+    level = camera.horizon_at(SKYLINE)
+    top, bottom = level - height + tilt, level + 0.02 * camera.focal + tilt
     first, last = int(max(top.min(), 0)), int(min(bottom.max() + 1, camera.height))
     if last <= first:
         return
