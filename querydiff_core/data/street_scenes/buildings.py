@@ -10,7 +10,7 @@ from querydiff_core.data.street_scenes.canvas import Canvas
 from querydiff_core.data.street_scenes.facade_textures import facade
 from querydiff_core.data.street_scenes.labels import BUILDING
 from querydiff_core.data.street_scenes.sprite import Sprite
-from querydiff_core.data.street_scenes.wall_textures import roof_texture, wall_texture
+from querydiff_core.data.street_scenes.wall_textures import end_wall_texture, roof_texture
 from querydiff_core.data.street_scenes.weather import Weather
 
 UP = np.array([0.0, 1.0, 0.0])
@@ -63,7 +63,7 @@ class Building:
         if rise[1] > 2.5 and self.index % 2:
             canvas.quad(foot, right, rise, texture, BUILDING, light)
         elif rise[1] > 2.5:  # no windows to the side
-            bare = wall_texture(self.index)
+            bare = end_wall_texture(self.index)
             canvas.quad(foot, right, rise, bare, BUILDING, light, (self.depth / 4, max(rise[1] / 2, 0.3)))
         else:
             canvas.face(np.stack([foot, foot + right, foot + right + rise, foot + rise]), wall, BUILDING)
@@ -107,7 +107,8 @@ class Building:
 
 def draw_tint(rng: np.random.Generator) -> tuple[float, float, float]:
     """Draw the colour that a building's paint differs by from its library front."""
-    red, green, blue = rng.uniform(0.72, 1.15) * (
+    whitewashed = rng.random() < 0.12
+    red, green, blue = rng.uniform(*((1.4, 2.2) if whitewashed else (0.72, 1.15))) * (
         1 + rng.uniform(-0.1, 0.1, 3) + rng.uniform(-0.08, 0.08) * np.array([1, 0, -1])
     )
     return float(red), float(green), float(blue)

@@ -32,9 +32,9 @@ COARSE = 4
 TONES: dict[tuple[int, ...], tuple[float, float]] = {
     (ROAD, SIDEWALK, TERRAIN): (-0.75, 0.15),
     (BUILDING, WALL, FENCE): (-0.25, 0.5),
-    (VEGETATION,): (-0.2, 0.7),
+    (VEGETATION,): (-0.6, 0.7),
     (PERSON, RIDER, BICYCLE, MOTORCYCLE): (-0.8, 0.1),
-    (CAR, TRUCK, BUS, TRAIN): (-0.4, 0.25),
+    (CAR, TRUCK, BUS, TRAIN): (-0.9, 0.25),
 }
 """How much lighter a group of classes may be than it was painted: the range of the logarithm of the factor."""
 

@@ -63,7 +63,7 @@ def _rows(street: Street, ego_speed: float) -> Iterator[Row]:
     if street.tram and street.lanes > 1:
         yield Row(45, "tram", -side * 0.5 * lane, -7.0, 70.0, 0.75)
     edge = street.half_width - (2.6 if street.parking else 0.75)
-    riders = rng.uniform(0.05, 0.5)
+    riders = rng.uniform(0.0, 0.3)
     yield Row(50, "cycle", side * edge, rng.uniform(3.5, 6), 13.0, riders)
     yield Row(51, "cycle", -side * edge, -rng.uniform(3.5, 6), 16.0, riders)
     for number, (place, way) in enumerate(((-1, 1), (-1, -1), (1, 1), (1, -1))):
@@ -101,8 +101,8 @@ def _vehicle(
 ) -> Iterator[Drawable]:
     kind, color, big = int(rng.integers(CARS)), int(rng.integers(240)), rng.random()
     room = 11.0 if row.speed > 0 else -8.0
-    if big < 0.12:
-        family = "bus" if big < 0.06 else "truck"
+    if big < 0.14:
+        family = "bus" if big < 0.09 else "truck"
         if ahead > room + 6:
             yield BigVehicle(street.place(s, row.d), heading, family, int(rng.integers(BIG_VEHICLES)))
     elif ahead > room:

@@ -59,6 +59,12 @@ def _courses(rng: np.random.Generator, height: int, width: int, rise: int, run: 
 
 
 @lru_cache(maxsize=64)
+def end_wall_texture(index: int) -> Sprite:
+    """Return 4 x 2 metres of a house's end wall."""
+    return Sprite.opaque(masonry(np.random.default_rng((47, index)), 96, 192).astype(np.uint8))
+
+
+@lru_cache(maxsize=64)
 def wall_texture(index: int) -> Sprite:
     """Return 4 x 2 metres of garden wall with a coping."""
     rng = np.random.default_rng((43, index))
