@@ -22,11 +22,22 @@ def paint(image: np.ndarray, seed: int) -> np.ndarray:
     rng = np.random.default_rng((seed, 14))
     hand = HANDS[int(rng.integers(len(HANDS)))]
     scale = max(image.shape[0], 64) / 256
+    image = _see_into_the_dark(image)
     mixed = _mix_colors(image, rng)
     if hand in ("oil", "impressionist"):
         return _dab(mixed, (1.0 if hand == "oil" else 0.75) * scale, hand == "impressionist", rng)
     washed = _wash(mixed, scale, rng)
     return _draw_lines(image, washed, scale, rng) if hand == "ink" else washed
+
+
+def _see_into_the_dark(image: np.ndarray) -> np.ndarray:
+    """Lift a picture of a dim day to a median lightness of 90, as eyes do."""
+    median = float(np.median(image))
+    if median >= 90:
+        return image
+    gamma = max(np.log(90 / 255) / np.log(max(median, 8.0) / 255), 0.3)
+    lifted: np.ndarray = cv2.LUT(image, np.round(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8))
+    return lifted
 
 
 def _mix_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
