@@ -1,27 +1,26 @@
-"""Make the shipped default: render street scenes, train in two phases, average the seeds, export, score.
+"""Make the shipped default: render street scenes, train in three phases, export, score.
 
 Everything lies below --output, and what is there is kept: an interrupted run goes on with the same command. Scenes,
 phase one (backbone, pixel decoder and refinement through the per-pixel head), phase two (the whole student, once for
-each seed, from phase one's weights), the mean of the seeds' weights, which started from one point and stay close, and
-the scores of each seed and of the mean. No real image is learned from; CamVid, where it is, is scored on.
+each seed, from phase one's weights), phase three (the whole student again, from the mean of the seeds' weights, which
+blurs what seeds have come to disagree about), and the scores of each seed and of the last. No real image is learned
+from; CamVid, where it is, is scored on.
 
 Example: python benchmarks/default_checkpoint.py --seeds 1 2 3    # a night on two cores
          python benchmarks/default_checkpoint.py --start querydiff_core/weights/small.safetensors --pixel-steps 0
 """
 
 import argparse
-import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
-from querydiff_core.deployment.metadata import METADATA_KEY
+from querydiff_core.whole_file import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONDITIONS = ("clear", "fog", "night", "rain", "snow", "painted")
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--scenes", type=int, default=3000, help="half of them clear, half in all conditions")
     parser.add_argument("--pixel-steps", type=int, default=3000, help="of phase one; 0 begins phase two with --start")
-    parser.add_argument("--steps", type=int, default=300, help="of phase two, for each seed")
+    parser.add_argument("--steps", type=int, default=300, help="of phase two, for each seed, and of phase three")
     parser.add_argument("--start", type=Path, help="weights that phase one, or two, begins with (default: random)")
     parser.add_argument("--camvid", type=Path, default=REPOSITORY.parent / "shared/data/camvid")
     parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
@@ -48,14 +47,15 @@ def main() -> None:
     start = arguments.start and arguments.start.resolve()
     if arguments.pixel_steps:
         start = fit("pixels", 1, arguments.pixel_steps, start, arguments) / "checkpoints/last.ckpt"
-    students = [
-        fit("whole", seed, arguments.steps, start, arguments) / "student.safetensors" for seed in arguments.seeds
-    ]
-    mean = arguments.output / "small.safetensors"
-    average(students, mean)
-    querydiff("export", mean, "--output", mean.with_suffix(".onnx"))
-    for student in (*students, mean):
-        score(student, scenes / "scored", arguments.camvid)
+    runs = [fit("whole", seed, arguments.steps, start, arguments) for seed in arguments.seeds]
+    mean = arguments.output / "mean.ckpt"
+    average([run / "checkpoints/last.ckpt" for run in runs], mean)
+    runs.append(fit("whole", max(arguments.seeds) + 1, arguments.steps, mean, arguments))
+    shipped = arguments.output / "small.safetensors"
+    shutil.copyfile(runs[-1] / "student.safetensors", shipped)
+    querydiff("export", shipped, "--output", shipped.with_suffix(".onnx"))
+    for run in runs:
+        score(run / "student.safetensors", scenes / "scored", arguments.camvid)
 
 
 def render(folder: Path, count: int, seed: int, conditions: Sequence[str]) -> None:
@@ -88,19 +88,14 @@ def fit(phase: str, seed: int, steps: int, start: Path | None, arguments: argpar
     return run
 
 
-def average(students: Sequence[Path], output: Path) -> None:
-    """Write the mean of the students' weights, with the first one's metadata and their seeds."""
-    states = []
-    for student in students:
-        with safe_open(student, "pt") as file:
-            metadata = file.metadata()
-            states.append({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+def average(states: Sequence[Path], output: Path) -> None:
+    """Write the mean of the weights in training states, to start from."""
+    weights = [torch.load(state, map_location="cpu", weights_only=True)["state_dict"] for state in states]
     mean = {
-        name: torch.stack([s[name].double() for s in states]).mean(0).to(states[0][name].dtype) for name in states[0]
+        name: torch.stack([w[name].double() for w in weights]).mean(0).to(t.dtype) for name, t in weights[0].items()
     }
-    facts = json.loads(metadata[METADATA_KEY])
-    facts["recipe"]["mean_of"] = [student.parent.name for student in students]
-    save_file(mean, output, {**metadata, METADATA_KEY: json.dumps(facts)})
+    with whole_file(output) as temporary:
+        torch.save({"state_dict": mean}, temporary)
 
 
 def score(student: Path, scenes: Path, camvid: Path) -> None:
