@@ -17,7 +17,7 @@ from scores import REAL, SHIFTED, Scores
 
 from querydiff_core.whole_file import whole_file
 
-FINDINGS = HERE / "findings.md"
+FINDINGS = "findings*.md"
 HEAD = """\
 # Does teaching help? A small ladder
 
@@ -69,7 +69,7 @@ ON_A_GPU = """\
 def write_document(plan: Plan, path: Path, jobs: int) -> None:
     """Write the page and its pictures, which go to `images/` beside it, of what is done so far."""
     scores = Scores(plan)
-    written = write_pictures(plan, scores, path.parent / "images")
+    written = write_pictures(plan, scores, path.parent / "images" / path.stem)
     parts = [
         _head(plan),
         *failures(plan, scores),
@@ -95,6 +95,9 @@ def _head(plan: Plan) -> str:
     head = HEAD.format(**{**described(settings), "crop": crop, "corpora": corpora})
     if settings.idd is None:
         head += "\nNo folder of real road images was there, so the second teacher and its rungs are left out.\n"
+    if settings.only:
+        words = " or ".join(f'"{word}"' for word in settings.only)
+        head += f"\nOnly plain, agent queries and the rungs with {words} in their name are on this page.\n"
     if settings.camvid is None:
         head += "\nNo folder of CamVid was there, so the real domains are left out.\n"
     return head
@@ -144,18 +147,17 @@ def _sweep(plan: Plan, scores: Scores) -> list[str]:
 
 def _findings(plan: Plan) -> list[str]:
     """Return what was written by hand about these very settings."""
-    if not FINDINGS.exists():
-        return []
-    first, _, text = FINDINGS.read_text().partition("\n")
-    if digest(plan) not in first:
-        return [f"Findings written by hand are about other settings ({FINDINGS.name}) and left out."]
-    return ["## What was found", text]
+    for file in HERE.glob(FINDINGS):
+        first, _, text = file.read_text().partition("\n")
+        if digest(plan) in first:
+            return ["## What was found", text]
+    return ["Findings written by hand are about other settings and left out."]
 
 
 def _pictures(written: Sequence[Path]) -> list[str]:
     parts = []
     for file in written:
-        caption = CAPTIONS[file.stem.removeprefix("generalisation_")]
+        caption = CAPTIONS[file.stem.rpartition("_")[2]]
         parts.append(f"![{caption}](images/{file.name})\n\n*{caption}.*")
     return ["## Pictures", *parts] if parts else []
 

@@ -42,7 +42,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             given[name] = None
         else:
             given[name] = given[name].absolute()
-    given["conditions"] = tuple(given["conditions"].split(","))
+    for name in ("conditions", "only"):
+        given[name] = tuple(word for word in given[name].split(",") if word)
     return Settings(**given | {"folder": given["folder"].resolve()})
 
 
@@ -62,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--crop", type=image_size, default=Settings.crop, metavar="HxW", help="of crops, and of what the network sees")
     add("--rate", type=float, help="learning rate of the rungs, instead of student.yaml's")
     add("--sweep", type=int, nargs="?", const=1, default=0, help="extra rungs on alpha, features, timesteps: seeds")
+    add(
+        "--only",
+        default="",
+        help="rungs with one of these words in their name, comma-separated, plain and agent queries",
+    )
     add("--device", default="cpu", choices=("cpu", "cuda"))
     add("--jobs", type=int, default=1, help="steps side by side (default: %(default)s)")
     add("--threads", type=int, default=1, help="of each (default: %(default)s)")

@@ -19,8 +19,8 @@ PANELS_WIDTH = 1500
 TILE = (192, 384)
 
 
-def write_pictures(plan: Plan, scores: Scores, folder: Path) -> list[Path]:
-    """Write the heat map, the panels and the similarity maps of what is done; return the files."""
+def write_pictures(plan: Plan, scores: Scores, stem: Path) -> list[Path]:
+    """Write the heat map, the panels and the similarity maps of what is done to `stem`_*; return the files."""
     best = full(plan.settings.teachers[-1])
     found = {
         "gain": _heat_map(scores, best),
@@ -31,7 +31,7 @@ def write_pictures(plan: Plan, scores: Scores, folder: Path) -> list[Path]:
     for name, picture in found.items():
         if picture is not None:
             suffix = "png" if name == "gain" else "jpg"
-            written.append(folder / f"generalisation_{name}.{suffix}")
+            written.append(stem.with_name(f"{stem.name}_{name}.{suffix}"))
             write_image(written[-1], picture)
     return written
 

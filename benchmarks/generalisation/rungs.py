@@ -28,7 +28,8 @@ class Settings:
     of `conditions`.
     `autoencoder_steps`, `denoiser_steps`: of each teacher. `size`: of scenes, `crop`: of crops and of what the network
     sees, (height, width). `sweep`: seeds of the extra rungs, 0 for none. `rate`: of learning in the
-    rungs, None for student.yaml's.
+    rungs, None for student.yaml's. `only`: words; other rungs than those with one in their name, and the two without
+    teacher that they are held against, are left out.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Settings:
     device: str = "cpu"
     sweep: int = 0
     rate: float | None = None
+    only: tuple[str, ...] = ()
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -104,7 +106,8 @@ def rungs(settings: Settings) -> list[Rung]:
     if settings.sweep:
         teacher = settings.teachers[-1]
         found += [Rung(f"full, {teacher}: {name}", None, teacher, flags=f, extra=True) for name, f in SWEEP.items()]
-    return found
+    only = settings.only
+    return [rung for rung in found if not only or rung in (PLAIN, AGENT) or any(word in rung.name for word in only)]
 
 
 def full(teacher: str) -> Rung:
@@ -179,7 +182,7 @@ class Plan:
     def _all(self) -> Iterator[Step]:
         """Yield the steps, the method first and seed by seed, so that an unfinished ladder has what says most."""
         yield from (self.source, *self.targets.values(), self.shown, *self.teachers.values(), self.start)
-        method = [PLAIN, AGENT, *map(full, reversed(self.settings.teachers))]
+        method = [PLAIN, AGENT, *(rung for rung in reversed(self.rungs) if rung in map(full, self.settings.teachers))]
         others = [rung for rung in self.rungs if not rung.extra and rung not in method]
         for group in (method, others, [rung for rung in self.rungs if rung.extra]):
             for seed in range(max(self.settings.seeds, self.settings.sweep)):

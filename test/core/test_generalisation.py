@@ -92,7 +92,7 @@ def test_an_interrupted_ladder_goes_on_where_it_stopped(folder):
     assert [rung for rung in RUNGS if f"| {rung} | 1 of 1 |" not in table] == []
     assert "images in" in page.split("as a giver")[1]
     for name in ("gain.png", "panels.jpg", "similarity.jpg"):
-        assert (folder / "images" / f"generalisation_{name}").stat().st_size > 1000
+        assert (folder / "images" / f"page_{name}").stat().st_size > 1000
 
 
 def test_what_is_done_is_left_alone_and_what_diverges_is_reported(folder):
@@ -122,3 +122,16 @@ def test_the_interval_is_students(monkeypatch):
     np.testing.assert_allclose(spread(points), [1.0, np.nan])
     np.testing.assert_allclose(half_interval(points)[0], 4.302653 / 3**0.5, rtol=1e-5)
     assert np.isnan(half_interval(points)[1])
+
+
+def test_only_some_rungs_and_those_that_they_are_held_against(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(LADDER))
+    from rungs import Plan, Settings  # noqa: PLC0415 (a script's neighbour)
+
+    settings = Settings(tmp_path, None, tmp_path, sweep=1, only=("alpha", "Rein"))
+    plan = Plan(settings)
+    names = [rung.name for rung in plan.rungs]
+    assert names == [*RUNGS[:3], "full, idd: alpha 10", "full, idd: alpha 100"]
+    trained = [step.name for step in plan.steps if step.stage == "runs"]
+    assert len(trained) == 3 * settings.seeds + 2 * settings.sweep
+    assert not any(step.stage == "giving" for step in plan.steps)
