@@ -28,7 +28,7 @@ def test_the_default_is_labelled_as_by_onnxruntime(default):
     cpu, openvino_engine = (segmenter(FRAMES) for segmenter in default)
     assert default[1].engine_name == "openvino"
     assert (cpu.labels == openvino_engine.labels).mean() > 0.9999
-    assert np.abs(cpu.confidence.astype(int) - openvino_engine.confidence).max() <= 1
+    assert (np.abs(cpu.confidence.astype(int) - openvino_engine.confidence) <= 1).mean() > 0.999
     assert openvino_engine.labels.dtype == openvino_engine.confidence.dtype == np.uint8
     assert len(np.unique(openvino_engine.labels)) > 3
 
