@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ladder_step import Step
 
+from querydiff_core.errors import QueryDiffError
+
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 OVERLAYS = REPOSITORY / "config" / "train" / "ablations"
@@ -107,6 +109,10 @@ def rungs(settings: Settings) -> list[Rung]:
         teacher = settings.teachers[-1]
         found += [Rung(f"full, {teacher}: {name}", None, teacher, flags=f, extra=True) for name, f in SWEEP.items()]
     only = settings.only
+    for word in only:
+        if not any(word in rung.name for rung in found):
+            names = ", ".join(rung.name for rung in found)
+            raise QueryDiffError(f"--only: no rung has {word!r} in its name; the rungs are {names}.")
     return [rung for rung in found if not only or rung in (PLAIN, AGENT) or any(word in rung.name for word in only)]
 
 

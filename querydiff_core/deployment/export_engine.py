@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -52,6 +53,10 @@ def export_engine(checkpoint: Path, output: Path, options: ExportOptions) -> Exp
             or library that is not there, or labels that differ from the checkpoint's; an older `output` then stays.
     """
     options.check_output(output)
+    if (options.format, options.precision) == ("onnx", "bf16") and find_spec("openvino") is None:
+        raise QueryDiffError(
+            ".onnx in bf16 is for OpenVINO, which is not installed: pip install 'querydiff_ros[openvino]'."
+        )
     torch_device(options.target_device)
     with _room(checkpoint, output):
         model, metadata = load_checkpoint(checkpoint)

@@ -135,3 +135,9 @@ def test_only_some_rungs_and_those_that_they_are_held_against(monkeypatch, tmp_p
     trained = [step.name for step in plan.steps if step.stage == "runs"]
     assert len(trained) == 3 * settings.seeds + 2 * settings.sweep
     assert not any(step.stage == "giving" for step in plan.steps)
+
+
+def test_a_word_of_no_rung_is_refused(folder):
+    process = begin(folder, "--only", "ful QueryDiff")
+    assert "--only: no rung has 'ful QueryDiff' in its name; the rungs are plain, agent queries" in end(process)
+    assert process.returncode == 1

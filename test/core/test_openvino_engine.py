@@ -90,6 +90,20 @@ def test_openvino_that_is_not_there_is_named(tmp_path, monkeypatch):
         Segmenter.load(file, provider="openvino")
 
 
+def test_an_export_in_bf16_without_openvino_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("querydiff_core.deployment.export_engine.find_spec", lambda _: None)
+    words = [
+        str(default_model().with_suffix(".safetensors")),
+        "--output",
+        str(tmp_path / "x.onnx"),
+        "--precision",
+        "bf16",
+    ]
+    with pytest.raises(QueryDiffError, match="bf16 is for OpenVINO, which is not installed"):
+        export(words)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_damaged_file_a_gpu_and_a_wrong_camera_are_one_sentence(tmp_path):
     file = write_pixel_engine(tmp_path / "pixel.onnx")
     with pytest.raises(QueryDiffError, match="provider openvino runs on the CPU, but device is cuda:0"):
