@@ -1,6 +1,6 @@
 # Two commands do everything on a bare machine: `make demo` and `make test`.
 PYTHON ?= python3
-# Test processes that share test/core: about one a core, and 1 GB of memory each.
+# Test processes that share test/core and test/experiments: about one a core, and 1 GB of memory each.
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,9 +15,9 @@ help: ## Show this help
 demo: $(VENV)/.run ## Label a drive through clear air, fog, night, rain and snow with the real node: build/demo
 	$(BIN)/querydiff demo --output build/demo
 
-test: $(VENV)/.dev ## Run the whole test suite: test/core in JOBS=2 processes, then what talks over DDS, in one
+test: $(VENV)/.dev ## Run the whole test suite: test/core and test/experiments in JOBS=2 processes, then what talks over DDS, in one
 	@failed=; \
-	$(BIN)/python -m pytest test/core --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/core"; \
+	$(BIN)/python -m pytest test/core test/experiments --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/core test/experiments"; \
 	$(BIN)/python -m pytest test/ros test/launch || failed="$$failed test/ros test/launch"; \
 	test -z "$$failed" || { echo "error: tests failed in$$failed"; exit 1; }
 
@@ -30,10 +30,8 @@ format: $(VENV)/.dev ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Left out: what takes a night, and what compares commits that it must be told.
-BENCHMARKS := $(filter-out %/default_checkpoint.py %/street_scenes_ablation.py,$(wildcard benchmarks/*.py))
 bench: $(VENV)/.dev ## Run the benchmarks that finish unattended (docs/benchmarks.md)
-	for script in $(BENCHMARKS); do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

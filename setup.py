@@ -94,14 +94,14 @@ setup(
     entry_points={
         "console_scripts": [
             "querydiff = querydiff_core.cli.main:main",
-            "segment_node = querydiff_ros.segment_node:main",
-            "replay_drive = querydiff_ros.replay_drive:main",
-            "record_drive = querydiff_ros.record_drive:main",
-            "evaluate_bag = querydiff_ros.evaluate_bag:main",
-            "carla_evaluation = querydiff_ros.carla_evaluation:main",
-            "carla_camera_info = querydiff_ros.carla_camera_info:main",
-            "carla_stand_in = querydiff_ros.carla_stand_in:main",
-            "drivable_area = querydiff_ros.drivable_area:main",
+            "segment_node = querydiff_ros.executables:segment_node",
+            "replay_drive = querydiff_ros.executables:replay_drive",
+            "record_drive = querydiff_ros.executables:record_drive",
+            "evaluate_bag = querydiff_ros.executables:evaluate_bag",
+            "carla_evaluation = querydiff_ros.executables:carla_evaluation",
+            "carla_camera_info = querydiff_ros.executables:carla_camera_info",
+            "carla_stand_in = querydiff_ros.executables:carla_stand_in",
+            "drivable_area = querydiff_ros.executables:drivable_area",
         ],
         # The verbs of the `querydiff` command: verb = module with SUMMARY and main(argv).
         "querydiff.verbs": [

@@ -17,7 +17,7 @@ import onnxruntime
 import torch
 from torch.nn.functional import interpolate
 
-from querydiff_core.build import build_model
+from querydiff_core.models.build import build_model
 from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.models.segmentation_loss import pixel_loss
 

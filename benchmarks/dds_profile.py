@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from sensor_msgs.msg import Image
 
-from querydiff_ros.dds_profile import PROFILE_VARIABLES, environment_with_dds_profile
+from querydiff_ros.common.dds_profile import PROFILE_VARIABLES, environment_with_dds_profile
 
 WIDTH, HEIGHT = 1920, 1080
 SETTLE = 1.0

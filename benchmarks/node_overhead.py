@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from querydiff_ros.dds_profile import environment_with_dds_profile
+from querydiff_ros.common.dds_profile import environment_with_dds_profile
 
 SETTLE = 1.5
 """Seconds for all ends to find each other, and at the end for the last frames to come through."""
@@ -124,10 +124,10 @@ def start(role: list[str], environment: dict[str, str]) -> subprocess.Popen[str]
 
 def write_constant_engine(path: Path) -> Path:
     """Write an engine that labels every pixel 1 with confidence 200, at the cost of filling two arrays."""
-    import onnx  # noqa: PLC0415 (the nodes do without)
-    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
 
-    from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata  # noqa: PLC0415
+    from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 
     nodes = [helper.make_node("Shape", ["images"], ["size"], start=0, end=3)]
     for output, value in (("labels", 1), ("confidence", 200)):
@@ -145,16 +145,16 @@ def write_constant_engine(path: Path) -> Path:
 
 def ours(engine: str, cameras: str) -> None:
     """Run the real node with a stopwatch around its work."""
-    from querydiff_ros import segment_node  # noqa: PLC0415
-    from querydiff_ros.camera_labeller import CameraLabeller  # noqa: PLC0415
-    from querydiff_ros.camera_statistics import CameraStatistics  # noqa: PLC0415
+    from querydiff_ros.executables import segment_node
+    from querydiff_ros.node.camera_statistics import CameraStatistics
+    from querydiff_ros.node.frame_labeller import FrameLabeller
 
     whole: list[float] = []
     labels: list[float] = []
     cpu: list[float] = []
-    label, count = CameraLabeller.label, CameraStatistics.label
+    label, count = FrameLabeller.label, CameraStatistics.label
 
-    def timed_label(self: CameraLabeller, frames: Any) -> None:
+    def timed_label(self: FrameLabeller, frames: Any) -> None:
         start = time.thread_time()
         label(self, frames)
         cpu.append((time.thread_time() - start) / len(frames))
@@ -164,22 +164,22 @@ def ours(engine: str, cameras: str) -> None:
         count(self, from_stamp, from_arrival, confidence)
         labels.append(from_arrival)
 
-    CameraLabeller.label = timed_label  # type: ignore[method-assign]
+    FrameLabeller.label = timed_label  # type: ignore[method-assign]
     CameraStatistics.label = timed_count  # type: ignore[method-assign]
     parameters = ["bring_up:=true", f"engine:='{engine}'", f"cameras:=[{cameras}]"]
     try:
-        segment_node.main(["segment_node", "--ros-args", *(word for p in parameters for word in ("-p", p))])
+        segment_node(["segment_node", "--ros-args", *(word for p in parameters for word in ("-p", p))])
     finally:
         print(json.dumps({"labels": labels, "whole": whole, "cpu": cpu, "memory": peak_memory()}), flush=True)
 
 
 def plain(engine: str, camera: str) -> None:
     """Run a node as they are usually written: queue of 10, copies on the way in and out, overlay always drawn."""
-    import cv2  # noqa: PLC0415
-    from rclpy.node import Node  # noqa: PLC0415
-    from sensor_msgs.msg import Image  # noqa: PLC0415
+    import cv2
+    from rclpy.node import Node
+    from sensor_msgs.msg import Image
 
-    from querydiff_core.deployment.segmenter import Segmenter  # noqa: PLC0415
+    from querydiff_core.inference.segmenter import Segmenter
 
     segmenter, times, cpu = Segmenter.load(engine), [], []
 
@@ -214,8 +214,8 @@ def plain(engine: str, camera: str) -> None:
 
 def viewer(cameras: str, overlay: str) -> None:
     """Subscribe as a planner would, and to the overlay as a person would."""
-    from rclpy.node import Node  # noqa: PLC0415
-    from sensor_msgs.msg import Image  # noqa: PLC0415
+    from rclpy.node import Node
+    from sensor_msgs.msg import Image
 
     seen = 0
 
@@ -238,10 +238,10 @@ def viewer(cameras: str, overlay: str) -> None:
 
 def camera(names: str, height: str, width: str, rate: str, seconds: str) -> None:
     """Send frames of every camera at `rate`, once somebody subscribes to each."""
-    import array  # noqa: PLC0415
+    import array
 
-    import rclpy  # noqa: PLC0415
-    from sensor_msgs.msg import Image  # noqa: PLC0415
+    import rclpy
+    from sensor_msgs.msg import Image
 
     rclpy.init(args=[])
     node = rclpy.create_node("camera")
@@ -263,8 +263,8 @@ def camera(names: str, height: str, width: str, rate: str, seconds: str) -> None
 
 
 def spin(node_type: type) -> None:
-    import rclpy  # noqa: PLC0415
-    from rclpy.executors import ExternalShutdownException  # noqa: PLC0415
+    import rclpy
+    from rclpy.executors import ExternalShutdownException
 
     rclpy.init(args=[])
     try:
@@ -277,7 +277,7 @@ def spin(node_type: type) -> None:
 
 def peak_memory() -> int:
     """Return the most bytes of main memory that this process has held."""
-    import resource  # noqa: PLC0415
+    import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 

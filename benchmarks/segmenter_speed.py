@@ -19,15 +19,15 @@ import torch
 from torch import Tensor, nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from querydiff_core.data.street_scenes import CONDITIONS, render_scene
-from querydiff_core.deployment.build_target import EngineBuild, Precision
-from querydiff_core.deployment.export_engine import export_engine
-from querydiff_core.deployment.export_options import ExportOptions
-from querydiff_core.deployment.metadata import ModelMetadata
-from querydiff_core.deployment.onnx_export import write_onnx
-from querydiff_core.deployment.segmentation_graph import SegmentationGraph
-from querydiff_core.deployment.segmenter import Segmenter, default_model
+from querydiff_core.export.export_engine import export_engine
+from querydiff_core.export.export_options import ExportOptions
+from querydiff_core.export.onnx_export import write_onnx
+from querydiff_core.inference.build_target import EngineBuild, Precision
+from querydiff_core.inference.metadata import ModelMetadata
+from querydiff_core.inference.segmentation_graph import SegmentationGraph
+from querydiff_core.inference.segmenter import Segmenter, default_model
 from querydiff_core.models.backbone import IMAGENET_MEAN, IMAGENET_STD
+from querydiff_core.street_scenes import CONDITIONS, render_scene
 
 CHECKPOINT = default_model().with_suffix(".safetensors")
 CASES = [((256, 512), (256, 512)), ((512, 1024), (512, 1024)), ((256, 512), (1080, 1920))]

@@ -20,7 +20,7 @@ import torch
 from diffusers.models import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
-from querydiff_core.build import build_model
+from querydiff_core.models.build import build_model
 from querydiff_core.models.segmentation_loss import SegmentationLoss
 from querydiff_core.teacher.consistency_loss import ConsistencyLoss
 from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher

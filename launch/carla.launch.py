@@ -22,10 +22,9 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, SetRemap
 
-from querydiff_ros.carla_interface import RGB, CarlaInterface, carla_interface
-from querydiff_ros.dds_profile import dds_profile_variables
-from querydiff_ros.executable_path import executable_path
-from querydiff_ros.share_directory import share_directory
+from querydiff_ros.carla.interface import RGB, CarlaInterface, carla_interface
+from querydiff_ros.common.dds_profile import dds_profile_variables
+from querydiff_ros.common.install_paths import executable_path, share_directory
 
 OPTIONS = {
     "camera": ("front", "Namespace of the labels: front/label, front/confidence, front/overlay, ..."),

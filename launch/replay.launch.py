@@ -21,8 +21,8 @@ from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from querydiff_ros.dds_profile import dds_profile_variables
-from querydiff_ros.executable_path import executable_path
+from querydiff_ros.common.dds_profile import dds_profile_variables
+from querydiff_ros.common.install_paths import executable_path
 
 OPTIONS = {
     "rate": ("1.0", "Times the recorded speed; 0: no pauses."),

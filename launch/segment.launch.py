@@ -8,8 +8,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
-from querydiff_ros.dds_profile import dds_profile_variables
-from querydiff_ros.executable_path import executable_path
+from querydiff_ros.common.dds_profile import dds_profile_variables
+from querydiff_ros.common.install_paths import executable_path
 
 ARGUMENTS = {
     "engine": ("", "Exported engine or checkpoint file; empty: params_file's, or the shipped default."),

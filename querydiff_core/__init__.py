@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from querydiff_core.build import build_model as build_model
-    from querydiff_core.deployment.segmenter import Segmentation as Segmentation
-    from querydiff_core.deployment.segmenter import Segmenter as Segmenter
+    from querydiff_core.inference.segmenter import Segmentation as Segmentation
+    from querydiff_core.inference.segmenter import Segmenter as Segmenter
+    from querydiff_core.models.build import build_model as build_model
 
 _HOMES = {
-    "Segmenter": "querydiff_core.deployment.segmenter",
-    "Segmentation": "querydiff_core.deployment.segmenter",
-    "build_model": "querydiff_core.build",
+    "Segmenter": "querydiff_core.inference.segmenter",
+    "Segmentation": "querydiff_core.inference.segmenter",
+    "build_model": "querydiff_core.models.build",
 }
 __all__ = list(_HOMES)
 

@@ -1,11 +1,13 @@
-"""Make `test/engines.py`, its like and benchmarks importable by every test, and Ctrl-C heard by what tests start."""
+"""Make `test/engines.py`, its like and the scripts importable by every test, and Ctrl-C heard by what tests start."""
 
 import os
 import signal
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "benchmarks")]
+sys.path[:0] = [str(Path(__file__).parent)] + [
+    str(Path(__file__).parents[1] / f) for f in ("benchmarks", "experiments")
+]
 
 # A shell starts background jobs with SIGINT ignored, which every process that a test starts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)

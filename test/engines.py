@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from querydiff_core.deployment.metadata import METADATA_KEY, ModelMetadata
+from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 
 PIXEL_METADATA = ModelMetadata(variant="pixel", input_size=(64, 128), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 

@@ -6,10 +6,10 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from querydiff_core.deployment.archive import write_plan
-from querydiff_core.deployment.build_target import BuildTarget, EngineBuild
-from querydiff_core.deployment.metadata import ModelMetadata
-from querydiff_core.file_hash import file_hash
+from querydiff_core.inference.archive import write_plan
+from querydiff_core.inference.build_target import BuildTarget, EngineBuild
+from querydiff_core.inference.metadata import ModelMetadata
+from querydiff_core.utils.file_hash import file_hash
 
 SIZE = (64, 128)
 """Height and width that the student was trained at and that its engines see."""

@@ -114,7 +114,7 @@ def _serve(connection: Connection, file: Path | None, options: dict[str, Any]) -
 
 
 def _open(file: Path | None, options: dict[str, Any]) -> tuple[Any, EngineFacts]:
-    from querydiff_core.deployment.segmenter import Segmenter  # noqa: PLC0415 (the parent does without)
+    from querydiff_core.inference.segmenter import Segmenter
 
     start = time.perf_counter()
     segmenter = Segmenter.load(file, **options)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from querydiff_core.benchmark.engine_times import EngineTimes
-from querydiff_core.image_files import write_image
+from querydiff_core.utils.image_files import write_image
 
 WIDTH, HEIGHT = 1200, 700
 LEFT, RIGHT, TOP, BOTTOM = 90, 40, 70, 80

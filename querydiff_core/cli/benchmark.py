@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from querydiff_core.cli.image_size import image_size
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.whole_file import whole_file
+from querydiff_core.utils.atomic_file import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +28,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     _check(arguments)
 
-    from querydiff_core.benchmark.engine_times import EngineTimes  # noqa: PLC0415
-    from querydiff_core.deployment.agreement import bundled_frames  # noqa: PLC0415
+    from querydiff_core.benchmark.engine_times import EngineTimes
+    from querydiff_core.export.parity import bundled_frames
 
     frames = bundled_frames(arguments.camera)
     images = frames[[i % len(frames) for i in range(arguments.batch)]]
@@ -55,7 +55,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _open(arguments: argparse.Namespace, opened: ExitStack) -> list[EngineProcess]:
-    from querydiff_core.benchmark.engine_process import EngineProcess  # noqa: PLC0415
+    from querydiff_core.benchmark.engine_process import EngineProcess
 
     names = list(dict.fromkeys([*arguments.engines, *([arguments.against] if arguments.against else [])]))
     engines = []
@@ -77,11 +77,11 @@ def _measure(
     arguments: argparse.Namespace, engines: list[EngineProcess], times: list[EngineTimes], images: np.ndarray
 ) -> bool:
     """Return whether the run came to its end."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from querydiff_core.benchmark.interleaved_run import interleaved_run  # noqa: PLC0415
-    from querydiff_core.stop_request import StopRequest  # noqa: PLC0415
+    from querydiff_core.benchmark.interleaved_run import interleaved_run
+    from querydiff_core.utils.stop_signal import StopRequest
 
     seconds = arguments.seconds * len(engines)
     console = Console(stderr=True)
@@ -114,8 +114,8 @@ def _compare(
 
 
 def _report(arguments: argparse.Namespace, engines: list[EngineProcess], times: list[EngineTimes]) -> None:
-    from querydiff_core.benchmark.latency_plot import write_latency_plot  # noqa: PLC0415
-    from querydiff_core.benchmark.times_table import print_times  # noqa: PLC0415
+    from querydiff_core.benchmark.latency_plot import write_latency_plot
+    from querydiff_core.benchmark.times_table import print_times
 
     for engine, row in zip(engines, times, strict=True):
         row.memory = engine.peak_memory()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from querydiff_core.errors import QueryDiffError
 
 if TYPE_CHECKING:
-    from querydiff_core.evaluation.comparison import Comparison
-    from querydiff_core.evaluation.difference_panels import Panel
+    from querydiff_core.evaluation.compare.comparison import Comparison
+    from querydiff_core.evaluation.compare.difference_panels import Panel
     from querydiff_core.evaluation.result import Result
 
 SUMMARY = "compare results of `querydiff evaluate` side by side"
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.panels < 0:
         raise QueryDiffError(f"--panels must be 0 or more, found {arguments.panels}.")
     # Imported late: `querydiff --help` must stay fast.
-    from querydiff_core.evaluation.comparison import Comparison  # noqa: PLC0415
+    from querydiff_core.evaluation.compare.comparison import Comparison
 
     comparison = Comparison.of([_named(text) for text in arguments.results])
     _print(comparison, arguments.published)
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _named(text: str) -> tuple[str, Result]:
-    from querydiff_core.evaluation.result import Result  # noqa: PLC0415
+    from querydiff_core.evaluation.result import Result
 
     name, equals, file = text.partition("=")
     if not equals or Path(text).is_file():
@@ -43,7 +43,7 @@ def _named(text: str) -> tuple[str, Result]:
 
 
 def _print(comparison: Comparison, published: bool) -> None:
-    from querydiff_core.evaluation.comparison_table import (  # noqa: PLC0415
+    from querydiff_core.evaluation.compare.tables import (
         difference_table,
         miou_table,
         print_tables,
@@ -56,10 +56,10 @@ def _print(comparison: Comparison, published: bool) -> None:
 
 
 def _write(folder: Path, comparison: Comparison, panels: int, published: bool) -> None:
-    from querydiff_core.evaluation.comparison_charts import bar_chart, heat_map  # noqa: PLC0415
-    from querydiff_core.evaluation.comparison_csv import write_csv  # noqa: PLC0415
-    from querydiff_core.evaluation.comparison_page import write_page  # noqa: PLC0415
-    from querydiff_core.image_files import write_image  # noqa: PLC0415
+    from querydiff_core.evaluation.compare.charts import bar_chart, heat_map
+    from querydiff_core.evaluation.compare.csv_file import write_csv
+    from querydiff_core.evaluation.compare.html_page import write_page
+    from querydiff_core.utils.image_files import write_image
 
     write_csv(folder / "scores.csv", comparison, published)
     write_image(folder / "miou.png", bar_chart(comparison).image())
@@ -75,7 +75,7 @@ def _write(folder: Path, comparison: Comparison, panels: int, published: bool) -
 
 
 def _panels(comparison: Comparison, count: int) -> list[Panel]:
-    from querydiff_core.evaluation.difference_panels import difference_panels  # noqa: PLC0415
+    from querydiff_core.evaluation.compare.difference_panels import difference_panels
 
     a, b = comparison.names[:2]
     return list(difference_panels(comparison.results[a], comparison.results[b], (a, b), count))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.whole_file import whole_file
+from querydiff_core.utils.atomic_file import whole_file
 
 if TYPE_CHECKING:
     from querydiff_core.data.data_check import PartCheck
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _list() -> int:
-    from querydiff_core.data.data_source import DATA_SETS  # noqa: PLC0415 - `querydiff --help` must stay fast
+    from querydiff_core.data.data_source import DATA_SETS
 
     for kind in DATA_SETS:
         print(f"{kind.name}: {kind.title}")
@@ -42,12 +42,12 @@ def _list() -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    import cv2  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
+    import cv2
+    from rich.console import Console
 
-    from querydiff_core.data.check_report import print_report  # noqa: PLC0415
-    from querydiff_core.data.data_check import DataCheck  # noqa: PLC0415
-    from querydiff_core.data.data_source import data_set  # noqa: PLC0415
+    from querydiff_core.data.check_report import print_report
+    from querydiff_core.data.data_check import DataCheck
+    from querydiff_core.data.data_source import data_set
 
     cv2.setNumThreads(1)  # the workers are the threads
     if arguments.workers < 1:
@@ -73,9 +73,9 @@ def _counted(number: int, what: str) -> str:
 
 def _write(parts: Sequence[PartCheck], reader: DataSet, arguments: argparse.Namespace) -> None:
     """Write the pictures and all sentences into the output folder."""
-    from querydiff_core.data.check_pictures import bar_chart, sample_sheet  # noqa: PLC0415
-    from querydiff_core.data.label_decoder import LabelDecoder  # noqa: PLC0415
-    from querydiff_core.image_files import write_image  # noqa: PLC0415
+    from querydiff_core.data.check_pictures import bar_chart, sample_sheet
+    from querydiff_core.data.label_decoder import LabelDecoder
+    from querydiff_core.utils.image_files import write_image
 
     written = [arguments.output / "check.txt"]
     with whole_file(written[0]) as temporary:

@@ -26,10 +26,10 @@ def main(argv: Sequence[str]) -> int:
     """Score, print the table and write the result, also of what was scored until Ctrl-C or a damaged file."""
     arguments = _parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
-    from querydiff_core.deployment.segmenter import Segmenter  # noqa: PLC0415
-    from querydiff_core.evaluation.evaluate_sources import Run  # noqa: PLC0415
-    from querydiff_core.evaluation.provenance import model_facts, versions  # noqa: PLC0415
-    from querydiff_core.evaluation.result import Result  # noqa: PLC0415
+    from querydiff_core.evaluation.evaluate_sources import Run
+    from querydiff_core.evaluation.provenance import model_facts, versions
+    from querydiff_core.evaluation.result import Result
+    from querydiff_core.inference.segmenter import Segmenter
 
     sources, protocol = _sources(arguments), _protocol(arguments)
     path = None if arguments.model == "default" else Path(arguments.model)
@@ -62,10 +62,10 @@ def main(argv: Sequence[str]) -> int:
 @contextmanager
 def _progress(images: int) -> Iterator[Callable[[], bool]]:
     """Yield a function to call after each image; it says whether to go on."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from querydiff_core.stop_request import StopRequest  # noqa: PLC0415
+    from querydiff_core.utils.stop_signal import StopRequest
 
     console = Console(stderr=True)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -88,7 +88,7 @@ def _progress(images: int) -> Iterator[Callable[[], bool]]:
 
 
 def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:
-    from querydiff_core.evaluation.result_table import print_result  # noqa: PLC0415
+    from querydiff_core.evaluation.result_table import print_result
 
     if result.domains:
         print_result(result)
@@ -101,7 +101,7 @@ def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:
 
 
 def _sources(arguments: argparse.Namespace) -> list[EvaluationSource]:
-    from querydiff_core.evaluation.evaluation_source import folder_source, sources, unique_domains  # noqa: PLC0415
+    from querydiff_core.evaluation.evaluation_source import folder_source, sources, unique_domains
 
     found = [source for text in arguments.data for source in sources(text)]
     if arguments.images:
@@ -116,9 +116,9 @@ def _sources(arguments: argparse.Namespace) -> list[EvaluationSource]:
 
 
 def _protocol(arguments: argparse.Namespace) -> Protocol:
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
-    from querydiff_core.evaluation.protocol import Protocol  # noqa: PLC0415
+    from querydiff_core.evaluation.protocol import Protocol
 
     protocol = Protocol.paper() if arguments.preset == "paper" else Protocol()
     given = {name: getattr(arguments, name) for name in ("window", "stride", "scales")}

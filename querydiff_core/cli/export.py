@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import get_args
 
 from querydiff_core.cli.image_size import image_size
-from querydiff_core.deployment.build_target import SUFFIXES, Format, Precision
-from querydiff_core.deployment.export_options import MOST_IMAGES, ExportOptions
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.export.export_options import MOST_IMAGES, ExportOptions
+from querydiff_core.inference.build_target import SUFFIXES, Format, Precision
 
 SUMMARY = "turn a checkpoint into one engine file: ONNX, AOTInductor or TensorRT"
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     )
     options.check_output(arguments.output)
 
-    from querydiff_core.deployment.export_engine import export_engine  # noqa: PLC0415
+    from querydiff_core.export.export_engine import export_engine
 
     print(f"exporting {arguments.checkpoint} as {options.format}, {options.precision} ...", flush=True)
     report = export_engine(arguments.checkpoint, arguments.output, options)

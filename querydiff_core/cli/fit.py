@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.out_of_memory import is_out_of_memory
+from querydiff_core.utils.out_of_memory import is_out_of_memory
 
 SUMMARY = "train a student: a YAML experiment plus typed flags"
 
@@ -42,8 +42,8 @@ TRAINER = {
 
 def main(argv: Sequence[str]) -> int:
     """Train as the configuration and the flags say."""
-    from querydiff_core.training.command_line import FitCommand  # noqa: PLC0415 (seconds; --help of other verbs)
-    from querydiff_core.training.resume import training_state  # noqa: PLC0415
+    from querydiff_core.training.command_line import FitCommand
+    from querydiff_core.training.resume import training_state
 
     _quieten()
     runs = Path("runs") / _experiment(argv)
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
 @contextmanager
 def _in_one_sentence() -> Iterator[None]:
     """Say what a user can cause in one sentence, whatever library noticed it."""
-    from lightning.fabric.utilities.exceptions import MisconfigurationException  # noqa: PLC0415
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
         yield

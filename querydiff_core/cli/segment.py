@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from querydiff_core.deployment.engine import Provider
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.engine import Provider
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from querydiff_core.deployment.segmenter import Segmenter
+    from querydiff_core.inference.segmenter import Segmenter
 
 SUMMARY = "label images or videos: label PNGs and overlays"
 
@@ -28,9 +28,9 @@ def main(argv: Sequence[str]) -> int:
         raise QueryDiffError(f"--opacity must be 0 to 1, found {arguments.opacity}.")
     files = list(_expand(arguments.files))
 
-    from rich.progress import track  # noqa: PLC0415
+    from rich.progress import track
 
-    from querydiff_core.deployment.segmenter import Segmenter  # noqa: PLC0415
+    from querydiff_core.inference.segmenter import Segmenter
 
     segmenter = Segmenter.load(
         arguments.model,
@@ -90,8 +90,8 @@ def _expand(paths: Iterable[Path]) -> Iterable[Path]:
 
 
 def _label_image(segmenter: Segmenter, file: Path, output: Path, opacity: float) -> None:
-    from querydiff_core.image_files import read_image, write_image  # noqa: PLC0415
-    from querydiff_core.overlay import overlay  # noqa: PLC0415
+    from querydiff_core.utils.image_files import read_image, write_image
+    from querydiff_core.utils.overlay import overlay
 
     image = read_image(file)
     labels = segmenter(image).labels
@@ -100,9 +100,9 @@ def _label_image(segmenter: Segmenter, file: Path, output: Path, opacity: float)
 
 
 def _label_video(segmenter: Segmenter, file: Path, output: Path, opacity: float) -> None:
-    from querydiff_core.image_files import write_image  # noqa: PLC0415
-    from querydiff_core.overlay import overlay  # noqa: PLC0415
-    from querydiff_core.video import read_video, write_video  # noqa: PLC0415
+    from querydiff_core.utils.image_files import write_image
+    from querydiff_core.utils.overlay import overlay
+    from querydiff_core.utils.video import read_video, write_video
 
     def painted() -> Iterable[np.ndarray]:
         for index, frame in enumerate(frames):

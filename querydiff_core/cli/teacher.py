@@ -21,9 +21,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     # Imported late: `querydiff --help` must stay fast.
-    from querydiff_core.teacher.latent_diffusion.image_crops import find_images  # noqa: PLC0415
-    from querydiff_core.teacher.latent_diffusion.recipe import Recipe  # noqa: PLC0415
-    from querydiff_core.teacher.latent_diffusion.training_run import TrainingRun  # noqa: PLC0415
+    from querydiff_core.teacher.latent_diffusion.image_crops import find_images
+    from querydiff_core.teacher.latent_diffusion.recipe import Recipe
+    from querydiff_core.teacher.latent_diffusion.training_run import TrainingRun
 
     images = find_images(arguments.images)
     recipe = Recipe(
@@ -57,7 +57,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from querydiff_core.teacher.teacher_table import print_teacher  # noqa: PLC0415
+    from querydiff_core.teacher.teacher_table import print_teacher
 
     print_teacher(arguments.source, arguments.size)
     return 0

@@ -11,9 +11,9 @@ import numpy as np
 from querydiff_core.data.check_report import share
 from querydiff_core.data.label_decoder import LabelDecoder
 from querydiff_core.data.pairing import Pair
-from querydiff_core.image_files import read_image
 from querydiff_core.label_space import cityscapes
-from querydiff_core.overlay import overlay
+from querydiff_core.utils.image_files import read_image
+from querydiff_core.utils.overlay import overlay
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 BLACK, GREY = (30, 30, 30), (215, 215, 215)

@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from querydiff_core.data.data_check import PartCheck
-from querydiff_core.data.pair_check import words
+from querydiff_core.data.data_check import PartCheck, words
 from querydiff_core.label_space import cityscapes
 
 SHOWN = 10

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import cityscapes
-from querydiff_core.whole_file import whole_file
-
-T = TypeVar("T")
-R = TypeVar("R")
+from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.parallel import each
 
 
 def class_pixels(pairs: LabelledPairs, *, workers: int = 0, cache: Path | None = None) -> np.ndarray:
@@ -50,27 +44,6 @@ def class_pixels(pairs: LabelledPairs, *, workers: int = 0, cache: Path | None =
 def count_classes(labels: np.ndarray) -> np.ndarray:
     """Return the pixels of each class in uint8 trainIds `(H, W)`, int64 `(19,)`."""
     return np.bincount(labels.ravel(), minlength=256)[: len(cityscapes())]
-
-
-def each(work: Callable[[T], R], items: Sequence[T], workers: int, what: str) -> Iterator[R]:
-    """Yield `work` of each item in order, by `workers` threads, showing progress and remaining time on a terminal.
-
-    Threads suffice: decoding releases Python's lock.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress,
-        ThreadPoolExecutor(max(1, workers)) as threads,
-    ):
-        task = progress.add_task(what, total=len(items))
-        try:
-            for result in threads.map(work, items) if workers > 0 else map(work, items):
-                yield result
-                progress.advance(task)
-        finally:  # after a failure or Ctrl-C, what waits is not started
-            threads.shutdown(cancel_futures=True)
 
 
 def _fingerprint(pairs: LabelledPairs) -> str:

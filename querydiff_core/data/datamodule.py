@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from querydiff_core.cache_folder import cache_folder
 from querydiff_core.data.class_pixels import class_pixels
 from querydiff_core.data.data_source import DataSource
 from querydiff_core.data.draws import Batches, Draw, Draws
@@ -23,7 +22,8 @@ from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.data.transforms import TrainingTransform
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED
-from querydiff_core.seeds import CROPS, mixed_seed
+from querydiff_core.utils.cache_folder import cache_folder
+from querydiff_core.utils.seeds import CROPS, mixed_seed
 
 BLANK = -1
 """Index of an image without labels, in validation."""

@@ -13,7 +13,7 @@ def image_size(file: Path) -> tuple[int, int]:
     Raises:
         QueryDiffError: if the file is no image.
     """
-    from PIL import Image  # noqa: PLC0415 - Pillow comes with the `train` extra
+    from PIL import Image
 
     try:
         with Image.open(file) as image:

@@ -48,7 +48,7 @@ def _png_depth_and_color(file: Path) -> tuple[int, int]:
 def _read_indices(file: Path) -> np.ndarray:
     """Read a PNG with a palette with Pillow: OpenCV would return colours."""
     try:
-        from PIL import Image  # noqa: PLC0415 - only here, and it comes with the `train` extra
+        from PIL import Image
     except ImportError as error:
         raise QueryDiffError(f"{file} is a PNG with a palette, which needs Pillow: pip install pillow.") from error
     try:

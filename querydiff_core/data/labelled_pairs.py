@@ -11,8 +11,8 @@ import numpy as np
 from querydiff_core.data.label_decoder import LabelDecoder
 from querydiff_core.data.pairing import Pair
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.image_files import read_image
 from querydiff_core.label_space import LabelMapping
+from querydiff_core.utils.image_files import read_image
 
 
 class LabelledImage(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.calibration import Calibration
-from querydiff_core.evaluation.class_iou import class_iou, mean_iou
+from querydiff_core.evaluation.iou import class_iou, mean_iou
 
 
 class ImageCounts(NamedTuple):

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from querydiff_core.data.labelled_pairs import LabelledImage, LabelledPairs
-from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.domain_result import DomainResult
-from querydiff_core.evaluation.evaluation import Evaluation
 from querydiff_core.evaluation.evaluation_source import EvaluationSource
 from querydiff_core.evaluation.outside_values import OutsideValues
 from querydiff_core.evaluation.protocol import Protocol, look
+from querydiff_core.evaluation.scorer import Evaluation
+from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import cityscapes
 
 

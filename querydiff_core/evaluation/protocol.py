@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import UNLABELLED
 
 Size = tuple[int, int] | float

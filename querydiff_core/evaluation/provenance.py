@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from querydiff_core.deployment.segmenter import Segmenter, default_model
-from querydiff_core.file_hash import file_hash
+from querydiff_core.inference.segmenter import Segmenter, default_model
+from querydiff_core.utils.file_hash import file_hash
 
 LIBRARIES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),

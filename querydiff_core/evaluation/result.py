@@ -11,9 +11,9 @@ import numpy as np
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.domain_result import DomainResult
-from querydiff_core.evaluation.evaluation import Evaluation
 from querydiff_core.evaluation.result_json import domain_from_json, domain_to_json
-from querydiff_core.whole_file import whole_file
+from querydiff_core.evaluation.scorer import Evaluation
+from querydiff_core.utils.atomic_file import whole_file
 
 __all__ = ["FORMAT", "DomainResult", "Evaluation", "Result"]
 

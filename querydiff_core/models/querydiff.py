@@ -34,7 +34,7 @@ class QueryDiff(nn.Module):
         refinements: of the mask feature and of the three maps, in that order.
         mask_decoder: agent queries, mask feature and maps to masks and classes.
         pixel_head: mask feature to class logits, for training alone.
-        variant: name in `querydiff_core.build.VARIANTS`.
+        variant: name in `querydiff_core.models.build.VARIANTS`.
         config: what `build_model(variant, **config)` needs to build this model again; JSON can hold it.
     """
 

@@ -14,7 +14,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 
 from querydiff_core.label_space import UNLABELLED
 from querydiff_core.models.querydiff import QueryDiffOutput
-from querydiff_core.processes import mean_over_processes
+from querydiff_core.utils.distributed import mean_over_processes
 
 # Share of a mask's cells at which it is compared: Mask2Former's 12,544 points for crops of 1,024.
 POINT_SHARE = 12_544 / 256**2

@@ -177,7 +177,7 @@ def _no_progress_bar() -> Iterator[None]:
 
 def _download(source: str, half: bool, weights: bool) -> Path:
     """Return the folder of a hub repository's snapshot with the files that a teacher needs."""
-    from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub import snapshot_download
 
     small = [*CONFIGS.values(), "tokenizer/*", "model_index.json"]
     plain, halves = ([f"{stem}{mark}.safetensors" for stem in WEIGHTS.values()] for mark in ("", ".fp16"))

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.whole_file import whole_file
+from querydiff_core.utils.atomic_file import whole_file
 
 LAST, PREVIOUS = "last", "previous"
 

@@ -14,11 +14,11 @@ from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from querydiff_core.image_files import write_image
 from querydiff_core.label_space import cityscapes
-from querydiff_core.overlay import overlay
 from querydiff_core.teacher.similarity_pictures import attention_picture, query_sheet
 from querydiff_core.training.semantic_module import SemanticModule
+from querydiff_core.utils.image_files import write_image
+from querydiff_core.utils.overlay import overlay
 
 WIDTH = 1536  # of a picture of three images, in pixels
 

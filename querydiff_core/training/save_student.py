@@ -10,8 +10,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from querydiff_core.deployment.checkpoint import save_weights
-from querydiff_core.deployment.metadata import ModelMetadata
+from querydiff_core.inference.checkpoint import save_weights
+from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.training.semantic_module import SemanticModule
 
 

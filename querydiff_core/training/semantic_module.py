@@ -13,20 +13,20 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn import functional as F
 
-from querydiff_core.build import build_model
 from querydiff_core.data.datamodule import Crop, SegmentationData
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import cityscapes
+from querydiff_core.models.build import build_model
 from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
-from querydiff_core.processes import all_processes
-from querydiff_core.seeds import POINTS, STEPS, mixed_seed
 from querydiff_core.training.merged_iou import MergedIoU
 from querydiff_core.training.resume import refuse_other_experiment
 from querydiff_core.training.schedule import polynomial_decay
 from querydiff_core.training.start_from import start_from_weights
 from querydiff_core.training.student_options import StudentOptions
 from querydiff_core.training.teaching import TeacherOptions, Teaching
+from querydiff_core.utils.distributed import all_processes
+from querydiff_core.utils.seeds import POINTS, STEPS, mixed_seed
 
 Phase = Literal["pixels", "whole"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from querydiff_core.stop_request import StopRequest
+from querydiff_core.utils.stop_signal import StopRequest
 
 
 class StopOnSignal(Callback):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.seeds import NOISE, mixed_seed
 from querydiff_core.teacher.consistency_loss import ConsistencyLoss
 from querydiff_core.teacher.diffusion_teacher import DEFAULT_FEATURES, DiffusionTeacher, TeacherFeatures
+from querydiff_core.utils.seeds import NOISE, mixed_seed
 
 
 @dataclass

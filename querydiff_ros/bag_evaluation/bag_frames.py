@@ -15,9 +15,9 @@ from querydiff_core.label_space import LabelMapping
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.stamp_pairing import StampPairing
 from querydiff_ros.bag_evaluation.truth_decoder import TruthDecoder
-from querydiff_ros.bag_reader import BagMessage, BagReader
-from querydiff_ros.conversions import BadFrame, rgb_from_compressed, rgb_from_image
-from querydiff_ros.label_watch import stamp_ns
+from querydiff_ros.bags.bag_reader import BagMessage, BagReader
+from querydiff_ros.common.image_conversions import BadFrame, rgb_from_compressed, rgb_from_image
+from querydiff_ros.common.stamps import stamp_ns
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from querydiff_core.deployment.segmenter import Segmenter, default_model
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.file_hash import file_hash
+from querydiff_core.inference.segmenter import Segmenter, default_model
 from querydiff_core.label_space import LabelMapping, label_mapping
+from querydiff_core.utils.file_hash import file_hash
 
 
 @dataclass(frozen=True)

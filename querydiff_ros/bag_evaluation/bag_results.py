@@ -8,7 +8,7 @@ from pathlib import Path
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result import Result
-from querydiff_core.whole_file import whole_file
+from querydiff_core.utils.atomic_file import whole_file
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.evaluate_bag import BagOutcome, evaluate_bag

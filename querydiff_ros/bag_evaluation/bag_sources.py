@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from querydiff_core.data.street_scenes import CONDITIONS
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.street_scenes import CONDITIONS
 
 BAG_SUFFIXES = (".mcap", ".db3")
 ENDS = 2**20

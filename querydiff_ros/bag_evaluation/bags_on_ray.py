@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from querydiff_core.deployment.segmenter import Segmenter
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.segmenter import Segmenter
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_results import Outcome
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
@@ -49,7 +49,7 @@ def evaluate_on_ray(
 
 def _connect(address: str) -> Any:
     try:
-        import ray  # noqa: PLC0415
+        import ray
     except ImportError as error:
         raise QueryDiffError(f"--ray needs Ray ({error}): pip install 'querydiff_ros[ray]'.") from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -7,10 +7,10 @@ from collections import deque
 
 import numpy as np
 
-from querydiff_core.evaluation.class_iou import class_iou, mean_iou
 from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix
-from querydiff_core.evaluation.evaluation import Evaluation, class_counts
+from querydiff_core.evaluation.iou import class_iou, mean_iou
 from querydiff_core.evaluation.result import DomainResult
+from querydiff_core.evaluation.scorer import Evaluation, class_counts
 from querydiff_core.label_space import LabelMapping, LabelSpace
 from querydiff_ros.bag_evaluation.bag_frames import BagFrame
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_ros.bag_reader import BagReader
-from querydiff_ros.drive_recording import CONDITION_TOPIC
-from querydiff_ros.label_watch import IMAGE_TYPES, camera_images, label_topic
+from querydiff_ros.bags.bag_reader import BagReader
+from querydiff_ros.common.topics import CONDITION_TOPIC, IMAGE_TYPES, camera_images, label_topic
 
 TRUTH_TYPE = "sensor_msgs/msg/Image"
 

@@ -12,9 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from querydiff_core.deployment.segmenter import Segmentation, Segmenter
 from querydiff_core.evaluation.provenance import model_facts, versions
 from querydiff_core.evaluation.result import Result
+from querydiff_core.inference.segmenter import Segmentation, Segmenter
 from querydiff_core.label_space import label_mapping
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
@@ -23,7 +23,7 @@ from querydiff_ros.bag_evaluation.drive_judge import DriveJudge
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.frame_scores import mean_share, scores_csv
 from querydiff_ros.bag_evaluation.over_time_plot import over_time_plot
-from querydiff_ros.bag_reader import BagReader
+from querydiff_ros.bags.bag_reader import BagReader
 
 Labeller = Callable[[int, np.ndarray], Segmentation | None]
 """Answer a frame, given its stamp and its uint8 RGB image `(H, W, 3)`; None if it got no label."""
@@ -81,8 +81,8 @@ def _labeller(
         yield lambda stamp_ns, image: segmenter(image), {}
         return
     # Imported late: offline evaluation starts no ROS.
-    from querydiff_ros.bag_evaluation.answer_spool import AnswerSpool  # noqa: PLC0415
-    from querydiff_ros.bag_evaluation.node_answers import NodeAnswers  # noqa: PLC0415
+    from querydiff_ros.bag_evaluation.answer_spool import AnswerSpool
+    from querydiff_ros.bag_evaluation.node_answers import NodeAnswers
 
     with TemporaryDirectory() as folder, AnswerSpool(Path(folder) / "answers") as spool:
         log = Path(folder) / "node.log"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from querydiff_core.image_files import encode_jpeg
 from querydiff_core.label_space import UNLABELLED, LabelMapping, LabelSpace
-from querydiff_core.overlay import overlay
+from querydiff_core.utils.image_files import encode_jpeg
+from querydiff_core.utils.overlay import overlay
+from querydiff_core.utils.panels import blank, paste, percent, write
 from querydiff_ros.bag_evaluation.bag_frames import BagFrame
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore
-from querydiff_ros.demo.canvas import blank, paste, percent, write
 
 SHORTEST_STRETCH_NS = 10**9
 STRETCHES = 8

@@ -14,16 +14,17 @@ from rclpy.qos import QoSProfile
 from rich.progress import Progress
 from sensor_msgs.msg import Image
 
-from querydiff_core.deployment.segmenter import Segmentation
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.segmenter import Segmentation
 from querydiff_ros.bag_evaluation.answer_spool import AnswerSpool
 from querydiff_ros.bag_evaluation.bag_options import OnlineOptions
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
-from querydiff_ros.bag_reader import BagMessage, BagReader
-from querydiff_ros.demo.node_process import NodeProcess
-from querydiff_ros.drive_replayer import DriveReplayer, ReplayOptions
-from querydiff_ros.label_watch import label_topic, stamp_ns
-from querydiff_ros.ros_session import ros_node
+from querydiff_ros.bag_evaluation.node_process import NodeProcess
+from querydiff_ros.bags.bag_player import BagPlayer, ReplayOptions
+from querydiff_ros.bags.bag_reader import BagMessage, BagReader
+from querydiff_ros.common.ros_session import ros_node
+from querydiff_ros.common.stamps import stamp_ns
+from querydiff_ros.common.topics import label_topic
 
 START_SECONDS = 60.0
 LABEL_SECONDS = 30.0
@@ -80,7 +81,7 @@ class NodeAnswers:
             replay = ReplayOptions(
                 options.rate, topics=(topics.image,), lockstep=options.lockstep, timeout=LABEL_SECONDS
             )
-            replayer = DriveReplayer(node, bag, replay, self._on_send)
+            replayer = BagPlayer(node, bag, replay, self._on_send)
             try:
                 self._wait_for_node(node, labels, replayer, process)
                 self._play(replayer, process, bag.topics[topics.image].count)
@@ -116,7 +117,7 @@ class NodeAnswers:
         self._confident += 1
         self._spool.put("confidence", stamp_ns(message), message)
 
-    def _wait_for_node(self, node: Node, labels: str, replayer: DriveReplayer, process: NodeProcess) -> None:
+    def _wait_for_node(self, node: Node, labels: str, replayer: BagPlayer, process: NodeProcess) -> None:
         def is_up() -> bool:
             return replayer.is_heard() and node.count_publishers(labels) > 0
 
@@ -125,7 +126,7 @@ class NodeAnswers:
             raise QueryDiffError("No label arrived: the node did not become active.")
         replayer.wait_for_subscriber()
 
-    def _play(self, replayer: DriveReplayer, process: NodeProcess, frames: int) -> None:
+    def _play(self, replayer: BagPlayer, process: NodeProcess, frames: int) -> None:
         with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
             bar = progress.add_task("playing", total=frames)
             for _ in replayer.play():

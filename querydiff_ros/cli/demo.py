@@ -19,11 +19,11 @@ def main(argv: Sequence[str]) -> int:
     # rclpy loads the middleware.
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    from querydiff_ros.ros_session import end_like_ctrl_c, require_ros  # noqa: PLC0415
+    from querydiff_ros.common.ros_session import end_like_ctrl_c, require_ros
 
     end_like_ctrl_c()
     require_ros()
-    from querydiff_ros.demo.run_demo import DemoOptions, run_demo  # noqa: PLC0415
+    from querydiff_ros.demo.run_demo import DemoOptions, run_demo
 
     run_demo(DemoOptions(**vars(arguments)))
     return 0

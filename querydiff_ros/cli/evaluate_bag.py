@@ -31,13 +31,13 @@ def main(argv: Sequence[str]) -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     # Imported late: `querydiff --help` must stay fast.
-    from querydiff_ros.ros_session import end_like_ctrl_c, require_ros  # noqa: PLC0415
+    from querydiff_ros.common.ros_session import end_like_ctrl_c, require_ros
 
     end_like_ctrl_c()
     require_ros()
-    from querydiff_ros.bag_evaluation.bag_report import print_report  # noqa: PLC0415
-    from querydiff_ros.bag_evaluation.bag_results import BagResults  # noqa: PLC0415
-    from querydiff_ros.bag_evaluation.bag_sources import find_bags  # noqa: PLC0415
+    from querydiff_ros.bag_evaluation.bag_report import print_report
+    from querydiff_ros.bag_evaluation.bag_results import BagResults
+    from querydiff_ros.bag_evaluation.bag_sources import find_bags
 
     options, sources = _options(arguments), find_bags(arguments.bags)
     results = BagResults(arguments.output, sources, options, _say)
@@ -52,14 +52,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _evaluate(results: BagResults, missing: Sequence[BagSource], options: BagOptions, ray: str | None) -> None:
-    from querydiff_ros.bag_evaluation.bag_results import evaluate_here  # noqa: PLC0415
+    from querydiff_ros.bag_evaluation.bag_results import evaluate_here
 
     if ray is None:
         with _progress(missing) as progress:
             for source, outcome in evaluate_here(missing, options, progress):
                 results.take(source, outcome)
         return
-    from querydiff_ros.bag_evaluation.bags_on_ray import evaluate_on_ray  # noqa: PLC0415
+    from querydiff_ros.bag_evaluation.bags_on_ray import evaluate_on_ray
 
     for number, (source, outcome) in enumerate(evaluate_on_ray(missing, options, ray), 1):
         results.take(source, outcome)
@@ -69,7 +69,7 @@ def _evaluate(results: BagResults, missing: Sequence[BagSource], options: BagOpt
 @contextmanager
 def _progress(sources: Sequence[BagSource]) -> Iterator[Progress]:
     """Show a bar for each bag on a terminal."""
-    from rich import progress  # noqa: PLC0415
+    from rich import progress
 
     columns = (*progress.Progress.get_default_columns(), progress.TextColumn("{task.completed} frames"))
     with progress.Progress(*columns, disable=not sys.stdout.isatty(), transient=True) as bars:
@@ -87,7 +87,7 @@ def _say(sentence: str) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> BagOptions:
-    from querydiff_ros.bag_evaluation.bag_options import BagOptions  # noqa: PLC0415
+    from querydiff_ros.bag_evaluation.bag_options import BagOptions
 
     same = ("device", "threads", "window", "image", "truth", "mapping", "score", "tolerance", "pictures")
     model = None if arguments.model == "default" else arguments.model
@@ -95,7 +95,7 @@ def _options(arguments: argparse.Namespace) -> BagOptions:
 
 
 def _online(arguments: argparse.Namespace) -> OnlineOptions | None:
-    from querydiff_ros.bag_evaluation.bag_options import OnlineOptions  # noqa: PLC0415
+    from querydiff_ros.bag_evaluation.bag_options import OnlineOptions
 
     if arguments.online:
         unhurried = 0.0 if arguments.lockstep else 1.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from querydiff_core.errors import QueryDiffError
 
 if TYPE_CHECKING:
-    from querydiff_ros.drive_frames import DriveFrames
+    from querydiff_ros.bags.data_set_frames import DriveFrames
 
 SUMMARY = "record a data set, or a folder of images and labels, as a rosbag2"
 
@@ -20,9 +20,9 @@ def main(argv: Sequence[str]) -> int:
     """Record; 0 on success."""
     arguments = _parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
-    from rich.progress import track  # noqa: PLC0415
+    from rich.progress import track
 
-    from querydiff_ros.drive_recording import FIRST_STAMP_NS, DriveRecorder  # noqa: PLC0415
+    from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
 
     source = _folder(arguments) if arguments.data_set is None else _data_set(arguments)
     with DriveRecorder(arguments.bag, arguments.camera, arguments.storage, not arguments.raw) as recorder:
@@ -34,9 +34,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _folder(arguments: argparse.Namespace) -> DriveFrames:
-    from querydiff_core.data.labelled_folder import LabelledFolder  # noqa: PLC0415
-    from querydiff_core.label_space import label_mapping  # noqa: PLC0415
-    from querydiff_ros.drive_frames import DriveFrames  # noqa: PLC0415
+    from querydiff_core.data.labelled_folder import LabelledFolder
+    from querydiff_core.label_space import label_mapping
+    from querydiff_ros.bags.data_set_frames import DriveFrames
 
     if arguments.split or arguments.sparse:
         raise QueryDiffError("--split and --sparse say how a data set is read: give --data-set too, such as folder.")
@@ -46,7 +46,7 @@ def _folder(arguments: argparse.Namespace) -> DriveFrames:
 
 
 def _data_set(arguments: argparse.Namespace) -> DriveFrames:
-    from querydiff_ros.drive_frames import data_set_frames  # noqa: PLC0415
+    from querydiff_ros.bags.data_set_frames import data_set_frames
 
     if arguments.labels:
         raise QueryDiffError("--labels names a folder, but a data set knows where its labels are: leave it out.")

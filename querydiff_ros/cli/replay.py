@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_ros.ros_session import end_like_ctrl_c, ros_node, split_ros_args
+from querydiff_ros.common.ros_session import end_like_ctrl_c, ros_node, split_ros_args
 
 if TYPE_CHECKING:
-    from querydiff_ros.bag_reader import BagReader
-    from querydiff_ros.drive_replayer import DriveReplayer, ReplayOptions
+    from querydiff_ros.bags.bag_player import BagPlayer, ReplayOptions
+    from querydiff_ros.bags.bag_reader import BagReader
 
 SUMMARY = "play a recorded drive (rosbag2) into ROS topics"
 
@@ -22,20 +22,20 @@ def main(argv: Sequence[str]) -> int:
     own, ros_args = split_ros_args(argv)
     arguments = _parser().parse_args(own)
     # Imported late: `querydiff --help` must stay fast.
-    from querydiff_ros.bag_reader import BagReader  # noqa: PLC0415
+    from querydiff_ros.bags.bag_reader import BagReader
 
     end_like_ctrl_c()
     bag = BagReader(arguments.bag)
     with ros_node("replay_drive", ros_args) as node:
-        from querydiff_ros.drive_replayer import DriveReplayer  # noqa: PLC0415
+        from querydiff_ros.bags.bag_player import BagPlayer
 
-        replayer = DriveReplayer(node, bag, _options(arguments))
+        replayer = BagPlayer(node, bag, _options(arguments))
         _report_start(bag, replayer, arguments)
         messages = _play(bag, replayer, arguments.loop)
     return _report_end(bag, replayer, messages, arguments)
 
 
-def _report_start(bag: BagReader, replayer: DriveReplayer, arguments: argparse.Namespace) -> None:
+def _report_start(bag: BagReader, replayer: BagPlayer, arguments: argparse.Namespace) -> None:
     if bag.damage:
         _say(f"warning: {bag.damage}")
     if replayer.skipped:
@@ -50,9 +50,9 @@ def _report_start(bag: BagReader, replayer: DriveReplayer, arguments: argparse.N
     _say(f"warning: Nobody subscribed within {arguments.wait:g} s; playing all the same.")
 
 
-def _play(bag: BagReader, replayer: DriveReplayer, endless: bool) -> int:
+def _play(bag: BagReader, replayer: BagPlayer, endless: bool) -> int:
     """Play to the end, with a bar on a terminal, and return the number of messages."""
-    from rich.progress import Progress  # noqa: PLC0415
+    from rich.progress import Progress
 
     total = None if endless else sum(topic.count for topic in bag.topics.values())
     messages = 0
@@ -64,7 +64,7 @@ def _play(bag: BagReader, replayer: DriveReplayer, endless: bool) -> int:
     return messages
 
 
-def _report_end(bag: BagReader, replayer: DriveReplayer, messages: int, arguments: argparse.Namespace) -> int:
+def _report_end(bag: BagReader, replayer: BagPlayer, messages: int, arguments: argparse.Namespace) -> int:
     if bag.damage and not arguments.loop:
         _say(f"warning: {bag.damage}")
     print(f"{messages} messages played.", end="")
@@ -80,7 +80,7 @@ def _say(sentence: str) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> ReplayOptions:
-    from querydiff_ros.drive_replayer import ReplayOptions  # noqa: PLC0415
+    from querydiff_ros.bags.bag_player import ReplayOptions
 
     values = {name: value for name, value in vars(arguments).items() if name != "bag"}
     return ReplayOptions(**values | {"topics": tuple(arguments.topics)})

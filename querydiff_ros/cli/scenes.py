@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     """Generate; 0 on success."""
     arguments = _parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
-    import cv2  # noqa: PLC0415
+    import cv2
 
     cv2.setNumThreads(1)  # scenes are small: threads cost more than they bring
     if arguments.what == "images":
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _write_images(arguments: argparse.Namespace) -> int:
-    from querydiff_core.data.street_scenes.scene_folder import SceneFolder  # noqa: PLC0415
+    from querydiff_core.street_scenes.scene_folder import SceneFolder
 
     folder = SceneFolder(
         arguments.output, arguments.count, arguments.size, arguments.seed, _conditions(arguments.conditions)
@@ -39,8 +39,8 @@ def _write_images(arguments: argparse.Namespace) -> int:
 
 
 def _write_drive(arguments: argparse.Namespace) -> int:
-    from querydiff_core.data.street_scenes import render_drive  # noqa: PLC0415
-    from querydiff_ros.drive_recording import FIRST_STAMP_NS, DriveRecorder  # noqa: PLC0415
+    from querydiff_core.street_scenes import render_drive
+    from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
 
     frames = render_drive(
         arguments.seed, arguments.frames, arguments.size, arguments.rate, _conditions(arguments.conditions)
@@ -60,7 +60,7 @@ def _write_drive(arguments: argparse.Namespace) -> int:
 
 def _follow(what: str, done: Iterable[int], total: int) -> None:
     """Show how far the work is while it is done."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:

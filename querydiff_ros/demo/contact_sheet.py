@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from querydiff_core.label_space import LabelSpace
-from querydiff_ros.demo.canvas import blank, legend, paste, percent, write
+from querydiff_core.utils.panels import blank, legend, paste, percent, write
 from querydiff_ros.demo.drive_scores import DriveScores
 from querydiff_ros.demo.labelled_drive import LabelledDrive, LabelledFrame
 

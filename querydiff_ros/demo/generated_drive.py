@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.progress import track
 
-from querydiff_core.data.street_scenes import render_drive
 from querydiff_core.errors import QueryDiffError
-from querydiff_ros.drive_recording import FIRST_STAMP_NS, DriveRecorder
+from querydiff_core.street_scenes import render_drive
+from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
 
 RATE = 10.0
 

@@ -9,8 +9,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
-from querydiff_ros.camera_frame import header_stamp_ns
-from querydiff_ros.conversions import mono8_pixels
+from querydiff_ros.common.image_conversions import mono8_pixels
+from querydiff_ros.common.stamps import header_stamp_ns
 
 if TYPE_CHECKING:
     from rclpy.node import Node

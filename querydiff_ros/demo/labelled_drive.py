@@ -14,14 +14,14 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_ros.bag_reader import BagMessage, BagReader
-from querydiff_ros.conversions import mono8_pixels, rgb_from_compressed, rgb_from_image
+from querydiff_ros.bag_evaluation.node_process import NodeProcess
+from querydiff_ros.bags.bag_player import BagPlayer, ReplayOptions
+from querydiff_ros.bags.bag_reader import BagMessage, BagReader
+from querydiff_ros.common.image_conversions import mono8_pixels, rgb_from_compressed, rgb_from_image
+from querydiff_ros.common.ros_session import ros_node
+from querydiff_ros.common.stamps import stamp_ns
+from querydiff_ros.common.topics import CONDITION_TOPIC, camera_images, label_topic
 from querydiff_ros.demo.label_collector import LabelCollector
-from querydiff_ros.demo.node_process import NodeProcess
-from querydiff_ros.drive_recording import CONDITION_TOPIC
-from querydiff_ros.drive_replayer import DriveReplayer, ReplayOptions
-from querydiff_ros.label_watch import camera_images, label_topic, stamp_ns
-from querydiff_ros.ros_session import ros_node
 
 START_SECONDS = 60.0
 LABEL_SECONDS = 15.0
@@ -72,7 +72,7 @@ class LabelledDrive:
         with NodeProcess(log, parameters) as process, ros_node("demo") as node:
             self._collector = LabelCollector(node, camera)
             options = ReplayOptions(rate=0, topics=self._topics(), lockstep=True, timeout=LABEL_SECONDS)
-            replayer = DriveReplayer(node, bag, options)
+            replayer = BagPlayer(node, bag, options)
             try:
                 self._replay(replayer, process)
             except QueryDiffError as error:
@@ -99,7 +99,7 @@ class LabelledDrive:
         wanted = (CONDITION_TOPIC, self._image_topic, self._truth_topic)
         return tuple(topic for topic in wanted if topic in self._bag.topics)
 
-    def _replay(self, replayer: DriveReplayer, process: NodeProcess) -> None:
+    def _replay(self, replayer: BagPlayer, process: NodeProcess) -> None:
         ready = replayer.spin_until(lambda: replayer.is_heard() or process.failed(), START_SECONDS)
         if not ready or not replayer.is_heard():
             raise QueryDiffError("No label arrived: the node did not become active.")

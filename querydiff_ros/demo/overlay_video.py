@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from querydiff_core.label_space import LabelSpace
-from querydiff_core.overlay import overlay
-from querydiff_core.video import write_video
-from querydiff_ros.demo.canvas import blank, legend, paste, percent, write
+from querydiff_core.utils.overlay import overlay
+from querydiff_core.utils.panels import blank, legend, paste, percent, write
+from querydiff_core.utils.video import write_video
 from querydiff_ros.demo.drive_scores import DriveScores
 from querydiff_ros.demo.labelled_drive import LabelledDrive, LabelledFrame
 

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.score_table import print_scores
-from querydiff_core.image_files import write_image
 from querydiff_core.label_space import cityscapes, label_mapping
-from querydiff_core.whole_file import whole_file
-from querydiff_ros.bag_reader import BagReader
+from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.image_files import write_image
+from querydiff_ros.bags.bag_reader import BagReader
 from querydiff_ros.demo.contact_sheet import contact_sheet
 from querydiff_ros.demo.drive_scores import DriveScores, drive_metrics
 from querydiff_ros.demo.labelled_drive import LabelledDrive
@@ -69,7 +69,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
 
 
 def _generate(options: DemoOptions) -> Path:
-    from querydiff_ros.demo.generated_drive import record_generated_drive  # noqa: PLC0415
+    from querydiff_ros.demo.generated_drive import record_generated_drive
 
     _say(f"Rendering a drive of {options.frames} frames.")
     bag = options.output / "drive"

@@ -13,7 +13,7 @@ STUDENT = Path(__file__).parents[2] / "querydiff_core" / "weights" / "small.safe
     "code",
     [
         "import querydiff_core",
-        "import querydiff_ros.segment_node, querydiff_ros.segment_lifecycle_node",
+        "import querydiff_ros.executables, querydiff_ros.node.segment_node",
         f"from querydiff_core import Segmenter; Segmenter.load({str(STUDENT)!r}, device='cpu')",
     ],
 )

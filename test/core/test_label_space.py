@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED, bundled_mappings, cityscapes, label_mapping
-from querydiff_core.overlay import overlay
+from querydiff_core.utils.overlay import overlay
 
 
 def test_cityscapes_has_the_published_classes():

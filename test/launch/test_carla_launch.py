@@ -11,7 +11,7 @@ from engines import write_pixel_engine
 from launch_process import LAUNCH_FOLDER, Launch
 
 from querydiff_core.evaluation.result import Result
-from querydiff_ros.carla_interface import VERSIONS
+from querydiff_ros.carla.interface import VERSIONS
 
 pytest.importorskip("launch_ros.actions", reason="launch_ros comes with a ROS distribution only")
 

@@ -9,7 +9,7 @@ import pytest
 from engines import write_pixel_engine
 from launch_process import Launch
 
-from querydiff_ros.drive_recording import DriveRecorder
+from querydiff_ros.bags.bag_recorder import DriveRecorder
 
 pytest.importorskip("launch_ros.actions", reason="launch_ros comes with a ROS distribution only")
 

@@ -11,13 +11,13 @@ import numpy as np
 from peer import Peer
 from rclpy.parameter import Parameter
 
-from querydiff_core.data.street_scenes import CameraInfo, DriveFrame
 from querydiff_core.label_space import LabelMapping
-from querydiff_ros.carla_evaluation_node import CarlaEvaluationNode
-from querydiff_ros.carla_interface import RGB, CarlaInterface
-from querydiff_ros.carla_stand_in_bridge import FIRST_STAMP_NS, CarlaStandIn, StandInOptions
-from querydiff_ros.ros_session import ros_node
-from querydiff_ros.segment_lifecycle_node import SegmentLifecycleNode
+from querydiff_core.street_scenes import CameraInfo, DriveFrame
+from querydiff_ros.carla.evaluation_node import CarlaEvaluationNode
+from querydiff_ros.carla.interface import RGB, CarlaInterface
+from querydiff_ros.carla.stand_in_bridge import FIRST_STAMP_NS, CarlaStandIn, StandInOptions
+from querydiff_ros.common.ros_session import ros_node
+from querydiff_ros.node.segment_node import SegmentNode
 
 SIZE = (24, 40)
 STEP = 100_000_000
@@ -35,12 +35,12 @@ def frame(index: int = 0, labels: np.ndarray | None = None, condition: str = "cl
     return DriveFrame(image, labels, condition, index * STEP, CameraInfo(height, width, intrinsics))
 
 
-def segment_node(interface: CarlaInterface, engine: Path) -> SegmentLifecycleNode:
+def segment_node(interface: CarlaInterface, engine: Path) -> SegmentNode:
     """Return an active segment node on the RGB camera of `interface`."""
     remap = ["--ros-args", "-r", f"front/image:={interface.topic(RGB)}"]
     told = {"engine": str(engine), "threads": 1, "diagnostics_period": 0.1, "bring_up": True}
     overrides = [Parameter(name, value=value) for name, value in told.items()]
-    node = SegmentLifecycleNode(parameter_overrides=overrides, cli_args=remap)
+    node = SegmentNode(parameter_overrides=overrides, cli_args=remap)
     node.bring_up_if_asked()
     return node
 

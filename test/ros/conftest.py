@@ -15,8 +15,8 @@ from peer import Peer
 from rclpy.parameter import Parameter
 from short_drive import Replay, record
 
-from querydiff_ros.dds_profile import environment_with_dds_profile
-from querydiff_ros.segment_lifecycle_node import SegmentLifecycleNode
+from querydiff_ros.common.dds_profile import environment_with_dds_profile
+from querydiff_ros.node.segment_node import SegmentNode
 
 # Test processes that run at the same time must not hear each other, nor the network. ROS reads these when it starts.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
@@ -57,7 +57,7 @@ def make_node(peer: Peer, pixel_engine: Path) -> Iterator[Callable[..., Any]]:
 
     def make(**parameters: Any) -> Any:
         chosen = {"engine": str(pixel_engine), "threads": 1, "diagnostics_period": 0.1, **parameters}
-        node = SegmentLifecycleNode(parameter_overrides=[Parameter(name, value=v) for name, v in chosen.items()])
+        node = SegmentNode(parameter_overrides=[Parameter(name, value=v) for name, v in chosen.items()])
         peer.executor.add_node(node)
         nodes.append(node)
         return node

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from engines import expected_labels
 
-from querydiff_ros.drive_recording import DriveRecorder
+from querydiff_ros.bags.bag_recorder import DriveRecorder
 
 START, STEP, SIZE = 1_700_000_000_000_000_000, 100_000_000, (48, 96)
 """First stamp and interval in nanoseconds; (height, width) of the frames."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from peer import PATIENCE
 
-from querydiff_ros.executable_path import executable_path
+from querydiff_ros.common.install_paths import executable_path
 
 
 class NodeProcess:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from peer import PATIENCE, Peer
 
-from querydiff_ros.drive_recording import DriveRecorder
-from querydiff_ros.executable_path import executable_path
+from querydiff_ros.bags.bag_recorder import DriveRecorder
+from querydiff_ros.common.install_paths import executable_path
 
 START, STEP, COUNT, SIZE = 1_700_000_000_000_000_000, 50_000_000, 12, (24, 40)
 """First stamp and interval in nanoseconds, number of frames, their (height, width)."""

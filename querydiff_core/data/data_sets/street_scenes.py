@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from querydiff_core.conditions import CONDITIONS
 from querydiff_core.data.data_sets.data_set import DataSet, Part
 from querydiff_core.data.pairing import NamedFiles, Pairing
-from querydiff_core.data.street_scenes.painterly import PAINTED
-from querydiff_core.data.street_scenes.weather import CONDITIONS
+from querydiff_core.street_scenes.image.painterly import PAINTED
 
 
 class StreetScenes(DataSet):

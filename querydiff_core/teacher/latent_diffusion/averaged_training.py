@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.whole_file import whole_file
+from querydiff_core.utils.atomic_file import whole_file
 
 WARM_UP = 100  # steps of linear warm-up
 DECAY = 0.999  # of the average; it is shorter in the beginning, (1 + step) / (10 + step)

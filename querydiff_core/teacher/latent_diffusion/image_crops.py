@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from querydiff_core.data.pairing import IMAGE_SUFFIXES
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.image_files import read_image
+from querydiff_core.utils.image_files import read_image
 
 LARGEST_SCALE = 2.0  # a crop shows between the whole short side of an image and half of it
 HELD_OUT_SHARE, MOST_HELD_OUT = 20, 32

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from querydiff_core.whole_file import whole_file
+from querydiff_core.utils.atomic_file import whole_file
 
 
 class LossRow(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.out_of_memory import is_out_of_memory
+from querydiff_core.utils.out_of_memory import is_out_of_memory
 
 
 @contextmanager

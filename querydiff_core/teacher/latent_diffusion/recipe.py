@@ -9,7 +9,7 @@ from typing import Any
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.latent_diffusion.networks import UNET_LEVELS, WIDTHS
-from querydiff_core.whole_file import whole_file
+from querydiff_core.utils.atomic_file import whole_file
 
 # May differ when a run goes on: more steps change none of those before (the rate is constant after its warm-up), and
 # the others are the knobs to turn when memory runs out or the loss breaks.

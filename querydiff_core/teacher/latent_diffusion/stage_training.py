@@ -15,9 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.image_files import write_image
-from querydiff_core.seeds import mixed_seed
-from querydiff_core.stop_request import StopRequest
 from querydiff_core.teacher.latent_diffusion.averaged_training import AveragedTraining
 from querydiff_core.teacher.latent_diffusion.image_crops import training_crops
 from querydiff_core.teacher.latent_diffusion.loss_log import LossLog
@@ -25,6 +22,9 @@ from querydiff_core.teacher.latent_diffusion.picture_grid import picture_grid
 from querydiff_core.teacher.latent_diffusion.recipe import Recipe
 from querydiff_core.teacher.latent_diffusion.run_folder import RunFolder
 from querydiff_core.teacher.latent_diffusion.stage import Stage
+from querydiff_core.utils.image_files import write_image
+from querydiff_core.utils.seeds import mixed_seed
+from querydiff_core.utils.stop_signal import StopRequest
 
 
 @dataclass

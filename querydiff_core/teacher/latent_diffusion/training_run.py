@@ -17,7 +17,6 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.stop_request import StopRequest
 from querydiff_core.teacher.latent_diffusion import networks
 from querydiff_core.teacher.latent_diffusion.autoencoder_stage import AutoencoderStage, set_scaling_factor
 from querydiff_core.teacher.latent_diffusion.denoiser_stage import DenoiserStage
@@ -27,6 +26,7 @@ from querydiff_core.teacher.latent_diffusion.recipe import Recipe
 from querydiff_core.teacher.latent_diffusion.run_folder import RunFolder
 from querydiff_core.teacher.latent_diffusion.stage import Stage
 from querydiff_core.teacher.latent_diffusion.stage_training import StageTraining, Surroundings, signed
+from querydiff_core.utils.stop_signal import StopRequest
 
 
 class TrainingRun:

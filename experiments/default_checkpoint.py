@@ -1,0 +1,117 @@
+"""Make the shipped default: render street scenes, train in three phases, export, score.
+
+Everything lies below --output, and what is there is kept: an interrupted run goes on with the same command. Scenes,
+phase one (backbone, pixel decoder and refinement through the per-pixel head), phase two (the whole student, once for
+each seed, from phase one's weights), phase three (the whole student again, from the mean of the seeds' weights, which
+blurs what seeds have come to disagree about), and the scores of each seed and of the last. No real image is learned
+from; CamVid, where it is, is scored on.
+
+Example: python experiments/default_checkpoint.py --seeds 1 2 3    # a night on two cores
+         python experiments/default_checkpoint.py --start querydiff_core/weights/small.safetensors --pixel-steps 0
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from querydiff_core.utils.atomic_file import whole_file
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONDITIONS = ("clear", "fog", "night", "rain", "snow", "painted")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "build/default")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--scenes", type=int, default=3000, help="half of them clear, half in all conditions")
+    parser.add_argument("--pixel-steps", type=int, default=3000, help="of phase one; 0 begins phase two with --start")
+    parser.add_argument("--steps", type=int, default=300, help="of phase two, for each seed, and of phase three")
+    parser.add_argument("--start", type=Path, help="weights that phase one, or two, begins with (default: random)")
+    parser.add_argument("--camvid", type=Path, default=REPOSITORY.parent / "shared/data/camvid")
+    parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
+    arguments = parser.parse_args()
+    arguments.output = arguments.output.resolve()
+    scenes = arguments.output / "scenes"
+    half = arguments.scenes // 2
+    render(scenes / "weather", half, 200_000, CONDITIONS[:5])
+    render(scenes / "clear", half, 300_000, CONDITIONS[:1])
+    render(scenes / "validation", 60, 9_000_000, CONDITIONS[:5])
+    render(scenes / "scored", 120, 900_000, CONDITIONS)
+    start = arguments.start and arguments.start.resolve()
+    if arguments.pixel_steps:
+        start = fit("pixels", 1, arguments.pixel_steps, start, arguments) / "checkpoints/last.ckpt"
+    runs = [fit("whole", seed, arguments.steps, start, arguments) for seed in arguments.seeds]
+    mean = arguments.output / "mean.ckpt"
+    average([run / "checkpoints/last.ckpt" for run in runs], mean)
+    runs.append(fit("whole", max(arguments.seeds) + 1, arguments.steps, mean, arguments))
+    shipped = arguments.output / "small.safetensors"
+    shutil.copyfile(runs[-1] / "student.safetensors", shipped)
+    querydiff("export", shipped, "--output", shipped.with_suffix(".onnx"))
+    for run in runs:
+        score(run / "student.safetensors", scenes / "scored", arguments.camvid)
+
+
+def render(folder: Path, count: int, seed: int, conditions: Sequence[str]) -> None:
+    request = ["--count", count, "--seed", seed, "--size", "320x576", "--conditions", ",".join(conditions)]
+    querydiff("scenes", "images", "--output", folder, *request)
+
+
+def fit(phase: str, seed: int, steps: int, start: Path | None, arguments: argparse.Namespace) -> Path:
+    """Train a phase, or go on with it; return the folder of its run."""
+    config = REPOSITORY / f"config/train/small_street_scenes_{phase}.yaml"
+    run = arguments.output / "runs" / config.stem / f"version_{seed}"
+    scenes = [f"{{root: scenes/{name}}}" for name in ("weather", "clear")]
+    flags = {
+        "seed_everything": seed,
+        "model.start_from": start or "null",
+        "data.root": arguments.output,
+        "data.train": f"[{', '.join(scenes)}]",
+        "data.validation": "{scenes: {root: scenes/validation}}",
+        "trainer.max_steps": steps,
+        "trainer.accelerator": arguments.accelerator,
+        "trainer.logger.init_args.save_dir": run.parents[1],
+        "trainer.logger.init_args.version": seed,
+        "checkpoint.dirpath": run / "checkpoints",
+    }
+    state = run / "checkpoints/last.ckpt"
+    resumed = [f"--resume={state}"] if state.is_file() else []
+    if not (run / "done").is_file():
+        querydiff("fit", "--config", config, *(f"--{flag}={value}" for flag, value in flags.items()), *resumed)
+        (run / "done").touch()
+    return run
+
+
+def average(states: Sequence[Path], output: Path) -> None:
+    """Write the mean of the weights in training states, to start from."""
+    weights = [torch.load(state, map_location="cpu", weights_only=True)["state_dict"] for state in states]
+    mean = {
+        name: torch.stack([w[name].double() for w in weights]).mean(0).to(t.dtype) for name, t in weights[0].items()
+    }
+    with whole_file(output) as temporary:
+        torch.save({"state_dict": mean}, temporary)
+
+
+def score(student: Path, scenes: Path, camvid: Path) -> None:
+    sources = [f"street_scenes={scenes}::{condition}" for condition in CONDITIONS]
+    if camvid.is_dir():
+        sources += [f"camvid={camvid}:val", f"camvid={camvid}:train:dusk"]
+    else:
+        print(f"no CamVid at {camvid}: scored on street scenes alone", file=sys.stderr)
+    data = [word for source in sources for word in ("--data", source)]
+    querydiff("evaluate", student, *data, "--output", student.with_suffix(".json"))
+
+
+def querydiff(*arguments: object) -> None:
+    command = [sys.executable, "-m", "querydiff_core", *map(str, arguments)]
+    subprocess.run(command, cwd=REPOSITORY, env={"OMP_NUM_THREADS": "1"} | os.environ, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The other use of a diffusion model: let it paint more training images over labelled ones (image-to-image).
+
+The time is limited to what teaching with the same model cost: the CPU time of a run that was taught less that of the
+same run without a teacher.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.image_files import read_image, write_image
+from querydiff_core.utils.stop_signal import StopRequest
+
+BATCH = 4
+
+
+def main(argv: Sequence[str]) -> None:
+    """Paint until the time is spent; exits with 130 on Ctrl-C, and goes on from there the next time."""
+    arguments = _parser().parse_args(argv)
+    measure = "cpu_seconds" if arguments.device == "cpu" else "wall_seconds"
+    budget = max(0.0, _seconds(arguments.taught, measure) - _seconds(arguments.untaught, measure))
+    stems = sorted(file.stem for file in (arguments.source / "images").iterdir())
+    order = np.random.default_rng(arguments.seed).permutation(stems)
+    given = Path("given.json")
+    spent, done = json.loads(given.read_text()).values() if given.exists() else (0.0, 0)
+    paint = Painter(arguments.teacher, arguments.strength, arguments.inference_steps, arguments.device)
+    with StopRequest() as stop:
+        while done < len(order) and (done == 0 or spent < budget):
+            if stop.made:
+                raise SystemExit(130)
+            began = paint.clock()
+            for stem, picture in zip(*paint(arguments.source, order[done : done + BATCH], done), strict=True):
+                write_image(arguments.output / "images" / f"{stem}.png", picture)
+                label = arguments.output / "labels" / f"{stem}.png"
+                label.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(arguments.source / "labels" / f"{stem}.png", label)
+            spent, done = spent + paint.clock() - began, min(done + BATCH, len(order))
+            with whole_file(given) as temporary:
+                temporary.write_text(json.dumps({"seconds": spent, "images": done}))
+    print(f"{done} images in {spent:.0f} s; teaching cost {budget:.0f} s")
+
+
+class Painter:
+    """Image-to-image with the empty text by diffusers' own pipeline.
+
+    Args:
+        teacher: folder in the diffusers layout.
+        strength: share of the noise schedule that images go back, 0 to 1.
+        steps: of the whole schedule.
+        device: cpu or cuda.
+    """
+
+    def __init__(self, teacher: Path, strength: float, steps: int, device: str) -> None:
+        from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+
+        options = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        self.pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(str(teacher), local_files_only=True, **options)
+        self.pipeline.scheduler = DDIMScheduler.from_config(self.pipeline.scheduler.config)
+        self.pipeline.to(device).set_progress_bar_config(disable=True)
+        self.strength, self.steps, self.device = strength, steps, device
+
+    def __call__(self, source: Path, stems: Sequence[str], seed: int) -> tuple[list[str], list[np.ndarray]]:
+        """Return the stems and what was painted over their images, uint8 RGB `(H, W, 3)`."""
+        images = [read_image(source / "images" / f"{stem}.jpg") for stem in stems]
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255
+        generator = torch.Generator().manual_seed(seed)
+        painted = self.pipeline(
+            prompt=[""] * len(images),
+            image=pixels,
+            strength=self.strength,
+            num_inference_steps=self.steps,
+            guidance_scale=1.0,
+            generator=generator,
+            output_type="np",
+        ).images
+        return list(stems), list((255 * painted).round().astype(np.uint8))
+
+    def clock(self) -> float:
+        """Return seconds of CPU time, or on a GPU of the wall."""
+        return time.process_time() if self.device == "cpu" else time.monotonic()
+
+
+def _seconds(record: Path, measure: str) -> float:
+    try:
+        return float(json.loads(record.read_text())[measure])
+    except (OSError, ValueError, KeyError) as error:
+        raise QueryDiffError(f"{record} does not say what a run took: run the ladder again.") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("give", description=__doc__)
+    for name in ("teacher", "source", "output", "taught", "untaught"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--strength", type=float, default=0.4)
+    parser.add_argument("--inference-steps", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    return parser

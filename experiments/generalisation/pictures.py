@@ -1,0 +1,78 @@
+"""The ladder's pictures: where the method gains, what it labels otherwise, what its queries attend to."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+from plan import PLAIN, Plan, Rung, full, pictures
+from scores import LABELS, Scores
+
+from querydiff_core.evaluation.compare.charts import heat_map
+from querydiff_core.evaluation.compare.comparison import Comparison
+from querydiff_core.evaluation.compare.difference_panels import difference_panels
+from querydiff_core.utils.image_files import read_image, write_image
+
+PANELS_WIDTH = 1500
+TILE = (192, 384)
+
+
+def write_pictures(plan: Plan, scores: Scores, stem: Path) -> list[Path]:
+    """Write the heat map, the panels and the similarity maps of what is done to `stem`_*; return the files."""
+    best = full(plan.settings.teachers[-1])
+    found = {
+        "gain": _heat_map(scores, best),
+        "panels": _panels(scores, best),
+        "similarity": _similarity(plan),
+    }
+    written = []
+    for name, picture in found.items():
+        if picture is not None:
+            suffix = "png" if name == "gain" else "jpg"
+            written.append(stem.with_name(f"{stem.name}_{name}.{suffix}"))
+            write_image(written[-1], picture)
+    return written
+
+
+def _heat_map(scores: Scores, best: Rung) -> np.ndarray | None:
+    results = {rung.name: scores.pooled(rung) for rung in (PLAIN, best)}
+    if any(result is None for result in results.values()):
+        return None
+    comparison = Comparison({name: result for name, result in results.items() if result})
+    return heat_map(comparison, PLAIN.name, best.name).image()
+
+
+def _panels(scores: Scores, best: Rung) -> np.ndarray | None:
+    """Return the scene of each shifted domain where the two differ most; real images are not ours to publish."""
+    a, b = (scores.results.get((rung, 0)) for rung in (PLAIN, best))
+    if a is None or b is None:
+        return None
+    rows = []
+    for domain in a.domains:
+        if domain.name in LABELS or domain.name.endswith("clear"):
+            continue
+        alone = [dataclasses.replace(r, domains=tuple(d for d in r.domains if d.name == domain.name)) for r in (a, b)]
+        rows += [panel.picture for panel in difference_panels(*alone, (PLAIN.name, best.name), 1)]
+    if not rows:
+        return None
+    sheet = np.concatenate(rows)
+    height = round(sheet.shape[0] * PANELS_WIDTH / sheet.shape[1])
+    return cv2.resize(sheet, (PANELS_WIDTH, height), interpolation=cv2.INTER_AREA)
+
+
+def _similarity(plan: Plan) -> np.ndarray | None:
+    """Return the attention of two scenes to the queries: a row a teacher, a column a scene and feature."""
+    rows = []
+    for teacher in plan.settings.teachers:
+        found = sorted(pictures(plan.run(full(teacher), 0)).glob("shown_*_attention_*.jpg"))
+        last = max((file.stem[-6:] for file in found), default="")  # a run that stopped has drawn some before
+        files = [file for file in found if file.stem.endswith(last)]
+        tiles = [cv2.resize(read_image(file), TILE[::-1], interpolation=cv2.INTER_AREA) for file in files]
+        if tiles:
+            title = np.full((24, TILE[1] * len(tiles), 3), 255, np.uint8)
+            text = f"teacher trained on {teacher}: clear and night, coarse and fine feature"
+            cv2.putText(title, text, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+            rows += [title, np.concatenate(tiles, 1)]
+    return np.concatenate(rows) if rows else None

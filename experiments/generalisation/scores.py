@@ -1,0 +1,109 @@
+"""The ladder's numbers: mIoU by rung, seed and domain, their means, spreads and paired differences."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property, reduce
+
+import numpy as np
+from plan import Plan, Rung
+from scipy.stats import t
+from steps import DIVERGED
+
+from querydiff_core.evaluation.result import DomainResult, Result
+
+CLEAR = "clear"
+SHIFTED, REAL = "other generated", "real"
+"""Columns that are means: of the generated domains but the clear one, and of CamVid's."""
+LABELS = {"camvid": "CamVid day", "camvid train dusk": "CamVid dusk"}
+
+
+class Scores:
+    """What the scoring steps of a plan have found so far.
+
+    Attributes:
+        plan: the ladder.
+        domains: names of the domains in the order of the table, the two means among them.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        first = next(iter(self.results.values()), None)
+        names = [_label(domain.name) for domain in first.domains] if first else []
+        generated = [name for name in names if name not in LABELS.values()]
+        real = [name for name in names if name in LABELS.values()]
+        self.domains = [*generated, *([SHIFTED] if generated[1:] else []), *real, *([REAL] if real[1:] else [])]
+
+    @cached_property
+    def results(self) -> dict[tuple[Rung, int], Result]:
+        """Return the result of every run that was scored."""
+        found = {}
+        for rung in self.plan.rungs:
+            for seed in self.plan.seeds(rung):
+                steps = self.plan.evaluations(rung, seed)
+                if all(step.record().done for step in steps) and not self.diverged(rung, seed):
+                    results = [Result.load(step.folder / "result.json") for step in steps]
+                    found[rung, seed] = reduce(Result.merge, results)
+        return found
+
+    def diverged(self, rung: Rung, seed: int) -> bool:
+        """Return whether a run's loss stopped being finite."""
+        return self.plan.run(rung, seed).record().state == DIVERGED
+
+    def points(self, rung: Rung) -> np.ndarray:
+        """Return mIoU in percent, `(seeds, domains)`; NaN for a run that diverged or is not done."""
+        seeds = self.plan.seeds(rung)
+        return np.array([[self._miou(rung, seed, domain) for domain in self.domains] for seed in seeds])
+
+    def difference(self, rung: Rung, base: Rung) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean over seeds of `rung` less `base` with the same seed, and half its 95 % interval.
+
+        The interval is Student's over the seeds that both have; NaN for fewer than two.
+        """
+        seeds = min(len(self.plan.seeds(rung)), len(self.plan.seeds(base)))
+        found = self.points(rung)[:seeds] - self.points(base)[:seeds]
+        return mean(found), half_interval(found)
+
+    def pooled(self, rung: Rung) -> Result | None:
+        """Return one result whose counts are the sums over the seeds; None if no seed has any."""
+        results = [result for (each, _), result in self.results.items() if each == rung]
+        if not results:
+            return None
+        named = [[dataclasses.replace(d, name=_label(d.name), by_image=None) for d in r.domains] for r in results]
+        domains = [reduce(DomainResult.merge, same) for same in zip(*named, strict=True)]
+        return dataclasses.replace(results[0], domains=tuple(domains))
+
+    def _miou(self, rung: Rung, seed: int, domain: str) -> float:
+        result = self.results.get((rung, seed))
+        if result is None:
+            return float("nan")
+        mious = {_label(d.name): 100 * (d.miou or 0.0) for d in result.domains}
+        if domain == SHIFTED:
+            return float(np.mean([v for name, v in mious.items() if name not in (CLEAR, *LABELS.values())]))
+        if domain == REAL:
+            return float(np.mean([v for name, v in mious.items() if name in LABELS.values()]))
+        return mious[domain]
+
+
+def mean(points: np.ndarray) -> np.ndarray:
+    """Return the mean over seeds (the first axis), NaN where there is none."""
+    counts = np.isfinite(points).sum(0)
+    return np.where(counts > 0, np.nansum(points, 0) / np.maximum(counts, 1), np.nan)
+
+
+def spread(points: np.ndarray) -> np.ndarray:
+    """Return the sample standard deviation over seeds, NaN for fewer than two."""
+    counts = np.isfinite(points).sum(0)
+    squares = np.nansum((points - mean(points)) ** 2, 0)
+    return np.where(counts > 1, np.sqrt(squares / np.maximum(counts - 1, 1)), np.nan)
+
+
+def half_interval(points: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Return half the width of Student's interval of the mean over seeds, NaN for fewer than two."""
+    counts = np.isfinite(points).sum(0)
+    quantile = t.ppf(0.5 + level / 2, np.maximum(counts - 1, 1))
+    return quantile * spread(points) / np.sqrt(np.maximum(counts, 1))
+
+
+def _label(domain: str) -> str:
+    return LABELS.get(domain, domain.removeprefix("street_scenes "))

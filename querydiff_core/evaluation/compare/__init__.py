@@ -1,0 +1,1 @@
+"""Lay several Results side by side: tables, charts, panels, one HTML page."""

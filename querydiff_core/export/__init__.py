@@ -1,0 +1,1 @@
+"""What the build machine runs: from a checkpoint to an engine for the robot."""

@@ -1,0 +1,74 @@
+"""Checkpoints: safetensors with the model's metadata inside; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
+from querydiff_core.models.build import build_model
+from querydiff_core.models.querydiff import QueryDiff
+from querydiff_core.utils.atomic_file import whole_file
+
+TRAINING_ONLY = "pixel_head."
+"""Prefix of the parameters that exist in training only and are left out of checkpoints for driving."""
+
+
+def save_checkpoint(model: QueryDiff, metadata: ModelMetadata, path: Path) -> None:
+    """Write the student's weights as fp16 with `metadata`, whole or not at all."""
+    save_weights(model.state_dict(), metadata, path)
+
+
+def save_weights(state: Mapping[str, torch.Tensor], metadata: ModelMetadata, path: Path) -> None:
+    """Write a student's state, gathered from wherever it was trained, as fp16 with `metadata`."""
+    weights = {
+        name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
+        for name, tensor in state.items()
+        if not name.startswith(TRAINING_ONLY)
+    }
+    with whole_file(path) as temporary:
+        save_file(
+            {name: tensor.contiguous() for name, tensor in weights.items()},
+            temporary,
+            {METADATA_KEY: metadata.to_json()},
+        )
+
+
+def load_checkpoint(path: Path) -> tuple[QueryDiff, ModelMetadata]:
+    """Return the student (fp32, eval mode) and the metadata of a checkpoint.
+
+    Raises:
+        QueryDiffError: if the file is missing, truncated, foreign, of a newer version, or fits no variant.
+    """
+    if not path.is_file():
+        raise QueryDiffError(f"No checkpoint {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(METADATA_KEY)
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise QueryDiffError(f"{path} is not a readable safetensors file: {error}.") from error
+    metadata = ModelMetadata.from_json(text, path)
+    model = build_model(
+        metadata.variant, classes=len(metadata.class_names), **{**metadata.overrides, "auxiliary_head": False}
+    )
+    _load_weights(model, weights, path)
+    return model.eval(), metadata
+
+
+def _load_weights(model: QueryDiff, weights: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise QueryDiffError(f"{path} does not fit its variant: {str(error).splitlines()[1].strip()}") from error
+    if missing or unexpected:
+        name = (missing or unexpected)[0]
+        raise QueryDiffError(
+            f"{path} does not fit its variant: {len(missing)} weights are missing and {len(unexpected)} unknown, "
+            f"{name} for one; it was made by another version."
+        )

@@ -1,0 +1,93 @@
+"""How a file finds its engine; what an engine needs is imported only when a file asks for it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.archive import read_archive_metadata
+from querydiff_core.inference.engine import Engine, EngineMismatchError, EngineOptions, check_size
+from querydiff_core.inference.metadata import ModelMetadata
+
+
+def open_engine(path: Path, options: EngineOptions) -> Engine:
+    """Open `path` with the engine that its suffix names; PyTorch is imported only for files that need it.
+
+    Raises:
+        QueryDiffError: if the file is missing, damaged, foreign, needs what is not installed, or does not fit the
+            machine and `options.fallback` is not set.
+    """
+    if not path.is_file():
+        raise QueryDiffError(
+            f"No model file {path}: give an exported engine (.onnx, .pt2, .engine) or a checkpoint (.safetensors)."
+        )
+    if path.suffix == ".onnx":
+        return _open_onnx(path, options)
+    if path.suffix in (".pt2", ".engine"):
+        return _open_compiled(path, options)
+    if path.suffix != ".safetensors":
+        raise QueryDiffError(
+            f"{path}: expected an exported engine (.onnx, .pt2, .engine) or a checkpoint (.safetensors)."
+        )
+    try:
+        from querydiff_core.inference.torch_engine import open_checkpoint
+
+        return open_checkpoint(path, options)
+    except ImportError as error:
+        raise QueryDiffError(
+            f"{path} is a checkpoint and needs PyTorch ({error}): pip install 'querydiff_ros[torch]', or export it "
+            "to .onnx where PyTorch is installed."
+        ) from error
+
+
+def _open_onnx(path: Path, options: EngineOptions) -> Engine:
+    from querydiff_core.inference.onnxruntime_engine import OnnxRuntimeEngine
+
+    if options.provider != "openvino":
+        engine = OnnxRuntimeEngine(path, options)
+        if engine.metadata.precision != "bf16":
+            return engine
+        if options.provider != "auto":
+            raise QueryDiffError(
+                f"{path} was exported in bf16, which ONNX Runtime does not compute in: choose provider openvino, or "
+                "export it in another precision."
+            )
+    try:
+        from querydiff_core.inference.openvino_engine import OpenVinoEngine
+    except ImportError as error:
+        raise QueryDiffError(
+            f"{path} needs OpenVINO ({error}): pip install 'querydiff_ros[openvino]', or "
+            + ("choose another provider." if options.provider == "openvino" else "export it in another precision.")
+        ) from error
+    return OpenVinoEngine(path, options)
+
+
+def _open_compiled(path: Path, options: EngineOptions) -> Engine:
+    metadata = read_archive_metadata(path)
+    check_size(path, metadata, options.size)
+    try:
+        return _open_where_it_fits(path, metadata, options)
+    except EngineMismatchError as mismatch:
+        if not options.fallback:
+            raise
+        from querydiff_core.inference.engine_target import named_checkpoint
+
+        checkpoint = named_checkpoint(path, metadata)
+        logging.getLogger(__name__).warning("%s Running %s instead.", mismatch, checkpoint)
+        return open_engine(checkpoint, replace(options, size=metadata.input_size))
+
+
+def _open_where_it_fits(path: Path, metadata: ModelMetadata, options: EngineOptions) -> Engine:
+    try:
+        from querydiff_core.inference.engine_target import check_target
+        from querydiff_core.inference.tensorrt_engine import open_plan
+        from querydiff_core.inference.torch_engine import open_package
+    except ImportError as error:
+        raise QueryDiffError(
+            f"{path} needs PyTorch ({error}): pip install 'querydiff_ros[torch]', or use an .onnx engine."
+        ) from error
+    device = check_target(path, metadata, options.device)
+    open_file = open_plan if path.suffix == ".engine" else open_package
+    return open_file(path, metadata, device, options)

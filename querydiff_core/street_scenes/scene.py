@@ -1,0 +1,99 @@
+"""Single street scenes, each in a street, weather and camera of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from querydiff_core.conditions import CONDITIONS
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.street_scenes.image.camera import Camera
+from querydiff_core.street_scenes.image.optics import draw_lens
+from querydiff_core.street_scenes.image.painterly import PAINTED, paint
+from querydiff_core.street_scenes.render import View, look
+from querydiff_core.street_scenes.world.street import Street, draw_street
+from querydiff_core.street_scenes.world.weather import draw_weather
+
+SMALLEST, LARGEST = 16, 8192
+"""The least and the most pixels on a side."""
+
+
+@dataclass(frozen=True)
+class StreetScene:
+    """`image` uint8 `(H, W, 3)` RGB, `labels` uint8 `(H, W)` trainIds (255 unlabelled), `condition` of the scene."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    condition: str
+
+
+def render_scene(seed: int, size: tuple[int, int] = (256, 512), condition: str | None = None) -> StreetScene:
+    """Render scene `seed` (0 or more) at `size` (height, width); a `condition` of None is drawn from the seed.
+
+    "painted" is a clear day by a painter's hand; it is never drawn.
+
+    The same arguments give the same bytes on one machine.
+
+    Raises:
+        QueryDiffError: for an unknown condition, a negative seed or a size outside 16 to 8192.
+    """
+    check_request(seed, size)
+    rng = np.random.default_rng((seed, 13))
+    drawn = CONDITIONS[int(rng.integers(len(CONDITIONS)))]
+    weather = draw_weather("clear" if condition == PAINTED else condition or drawn, seed)
+    street = draw_street(seed)
+    view = View(
+        street=street,
+        weather=weather,
+        camera=_draw_camera(street, size, rng),
+        lens=draw_lens(rng, float(rng.uniform(0.2, 1.0)), weather.night),
+        time=float(rng.uniform(0, 100)),
+        ego_speed=8.0,
+        bonnet=float(0.02 + 0.14 * rng.random() ** 1.5) if rng.random() < 0.5 else 0.0,
+        moment=seed,
+    )
+    image, labels = look(view)
+    if condition == PAINTED:
+        return StreetScene(paint(image, seed), labels, PAINTED)
+    return StreetScene(image, labels, weather.condition)
+
+
+def check_request(seed: int, size: tuple[int, int]) -> None:
+    """Refuse a seed or size that cannot be rendered.
+
+    Raises:
+        QueryDiffError: says which and what is possible.
+    """
+    if seed < 0:
+        raise QueryDiffError(f"The seed must be 0 or more, found {seed}.")
+    if not all(SMALLEST <= side <= LARGEST for side in size):
+        raise QueryDiffError(
+            f"A street scene must have {SMALLEST} to {LARGEST} pixels on each side, found {size[0]} x {size[1]}."
+        )
+
+
+def _draw_camera(street: Street, size: tuple[int, int], rng: np.random.Generator) -> Camera:
+    """Draw where the camera stands on its lane, how it is turned and how wide it sees."""
+    height, width = size
+    s = float(rng.uniform(0, 400))
+    lane = street.side * street.lane_width * (0.5 if street.lanes > 1 else 0.0)
+    d = lane + rng.normal(0, 0.5)
+    field = np.radians(rng.uniform(48, 92))
+    x = float(street.centre(s)) + d
+    return Camera(
+        width=width,
+        height=height,
+        focal=float(max(width, 1.3 * height) / 2 / np.tan(field / 2)),
+        position=(x, float(rng.uniform(1.15, 2.1)), s),
+        yaw=float(np.arctan(street.slope(s)) + rng.normal(0, 0.06)),
+        pitch=float(rng.normal(0.03, 0.035)),
+        roll=float(rng.normal(0, 0.012)),
+        hill=_draw_hill(rng),
+    )
+
+
+def _draw_hill(rng: np.random.Generator) -> float:
+    """Draw how the road bends up or down, 1/m; one in three does. What lies behind a crest is not hidden: mild ones."""
+    kind = rng.random()
+    return float(rng.uniform(1 / 3000, 1 / 800) if kind < 0.2 else -rng.uniform(0, 1 / 4500) if kind < 0.35 else 0.0)

@@ -1,0 +1,126 @@
+"""Write street scenes into a data set folder: images, labels and how they were made."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from querydiff_core.conditions import CONDITIONS, check_conditions
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.street_scenes.image.painterly import PAINTED
+from querydiff_core.street_scenes.scene import check_request, render_scene
+from querydiff_core.utils.atomic_file import whole_file
+
+JPEG_QUALITY = 94
+
+
+@dataclass(frozen=True)
+class SceneFolder:
+    """A data set of `count` scenes of `size` (height, width) in `folder`: seeds from `seed` on, conditions in turn.
+
+    `conditions` may hold "painted", the extreme domain, beside those of CONDITIONS.
+
+    Layout: `images/<condition>_<seed>.jpg`, `labels/<condition>_<seed>.png` (trainIds, 255 unlabelled), `dataset.yaml`.
+
+    Raises:
+        QueryDiffError: for a request that cannot be rendered.
+    """
+
+    folder: Path
+    count: int
+    size: tuple[int, int] = (256, 512)
+    seed: int = 0
+    conditions: tuple[str, ...] = CONDITIONS
+
+    def __post_init__(self) -> None:
+        """Refuse a bad request before anything is written."""
+        check_request(self.seed, self.size)
+        if self.count < 1:
+            raise QueryDiffError(f"The number of scenes must be 1 or more, found {self.count}.")
+        check_conditions(self.conditions, (*CONDITIONS, PAINTED))
+
+    def write(self, workers: int = 1) -> Iterator[int]:
+        """Render what is missing in `workers` processes; yields the number of scenes done, once for each.
+
+        Raises:
+            QueryDiffError: if the folder holds scenes of another kind or cannot be written.
+        """
+        self._describe()
+        missing = [seed for seed in range(self.seed, self.seed + self.count) if not self._is_there(seed)]
+        done = self.count - len(missing)
+        yield done
+        if workers <= 1 or len(missing) < 2:
+            for seed in missing:
+                self.write_scene(seed)
+                yield (done := done + 1)
+            return
+        with get_context("spawn").Pool(min(workers, len(missing)), _start_worker) as pool:
+            for _ in pool.imap_unordered(self.write_scene, missing, chunksize=4):
+                yield (done := done + 1)
+
+    def write_scene(self, seed: int) -> None:
+        """Render and write one scene; its image comes last, so that an image always has its labels."""
+        image_file, label_file = self._files(seed)
+        scene = render_scene(seed, self.size, self._condition(seed))
+        _write_image(label_file, scene.labels, [cv2.IMWRITE_PNG_COMPRESSION, 6])
+        _write_image(image_file, scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+    def _condition(self, seed: int) -> str:
+        return self.conditions[(seed - self.seed) % len(self.conditions)]
+
+    def _files(self, seed: int) -> tuple[Path, Path]:
+        stem = f"{self._condition(seed)}_{seed:07d}"
+        return self.folder / "images" / f"{stem}.jpg", self.folder / "labels" / f"{stem}.png"
+
+    def _is_there(self, seed: int) -> bool:
+        return all(file.is_file() for file in self._files(seed))
+
+    def _describe(self) -> None:
+        """Write dataset.yaml, or check that the one that is there describes scenes of the same kind."""
+        file = self.folder / "dataset.yaml"
+        recipe: dict[str, Any] = {
+            "generator": "querydiff scenes images",
+            "labels": "Cityscapes trainIds, 255 unlabelled",
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if name != "folder"},
+        }
+        if file.is_file():
+            _check_same_kind(file, recipe)
+        with whole_file(file) as temporary:
+            temporary.write_text(yaml.safe_dump(recipe, sort_keys=False))
+
+
+def _check_same_kind(file: Path, recipe: dict[str, Any]) -> None:
+    try:
+        found = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, OSError, UnicodeDecodeError):
+        found = None
+    for key in ("generator", "size", "seed", "conditions"):
+        here = found.get(key) if isinstance(found, dict) else None
+        if here != recipe[key]:
+            raise QueryDiffError(
+                f"{file.parent} holds scenes with {key} {here}, asked for {recipe[key]}: choose another folder."
+            )
+
+
+def _write_image(file: Path, pixels: np.ndarray, options: Sequence[int]) -> None:
+    with whole_file(file) as temporary:
+        try:
+            written = cv2.imwrite(str(temporary), pixels, list(options))
+        except cv2.error:
+            written = False
+        if not written:
+            raise QueryDiffError(f"Cannot write {file}: the disk may be full.")
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and the other cores to the other workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)

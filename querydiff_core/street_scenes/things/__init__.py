@@ -1,0 +1,1 @@
+"""What stands in a scene: cars, people, fronts, plants, signs."""

@@ -1,0 +1,53 @@
+"""Walls, fences and hedges along the sidewalk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from querydiff_core.street_scenes.image.canvas import Canvas
+from querydiff_core.street_scenes.image.labels import FENCE, VEGETATION, WALL
+from querydiff_core.street_scenes.things.foliage import hedge_texture
+from querydiff_core.street_scenes.things.wall_textures import fence_texture, wall_texture
+from querydiff_core.street_scenes.world.weather import Weather
+
+UP = np.array([0.0, 1.0, 0.0])
+RAILINGS = 4
+"""Every RAILINGS-th fence is an iron railing."""
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """A straight piece of `kind` (wall, plinth, fence, hedge) from `near` to `far_end` `(3,)`, `base` to `top` high.
+
+    A plinth is the low wall below a railing: annotators give it to the fence. Lengths in metres.
+    """
+
+    near: np.ndarray
+    far_end: np.ndarray
+    kind: str
+    index: int
+    base: float
+    top: float
+
+    @property
+    def foot(self) -> np.ndarray:
+        """Return its far end, which nothing that stands before it is farther than."""
+        return self.far_end
+
+    def draw(self, canvas: Canvas, weather: Weather) -> None:
+        """Draw it."""
+        along = self.far_end - self.near
+        length = float(np.linalg.norm(along))
+        side = np.sign(self.near[0] - canvas.camera.position[0])
+        light = weather.brightness * float(weather.shade(np.array([-side, 0.0, 0.0])))
+        rise = self.top - self.base
+        if self.kind in ("wall", "plinth"):
+            label = WALL if self.kind == "wall" else FENCE
+            texture, repeat = wall_texture(self.index), (max(length / 4, 0.2), max(rise / 2, 0.3))
+        elif self.kind == "fence":
+            texture, label, repeat = fence_texture(self.index), FENCE, (max(length / 2, 0.2), 1.0)
+        else:
+            texture, label, repeat = hedge_texture(self.index % 24), VEGETATION, (max(length / 3, 0.2), 1.0)
+        canvas.quad(self.near + self.base * UP, along, rise * UP, texture, label, light, repeat)

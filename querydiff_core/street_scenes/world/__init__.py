@@ -1,0 +1,1 @@
+"""What stands where: street, ground, sky, traffic, weather."""

@@ -1,0 +1,195 @@
+"""The ground: asphalt, paving, grass, markings, worn and stained, sampled by inverse perspective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import cv2
+import numpy as np
+
+from querydiff_core.street_scenes.image.canvas import Canvas
+from querydiff_core.street_scenes.image.labels import ROAD, SIDEWALK, TERRAIN
+from querydiff_core.street_scenes.image.noise import noise_tile
+from querydiff_core.street_scenes.world.markings import GroundPixels, mark_road
+from querydiff_core.street_scenes.world.road_wear import dappled_shade, road_wear
+from querydiff_core.street_scenes.world.street import Street
+from querydiff_core.street_scenes.world.weather import Weather
+
+TILE = 512
+PIXELS_PER_METRE = 48.0
+ASPHALT, KERB, PAVING, GRASS, YARD, CYCLE = range(6)
+_LABELS = np.array([ROAD, SIDEWALK, SIDEWALK, TERRAIN, SIDEWALK, ROAD], np.uint8)
+_SURFACE = np.array([0, 0, 1, 2, 1, 0], np.float32)
+_STEPS = 32
+"""Steps per metre in which the ground across the road is looked up."""
+
+
+def paint_ground(canvas: Canvas, street: Street, weather: Weather, grass: Mapping[int, tuple[bool, bool]]) -> None:
+    """Paint everything below the horizon; `grass`: for each block, whether it lies left and right of the sidewalks."""
+    row, x, z, depth = canvas.camera.ground()
+    if row >= canvas.camera.height:
+        return
+    d = x - _centre(street, z)
+    zone = _zones(street, d, z, grass)
+    rng = street.rng(5)
+    color = _surface_colors(street, weather, rng)[zone]
+    surface = np.where(zone == PAVING, 0, zone) if _has_asphalt_sidewalks(street) else zone
+    light = _roughness(d, z, depth, surface, rng)
+    _wear(light, street, d, z, depth)
+    _mark(color, street, GroundPixels(*(a.ravel() for a in (d, z, depth, depth / canvas.camera.focal))), rng)
+    _shade(light, street, weather, d, z)
+    color *= light[..., None]
+    near = depth < 220
+    target = canvas.color[row:]
+    np.copyto(target[..., :3], cv2.convertScaleAbs(color), where=near[..., None])
+    np.copyto(target[..., 3], 0, where=near)
+    np.copyto(canvas.labels[row:], _LABELS[zone], where=near)
+    np.copyto(canvas.depth[row:], depth, where=near)
+
+
+def _centre(street: Street, z: np.ndarray) -> np.ndarray:
+    """Look up the centre line: a table of 0.5 m steps is finer than any pixel needs and far faster."""
+    start = max(float(z.min()), -1e5)
+    table = street.centre(start + 0.5 * np.arange(1000)).astype(np.float32)
+    return table[np.clip((z - start) * 2, 0, 999).astype(np.int32)]
+
+
+def _zones(street: Street, d: np.ndarray, z: np.ndarray, grass: Mapping[int, tuple[bool, bool]]) -> np.ndarray:
+    """Return the kind of ground at each pixel, uint8."""
+    profile = _profile(street, street.frontage_line + 1)
+    zone = profile[np.clip(np.abs(d) * _STEPS, 0, len(profile) - 1).astype(np.int32)]
+    block = np.clip(np.floor(z / street.block), -30000, 30000).astype(np.int16)
+    yard = zone == YARD
+    for index, (left, right) in grass.items():
+        if left or right:
+            side = True if left and right else d < 0 if left else d > 0
+            zone[yard & (block == index) & side] = GRASS
+        half = street.crossing(index)
+        if half:
+            across = np.flatnonzero(np.abs(z - index * street.block) < half + 1.9)
+            across = across[np.abs(d.ravel()[across]) > street.half_width]
+            inside = np.abs(z.ravel()[across] - index * street.block)
+            zone.ravel()[across] = np.where(inside < half, ASPHALT, np.where(inside < half + 0.16, KERB, PAVING))
+    return zone
+
+
+def _profile(street: Street, reach: float) -> np.ndarray:
+    """Return the kind of ground from the centre line outward, a step of 1 / _STEPS metres each."""
+    away = np.arange(int(reach * _STEPS) + 1) / _STEPS
+    profile = np.full(len(away), YARD, np.uint8)
+    profile[away < street.frontage_line] = PAVING
+    profile[away < street.half_width + 0.16 + street.verge] = GRASS
+    profile[away < street.half_width + 0.16] = KERB
+    profile[away < street.half_width] = CYCLE if street.cycle_lane else ASPHALT
+    profile[away < street.half_width - 1.4] = ASPHALT
+    return profile
+
+
+def _surface_colors(street: Street, weather: Weather, rng: np.random.Generator) -> np.ndarray:
+    """Return the base colour of each kind of ground, float32 `(6, 3)`."""
+    asphalt = rng.uniform(52, 124) * (1 + rng.uniform(-0.05, 0.05, 3))
+    paving = rng.uniform(70, 165) * (1 + rng.uniform(-0.06, 0.06, 3) + np.array([0.03, 0, -0.03]))
+    kerb = (paving + np.array([165, 162, 155])) / 2 * rng.uniform(0.75, 1.1)
+    grass = np.array([rng.uniform(70, 125), rng.uniform(95, 125), rng.uniform(40, 70)])
+    yard = paving * rng.uniform(0.8, 1.1) * (1 + rng.uniform(-0.06, 0.06, 3))
+    cycle = np.array([[140, 74, 62], [70, 104, 84], asphalt, asphalt, [80, 90, 120]])[rng.integers(5)]
+    if _has_asphalt_sidewalks(street):
+        paving = asphalt * rng.uniform(0.8, 1.25) * (1 + rng.uniform(-0.03, 0.03, 3))
+    colors = np.stack([asphalt, kerb, paving, grass, yard, cycle])
+    return (colors * (1 - 0.35 * weather.wetness)).astype(np.float32)
+
+
+def _has_asphalt_sidewalks(street: Street) -> bool:
+    """Return whether only the kerb and the place tell sidewalk from road."""
+    return bool(street.rng(15).random() < 0.35)
+
+
+def _wear(light: np.ndarray, street: Street, d: np.ndarray, z: np.ndarray, depth: np.ndarray) -> None:
+    """Multiply `light` by repairs, cracks and damp, and by the dirt of the gutters."""
+    rng = street.rng(16)
+    light *= 1 + np.float32(rng.uniform(0.5, 1.2)) * road_wear(int(rng.integers(1000)), d, z, depth)
+    gutter = np.abs(np.abs(d) - np.float32(street.half_width - 0.1))
+    light *= 1 - np.float32(rng.uniform(0.05, 0.4)) * np.clip(1 - gutter * 4, 0, 1)
+
+
+@cache
+def _atlas(variant: int) -> np.ndarray:
+    """Return asphalt, paving and grass tiles one above the other, float32, 0 = the base colour."""
+    rng = np.random.default_rng((23, variant))
+    grain, dirt = noise_tile(variant, TILE, 0.25), noise_tile(variant + 9, TILE, 1.2)
+    asphalt = 0.10 * grain + 0.05 * dirt
+    grass = 0.16 * noise_tile(variant + 5, TILE, 0.7) + 0.10 * dirt
+    paving = (1 + 0.05 * grain + 0.05 * dirt) * _slabs(rng) - 1
+    tiles = [np.pad(tile, ((0, 1), (0, 1)), mode="wrap") for tile in (asphalt, paving, grass)]
+    return np.concatenate(tiles).astype(np.float32)
+
+
+def _slabs(rng: np.random.Generator) -> np.ndarray:
+    """Return paving slabs with joints and a shade each, `(TILE, TILE)`."""
+    height, width = (int(v) for v in rng.choice([16, 32, 32, 64], 2))
+    shades = 1 + 0.07 * rng.standard_normal((TILE // height, TILE // width))
+    slabs = np.kron(shades, np.ones((height, width)))
+    slabs[::height] *= 0.72
+    for row in range(TILE // height):
+        offset = (row % 2) * width // 2
+        course = np.roll(slabs[row * height : (row + 1) * height], offset, axis=1)
+        course[:, offset::width] *= 0.72
+        slabs[row * height : (row + 1) * height] = course
+    return slabs
+
+
+def _roughness(
+    d: np.ndarray, z: np.ndarray, depth: np.ndarray, zone: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the texture of the ground as a factor: fine grain that fades with distance, stains that do not."""
+    atlas = _atlas(int(rng.integers(4)))
+    u, v = d * (PIXELS_PER_METRE / TILE), z * (PIXELS_PER_METRE / TILE)
+    u = (u - np.floor(u)) * TILE
+    v = (v - np.floor(v)) * TILE + _SURFACE[zone] * (TILE + 1)
+    fine = cv2.remap(atlas, u, v, cv2.INTER_LINEAR)
+    tile = noise_tile(int(rng.integers(8)), TILE, 1.1)
+    fine *= np.minimum(16.0 / np.maximum(depth, 1), 1.0)
+    strength = np.float32(rng.uniform(0.5, 1.5))
+    stains = cv2.resize(_stains(tile, d[::2, ::2], z[::2, ::2]), d.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.clip(1 + strength * (fine + stains), 0.25, 1.8)
+
+
+def _stains(tile: np.ndarray, d: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return patches, and tracks that wheels polish: noise stretched along the road."""
+    patches = tile[(z * 5).astype(np.int32) % TILE, (d * 9).astype(np.int32) % TILE]
+    tracks = tile[(z * 1.2).astype(np.int32) % TILE, (d * 40).astype(np.int32) % TILE]
+    return np.asarray(0.07 * patches + 0.05 * tracks)
+
+
+def _mark(color: np.ndarray, street: Street, ground: GroundPixels, rng: np.random.Generator) -> None:
+    """Paint the road markings into `color`, worn."""
+    markings = mark_road(street, ground)
+    wear, flat = rng.uniform(0.55, 1.0), color.reshape(-1, 3)
+    tile = noise_tile(3, TILE, 0.9)
+    for cover, paint in (
+        (markings.white, (208, 208, 204)),
+        (markings.yellow, (196, 164, 62)),
+        (markings.steel, (92, 90, 88)),
+    ):
+        hit = np.flatnonzero(cover)
+        worn = tile[(ground.z[hit] * 20).astype(np.int32) % TILE, (ground.d[hit] * 20).astype(np.int32) % TILE]
+        share = (cover[hit] * np.clip(wear + 0.2 * worn, 0, 1))[:, None]
+        flat[hit] += (np.array(paint, np.float32) * np.float32(rng.uniform(0.75, 1.1)) - flat[hit]) * share
+
+
+def _shade(light: np.ndarray, street: Street, weather: Weather, d: np.ndarray, z: np.ndarray) -> None:
+    """Multiply `light` by what the sky gives, and by the shadow of one side's houses where the sun stands low."""
+    light *= weather.brightness
+    if weather.sunshine <= 0:
+        return
+    rng = street.rng(17)
+    if rng.random() < 0.5:
+        dapples = dappled_shade(int(rng.integers(40)), d[::2, ::2], z[::2, ::2])
+        light *= 1 - 0.5 * weather.sunshine * cv2.resize(dapples, d.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    reach = -weather.sun[0] / max(weather.sun[1], 0.2)
+    tile = noise_tile(5, 256, 0.6)
+    length = abs(reach) * (9 + 3 * tile[(z / 7).astype(np.int32) % 256, 3]) - street.frontage_line
+    from_sun = d if reach > 0 else -d
+    shadow = np.clip((length - from_sun) * 3, 0, 1)
+    light *= 1.0 + 0.25 * weather.sunshine - (0.2 + 0.45 * weather.sunshine) * shadow

@@ -1,0 +1,1 @@
+"""What knows no model and no data set: files, images, video, processes."""

@@ -1,0 +1,1 @@
+"""Read, recover, record and play rosbag2 recordings."""

@@ -1,0 +1,227 @@
+"""Play a recorded drive into ROS topics, byte for byte."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rclpy.duration import Duration
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_ros.bags.bag_reader import BagMessage, BagReader, BagTopic
+from querydiff_ros.bags.label_watch import LabelWatch
+from querydiff_ros.common.ros_session import spin_until
+from querydiff_ros.common.stamps import stamp_ns
+from querydiff_ros.common.topics import camera_images, label_topic
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+QUEUE = 10
+FRAMES_LOST_IN_A_ROW = 3
+DISCOVERY_SETTLES = 0.5
+ACKNOWLEDGED_WITHIN = Duration(seconds=5)
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """How to play.
+
+    `rate`: times the recorded speed, 0 as fast as possible. `start`: seconds into the bag. `topics`: the ones to play,
+    empty for all. `loop`: start again at the end. `lockstep`: wait for a frame's label before going on. `clock`:
+    publish the recorded time on /clock. `wait`: seconds to wait for a subscriber. `timeout`: seconds to wait for a
+    label.
+    """
+
+    rate: float = 1.0
+    start: float = 0.0
+    topics: tuple[str, ...] = ()
+    loop: bool = False
+    lockstep: bool = False
+    clock: bool = False
+    wait: float = 10.0
+    timeout: float = 10.0
+
+
+class BagPlayer:
+    """Publish the messages of a bag through `node`, which this object spins.
+
+    Publishers are reliable, so that subscribers of both kinds receive, and latched where the recorded ones were.
+
+    Args:
+        node: publishes and listens.
+        bag: the drive.
+        options: how to play.
+        on_publish: called with each message right before it is published.
+
+    Attributes:
+        skipped: names and types of topics whose message type is not installed.
+        frames_published, frames_labelled: images sent, and of those the ones a label came back for (lockstep).
+
+    Raises:
+        QueryDiffError: if the bag lacks a topic asked for, or holds nothing that can be played, or it is shorter
+            than `start`, or has no image topic to be in lockstep with.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        bag: BagReader,
+        options: ReplayOptions,
+        on_publish: Callable[[BagMessage], None] = lambda message: None,
+    ) -> None:
+        self._node, self._bag, self._options, self._on_publish = node, bag, options, on_publish
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(node)
+        self._topics = bag.select(options.topics or sorted(bag.topics))
+        self._publishers: dict[str, Any] = {}
+        self.skipped = [f"{topic.name} ({topic.msgtype})" for topic in self._topics if not self._advertise(topic)]
+        if not self._publishers:
+            raise QueryDiffError(f"{bag.path}: no message type is installed of {', '.join(self.skipped)}.")
+        seconds = (bag.end_ns - bag.start_ns) / 1e9
+        if options.start > seconds:
+            raise QueryDiffError(f"{bag.path} lasts {seconds:.1f} s: --start {options.start:g} is past its end.")
+        self._clock = self._make_clock() if options.clock else None
+        self._watches = self._watch_labels() if options.lockstep else {}
+        self.frames_published = self.frames_labelled = self._lost_in_a_row = 0
+
+    def wait_for_subscriber(self) -> bool:
+        """Wait until `is_heard`; False if that takes longer than `wait` seconds."""
+        heard = self.spin_until(self.is_heard, self._options.wait)
+        # Discovery goes topic by topic and side by side: whom we have found is about to find all of ours.
+        while heard and self._listeners_change():
+            pass
+        return heard
+
+    def is_heard(self) -> bool:
+        """Tell whether somebody listens; in lockstep: whether every camera has a listener and publishes labels."""
+        heard = self._listeners()
+        if not self._watches:
+            return any(heard.values())
+        connected = [watch.connect() for watch in self._watches.values()]
+        # A camera's raw and compressed images share one watch, and the node may listen to either.
+        answered = {watch for name, watch in self._watches.items() if heard[name]}
+        return all(connected) and answered == set(self._watches.values())
+
+    def play(self) -> Iterator[BagMessage]:
+        """Publish message after message at its time and yield each once it is out (in lockstep: labelled).
+
+        Raises:
+            QueryDiffError: in lockstep, if the first frame or three frames in a row get no label.
+        """
+        while True:
+            yield from self._play_once()
+            if not self._options.loop:
+                break
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(ACKNOWLEDGED_WITHIN)
+
+    def spin_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Run the node's callbacks until `condition` holds; False if it does not within `seconds`."""
+        return spin_until(self._executor, condition, seconds)
+
+    def _listeners_change(self) -> bool:
+        before = self._listeners()
+        return self.spin_until(lambda: self._listeners() != before, DISCOVERY_SETTLES)
+
+    def _listeners(self) -> dict[str, int]:
+        return {name: publisher.get_subscription_count() for name, publisher in self._publishers.items()}
+
+    def _play_once(self) -> Iterator[BagMessage]:
+        names, start_ns = set(self._publishers), self._bag.start_ns + round(self._options.start * 1e9)
+        yield from self._latched_before(start_ns)
+        began = time.monotonic()
+        for message in self._bag.messages(names, start_ns):
+            if self._options.rate:
+                due = began + (message.time_ns - start_ns) / 1e9 / self._options.rate
+                self.spin_until(lambda: False, due - time.monotonic())
+            yield self._publish(message)
+
+    def _latched_before(self, start_ns: int) -> Iterator[BagMessage]:
+        """Publish what latched topics said last before the start: it still holds."""
+        latched = {topic.name for topic in self._topics if topic.latched and topic.name in self._publishers}
+        last = {message.topic: message for message in self._bag.messages(latched, stop_ns=start_ns)}
+        for message in last.values():
+            yield self._publish(message)
+
+    def _publish(self, message: BagMessage) -> BagMessage:
+        if self._clock:
+            self._publish_time(message.time_ns)
+        publisher = self._publishers[message.topic]
+        self._on_publish(message)
+        if message.topic in self._watches:
+            self.frames_published += 1
+            self._publish_frame(message, publisher)
+        else:
+            publisher.publish(message.data)
+        return message
+
+    def _publish_frame(self, message: BagMessage, publisher: Any) -> None:
+        watch, stamp = self._watches[message.topic], stamp_ns(message.data)
+        # A best-effort subscriber may lose a frame: it is sent once more, the first one until discovery must be over.
+        patience = self._options.timeout / (2 if self.frames_labelled else 10)
+        end = time.monotonic() + self._options.timeout
+        labelled = False
+        while not labelled and (left := end - time.monotonic()) > 0:
+            publisher.publish(message.data)
+            labelled = self.spin_until(lambda: stamp in watch.stamps, min(left, patience))
+        watch.stamps.clear()
+        self._count(message, watch, labelled)
+
+    def _count(self, message: BagMessage, watch: LabelWatch, labelled: bool) -> None:
+        self.frames_labelled += labelled
+        self._lost_in_a_row = 0 if labelled else self._lost_in_a_row + 1
+        if not self.frames_labelled or self._lost_in_a_row == FRAMES_LOST_IN_A_ROW:
+            raise QueryDiffError(self._complaint(message, watch))
+
+    def _complaint(self, message: BagMessage, watch: LabelWatch) -> str:
+        stamp = stamp_ns(message.data)
+        return (
+            f"No label on {watch.topic} for frame {self.frames_published} of {message.topic} (stamp {stamp / 1e9:.3f}) "
+            f"within {self._options.timeout:g} s: is the segment node active, and are its engine and log in order?"
+        )
+
+    def _advertise(self, topic: BagTopic) -> bool:
+        kind = _message_class(topic.msgtype)
+        if kind is not None:
+            durability = QoSDurabilityPolicy.TRANSIENT_LOCAL if topic.latched else QoSDurabilityPolicy.VOLATILE
+            profile = QoSProfile(depth=QUEUE, reliability=QoSReliabilityPolicy.RELIABLE, durability=durability)
+            self._publishers[topic.name] = self._node.create_publisher(kind, topic.name, profile)
+        return kind is not None
+
+    def _watch_labels(self) -> dict[str, LabelWatch]:
+        images = camera_images(self._topics)
+        if not images:
+            raise QueryDiffError(
+                f"{self._bag.path}: --lockstep needs a topic <camera>/image or <camera>/image/compressed; playing are "
+                f"{', '.join(sorted(self._publishers))}."
+            )
+        watches = {name: LabelWatch(self._node, name) for name in {str(label_topic(image)) for image in images}}
+        return {image: watches[str(label_topic(image))] for image in images}
+
+    def _make_clock(self) -> Any:
+        from rosgraph_msgs.msg import Clock
+
+        return self._node.create_publisher(Clock, "/clock", QUEUE)
+
+    def _publish_time(self, time_ns: int) -> None:
+        from builtin_interfaces.msg import Time
+        from rosgraph_msgs.msg import Clock
+
+        seconds, nanoseconds = divmod(time_ns, 10**9)
+        assert self._clock
+        self._clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
+
+
+def _message_class(msgtype: str) -> Any:
+    """Return the class of a type such as sensor_msgs/msg/Image, None if it is not installed."""
+    package, _, name = msgtype.partition("/msg/")
+    try:
+        return getattr(import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError, ValueError):
+        return None

@@ -1,0 +1,210 @@
+"""The node that scores labels against CARLA's ground truth; `carla_evaluation.py` runs it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float32, String
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.evaluation.condition_scores import CarlaScores
+from querydiff_ros.carla.interface import SEMANTIC, carla_interface
+from querydiff_ros.carla.result import carla_result, check_writable, model_file, watch_model
+from querydiff_ros.carla.semantics import SemanticDecoder
+from querydiff_ros.carla.weather import CarlaWeather
+from querydiff_ros.common.image_conversions import mono8_pixels
+from querydiff_ros.common.node_parameters import declare_parameters, parameter
+from querydiff_ros.common.stamps import EqualStamps, header_stamp_ns
+from querydiff_ros.common.topics import LATCHED, topic_name
+
+QUEUE = 10
+COMPLAINT_PERIOD = 10.0
+"""Least seconds between two log lines about frames that cannot be scored."""
+
+
+@dataclass(frozen=True)
+class CarlaEvaluationParameters:
+    """What `carla_evaluation` is told."""
+
+    carla_version: str = parameter("", "Which CARLA runs: 0.9.13 (carla-ros-bridge), 0.9.15 or 0.9.16 (native).")
+    camera: str = parameter("front", "Namespace of the camera: front/label and front/confidence are scored.")
+    vehicle: str = parameter("", "Name of the ego vehicle in CARLA's topics. Empty: the interface's usual one.")
+    semantic_topic: str = parameter("", "Topic of the ground truth. Empty: semantic_segmentation_front of the vehicle.")
+    semantic_reliability: str = parameter("reliable", "Of the ground truth's topic: reliable or best_effort.")
+    use_confidence: bool = parameter(True, "Whether confidence is read, for calibration.")
+    condition: str = parameter("carla", "Name of the weather until a message tells another.")
+    output: str = parameter("", "Result file, written every save_period and at the end. Empty: none.")
+    engine: str = parameter("", "Model file of the segment node, for the Result. Empty: the shipped default.")
+    publish_period: float = parameter(1.0, "Seconds between two messages of scores and diagnostics.")
+    save_period: float = parameter(60.0, "Seconds between two writings of the Result file.")
+    waiting: int = parameter(30, "Further stamps that a frame waits for its counterpart before it is given up.")
+
+    def __post_init__(self) -> None:
+        for name, least in (("publish_period", 0.01), ("save_period", 0.0), ("waiting", 1)):
+            if not getattr(self, name) >= least:
+                raise QueryDiffError(f"Parameter {name} must be at least {least}, found {getattr(self, name)}.")
+        if self.semantic_reliability not in ("reliable", "best_effort"):
+            raise QueryDiffError(
+                f"Parameter semantic_reliability must be reliable or best_effort, found {self.semantic_reliability!r}."
+            )
+
+
+class CarlaEvaluationNode(Node):
+    """Pair labels with semantic images by equal stamp, and publish running scores.
+
+    Raises:
+        QueryDiffError: if a parameter is wrong or the Result file cannot be written.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__("carla_evaluation", **node_options)
+        self.parameters = told = declare_parameters(self, CarlaEvaluationParameters)
+        self.interface = carla_interface(told.carla_version)
+        self.scores = CarlaScores(self.interface.mapping)
+        self._decode = SemanticDecoder(self.interface)
+        topics = [topic_name(told.camera, name) for name in ("label", "confidence")[: 1 + told.use_confidence]]
+        self._label, self._confidence = topics[0], topics[-1] if told.use_confidence else None
+        self.truth_topic = told.semantic_topic or self.interface.topic(SEMANTIC, told.vehicle)
+        self._moments = EqualStamps[tuple[Image, str]]([*topics, self.truth_topic], told.waiting)
+        self._rejected, self._rejected_before, self._last_rejection = 0, 0, ""
+        self._last_save, self._unsaved = time.monotonic(), False
+        self.model = model_file(told.engine)
+        watch_model(self, self.model)
+        if told.output:
+            check_writable(told.output)
+        self._weather = CarlaWeather(self, told.condition)
+        for topic in topics:
+            self._subscribe(topic, "reliable")
+        self._subscribe(self.truth_topic, told.semantic_reliability)
+        self._publish_to()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand
+        self.create_timer(told.publish_period, self._report, clock=steady)
+
+    def destroy_node(self) -> None:
+        """Write the Result and withdraw."""
+        self._save()
+        super().destroy_node()
+
+    def _publish_to(self) -> None:
+        self._scores_publisher = self.create_publisher(String, "~/scores", LATCHED)
+        self._miou_publisher = self.create_publisher(Float32, "~/miou", LATCHED)
+        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+
+    def _subscribe(self, topic: str, reliability: str) -> None:
+        quality = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy[reliability.upper()])
+        self.create_subscription(Image, topic, lambda message: self._on_image(topic, message), quality)
+
+    def _on_image(self, topic: str, message: Image) -> None:
+        stamp_ns = header_stamp_ns(message.header)
+        # The weather is that of the moment when the truth arrives: labels come later.
+        moment = self._moments.add(topic, stamp_ns, (message, self._weather.condition))
+        if moment is None:
+            return
+        try:
+            self._score(stamp_ns, moment)
+        except QueryDiffError as error:
+            self._reject(str(error))
+
+    def _score(self, stamp_ns: int, moment: dict[str, tuple[Image, str]]) -> None:
+        labels = _label_pixels(moment[self._label][0], self._label)
+        confidence = None
+        if self._confidence is not None:
+            confidence = _label_pixels(moment[self._confidence][0], self._confidence)
+        message, condition = moment[self.truth_topic]
+        truth = self._decode(message, self.truth_topic)
+        if labels.shape != truth.shape or (confidence is not None and confidence.shape != truth.shape):
+            raise QueryDiffError(
+                f"{self._label} has {labels.shape[1]} x {labels.shape[0]} pixels and {self.truth_topic} "
+                f"{truth.shape[1]} x {truth.shape[0]}: give the RGB and the semantic camera one size in CARLA."
+            )
+        if not self.scores.frames:
+            self.get_logger().info(f"Scoring began: {self._label} against {self.truth_topic}.")
+        self.scores.update(condition, stamp_ns, labels, confidence, truth)
+        self._unsaved = True
+
+    def _reject(self, reason: str) -> None:
+        self._rejected, self._last_rejection = self._rejected + 1, reason
+        self.get_logger().error(reason, throttle_duration_sec=COMPLAINT_PERIOD)
+
+    def _report(self) -> None:
+        summary = self.scores.summary() | {
+            "condition": self._weather.condition,
+            "unmatched": dict(self._moments.unmatched),
+            "rejected": self._rejected,
+            "last_rejection": self._last_rejection,
+        }
+        self._scores_publisher.publish(String(data=json.dumps(summary)))
+        if summary["miou"] is not None:
+            self._miou_publisher.publish(Float32(data=summary["miou"]))
+        self._diagnostics_publisher.publish(self._diagnostics(summary))
+        if time.monotonic() - self._last_save >= self.parameters.save_period:
+            self._save()
+
+    def _diagnostics(self, summary: dict[str, Any]) -> DiagnosticArray:
+        level, text = self._judge()
+        iou = {f"iou {name}": value for name, value in summary["iou_by_class"].items()}
+        unmatched = {f"unmatched {topic}": count for topic, count in summary["unmatched"].items()}
+        plain = ("frames", "miou", "pixel_accuracy", "condition", "rejected", "last_rejection")
+        values = {name: summary[name] for name in plain} | unmatched | iou
+        status = DiagnosticStatus(
+            level=level,
+            name=f"{self.get_name()}: {self.parameters.camera or 'camera'}",
+            message=text,
+            hardware_id=self.interface.name,
+            values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        return message
+
+    def _judge(self) -> tuple[bytes, str]:
+        new, self._rejected_before = self._rejected > self._rejected_before, self._rejected
+        if new:
+            return DiagnosticStatus.ERROR, self._last_rejection
+        if problem := self._moments.problem():
+            self.get_logger().error(problem, throttle_duration_sec=COMPLAINT_PERIOD)
+            return DiagnosticStatus.ERROR, problem
+        for topic in (self.truth_topic, self._label, self._confidence):
+            if topic is not None and topic not in self._moments.newest:
+                return DiagnosticStatus.WARN, f"no images arrive on {topic}; topics of images: {self._image_topics()}"
+        return DiagnosticStatus.OK, "scoring"
+
+    def _image_topics(self) -> str:
+        kinds = self.get_topic_names_and_types()
+        names = [name for name, types in kinds if "sensor_msgs/msg/Image" in types and self.count_publishers(name)]
+        return ", ".join(names) or "none"
+
+    def _save(self) -> None:
+        self._last_save = time.monotonic()
+        if self.parameters.output and self._unsaved:
+            self._unsaved = False
+            try:
+                carla_result(self).save(self.parameters.output)
+            except QueryDiffError as error:  # what was measured stays in memory, and is tried again
+                self._unsaved = True
+                self.get_logger().error(str(error))
+
+
+def _label_pixels(message: Image, topic: str) -> np.ndarray:
+    sound = message.step >= message.width > 0 and len(message.data) == message.step * message.height
+    if message.encoding != "mono8" or not sound:
+        raise QueryDiffError(
+            f"{topic}: expected mono8, found {message.encoding} of {message.width} x {message.height} pixels with "
+            f"{len(message.data)} bytes: it must come from segment_node."
+        )
+    return mono8_pixels(message)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

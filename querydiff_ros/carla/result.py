@@ -1,0 +1,83 @@
+"""The Result of a run in CARLA."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+
+from querydiff_core.evaluation.result import Result
+from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.file_hash import file_hash
+
+if TYPE_CHECKING:
+    from querydiff_ros.carla.evaluation_node import CarlaEvaluationNode
+
+LIBRARIES = ("querydiff_ros", "numpy", "onnxruntime")
+
+
+def model_file(engine: str) -> dict[str, Any]:
+    """Return what names the model file `engine`, empty for the shipped default, in a Result."""
+    if engine:
+        file = Path(engine).expanduser()
+    else:
+        from querydiff_core.inference.segmenter import default_model
+
+        file = default_model()
+    known = file.is_file()
+    return {"file": file.name, "path": engine or "default", "sha256": file_hash(file) if known else None}
+
+
+def watch_model(node: Node, model: MutableMapping[str, Any]) -> None:
+    """Keep in `model` what the segment node tells /diagnostics about its engine."""
+
+    def note(message: DiagnosticArray) -> None:
+        for status in message.status:
+            told = {each.key: each.value for each in status.values}
+            if status.name.endswith(": engine") and {"engine", "variant", "device"} <= told.keys():
+                model.update({key: told[key] for key in ("engine", "variant", "device")})
+
+    node.create_subscription(DiagnosticArray, "/diagnostics", note, 10)
+
+
+def check_writable(path: str) -> None:
+    """Make sure, before anything is measured, that the file can be written.
+
+    Raises:
+        QueryDiffError: if it cannot.
+    """
+
+    class NothingToWriteYetError(Exception): ...
+
+    with suppress(NothingToWriteYetError), whole_file(path):
+        raise NothingToWriteYetError
+
+
+def carla_result(node: CarlaEvaluationNode) -> Result:
+    """Return what `node` has measured so far."""
+    told, interface = node.parameters, node.interface
+    source = {
+        "data_set": "carla",
+        "carla_version": interface.version,
+        "interface": interface.name,
+        "topic": node.truth_topic,
+        "images": node.scores.frames,
+    }
+    settings = {key: value for key, value in asdict(told).items() if key not in ("output", "engine")}
+    return Result(dict(node.model), [source], settings, _versions(), node.scores.domains())
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""What several nodes and commands share."""

@@ -1,0 +1,1 @@
+"""What a consumer of the labels can look like."""

@@ -1,0 +1,101 @@
+"""An example of what a planner does with labels and their confidence; `drivable_area.py` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import cityscapes
+from querydiff_ros.common.image_conversions import image_message, mono8_pixels
+from querydiff_ros.common.node_parameters import declare_parameters, parameter
+from querydiff_ros.common.stamps import EqualStamps, header_stamp_ns
+from querydiff_ros.common.topics import topic_name
+
+QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+WAITING = 10
+DRIVABLE = 255
+
+
+@dataclass(frozen=True)
+class DrivableAreaParameters:
+    """What `drivable_area` is told."""
+
+    camera: str = parameter("front", "Namespace of the camera.")
+    classes: tuple[str, ...] = parameter(("road",), "Names of the classes that may be driven on.")
+    min_confidence: float = parameter(0.5, "Pixels less certain than this, 0 to 1, are not drivable.")
+
+    def __post_init__(self) -> None:
+        names = cityscapes().names
+        for name in self.classes:
+            if name not in names:
+                raise QueryDiffError(f"Parameter classes holds {name!r}: expected some of {', '.join(names)}.")
+        if not 0 <= self.min_confidence <= 1:
+            raise QueryDiffError(f"Parameter min_confidence must lie between 0 and 1, found {self.min_confidence:g}.")
+
+
+class DrivableAreaNode(Node):
+    """Publish, for each label with its confidence: a mask, and the share of every class.
+
+    Raises:
+        QueryDiffError: if a parameter is wrong.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__("drivable_area", **node_options)
+        told = declare_parameters(self, DrivableAreaParameters)
+        self._drivable = _table(told.classes)
+        self._least = int(np.ceil(told.min_confidence * 255))
+        label, confidence = (topic_name(told.camera, name) for name in ("label", "confidence"))
+        self._inputs = label, confidence
+        self._pairs = EqualStamps[Image](self._inputs, WAITING)
+        self._mask = self.create_publisher(Image, topic_name(told.camera, "drivable_area"), QOS)
+        self._fractions = self.create_publisher(Float32MultiArray, topic_name(told.camera, "class_fractions"), QOS)
+        for topic in self._inputs:
+            self._subscribe(topic)
+
+    def _subscribe(self, topic: str) -> None:
+        self.create_subscription(Image, topic, lambda message: self._on_image(topic, message), QOS)
+
+    def _on_image(self, topic: str, message: Image) -> None:
+        pair = self._pairs.add(topic, header_stamp_ns(message.header), message)
+        if pair is None:
+            return
+        labels, confidence = (mono8_pixels(pair[name]) for name in self._inputs)
+        mask = drivable_area(labels, confidence, self._drivable, self._least)
+        self._mask.publish(image_message(mask, "mono8", message.header))
+        self._fractions.publish(_fractions_message(class_fractions(labels)))
+
+
+def drivable_area(labels: np.ndarray, confidence: np.ndarray, drivable: np.ndarray, least: int) -> np.ndarray:
+    """Return 255 where `labels` may be driven on with `confidence` at least `least`, else 0; all uint8 `(H, W)`.
+
+    `drivable`: uint8 `(256,)`, 255 for the trainIds that may be driven on.
+    """
+    mask: np.ndarray = drivable[labels]
+    mask[confidence < least] = 0
+    return mask
+
+
+def class_fractions(labels: np.ndarray) -> np.ndarray:
+    """Return the share of uint8 `labels` `(H, W)` that each class covers, float32 `(19,)`; the rest is unlabelled."""
+    counts = np.bincount(labels.ravel(), minlength=256)[: len(cityscapes())]
+    return (counts / labels.size).astype(np.float32)
+
+
+def _table(classes: Sequence[str]) -> np.ndarray:
+    table = np.zeros(256, np.uint8)
+    table[[cityscapes().names.index(name) for name in classes]] = DRIVABLE
+    return table
+
+
+def _fractions_message(fractions: np.ndarray) -> Float32MultiArray:
+    dimension = MultiArrayDimension(label="class", size=fractions.size, stride=fractions.size)
+    return Float32MultiArray(layout=MultiArrayLayout(dim=[dimension]), data=fractions.tolist())

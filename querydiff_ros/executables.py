@@ -1,0 +1,170 @@
+"""Every executable of this package, each with what it imports late, and the one loop that runs a node.
+
+Each function is a console script: it runs with these arguments (default: the command line's) and exits with 0 on
+success and when a node is interrupted, 1 on wrong arguments, 130 when a command is interrupted.
+"""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+from querydiff_core.cli.main import exit_cleanly
+from querydiff_core.errors import QueryDiffError
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from querydiff_ros.node.segment_node import SegmentNode
+
+N = TypeVar("N", bound="Node")
+
+
+def segment_node(argv: Sequence[str] | None = None) -> None:
+    """Run the managed node until it is interrupted.
+
+    usage: segment_node [--ros-args -p PARAMETER:=VALUE ... -r TOPIC:=TOPIC ... --params-file FILE]
+
+    Labels camera images. It waits to be configured and activated; `-p bring_up:=true` makes it do so itself. Reads
+    front/image or front/image/compressed, writes front/label and more; `-p cameras:="[left, right]"` names other
+    cameras.
+
+    example: segment_node --ros-args -p bring_up:=true -r front/image:=/camera/image_raw
+    All parameters: docs/nodes.md, or `ros2 param describe /segment_node PARAMETER`.
+    """
+
+    def make() -> SegmentNode:
+        from querydiff_ros.node.segment_node import SegmentNode
+
+        return SegmentNode()
+
+    _run_node_command(argv, segment_node.__doc__, make, lambda node: node.bring_up_if_asked())
+
+
+def carla_evaluation(argv: Sequence[str] | None = None) -> None:
+    """Score labels against CARLA's ground truth until it is interrupted.
+
+    usage: carla_evaluation --ros-args -p carla_version:=0.9.13|0.9.15|0.9.16 [-p output:=RESULT.json] [-p ...]
+
+    Pairs front/label and front/confidence of segment_node with the semantic camera by equal stamp; publishes running
+    mIoU and IoU by class and weather on /carla_evaluation/scores and /diagnostics, and writes a Result file.
+
+    example: carla_evaluation --ros-args -p carla_version:=0.9.16 -p output:=carla.json
+    All parameters: docs/carla.md.
+    """
+
+    def make() -> Node:
+        from querydiff_ros.carla.evaluation_node import CarlaEvaluationNode
+
+        return CarlaEvaluationNode()
+
+    _run_node_command(argv, carla_evaluation.__doc__, make)
+
+
+def carla_camera_info(argv: Sequence[str] | None = None) -> None:
+    """Put right the focal length that CARLA's native ROS 2 interface gets wrong.
+
+    usage: carla_camera_info --ros-args -p carla_version:=0.9.15|0.9.16 [-p fov:=90.0] [-p camera:=front]
+
+    Reads /carla/<vehicle>/rgb_front/camera_info and writes it to front/camera_info with the focal length that the
+    camera's field of view gives. What is right already passes unchanged.
+    """
+
+    def make() -> Node:
+        from querydiff_ros.carla.camera_info_node import CarlaCameraInfoNode
+
+        return CarlaCameraInfoNode()
+
+    _run_node_command(argv, carla_camera_info.__doc__, make)
+
+
+def drivable_area(argv: Sequence[str] | None = None) -> None:
+    """An example of what a planner does with labels and their confidence.
+
+    usage: drivable_area [--ros-args -p camera:=front -p classes:="[road]" -p min_confidence:=0.5]
+
+    Reads front/label and front/confidence of segment_node; writes front/drivable_area, where the vehicle may drive, and
+    front/class_fractions, how much of the image each class covers. Parameters and topics: docs/downstream.md.
+    """
+
+    def make() -> Node:
+        from querydiff_ros.examples.drivable_area_node import DrivableAreaNode
+
+        return DrivableAreaNode()
+
+    _run_node_command(argv, drivable_area.__doc__, make)
+
+
+def carla_stand_in(argv: Sequence[str] | None = None) -> None:
+    """Publish a generated drive as CARLA's bridges would."""
+    _run_command(argv, "carla_stand_in")
+
+
+def evaluate_bag(argv: Sequence[str] | None = None) -> None:
+    """Do `querydiff evaluate-bag` under `ros2 run`."""
+    _run_command(argv, "evaluate_bag")
+
+
+def record_drive(argv: Sequence[str] | None = None) -> None:
+    """Do `querydiff record-drive` under `ros2 run`."""
+    _run_command(argv, "record_drive")
+
+
+def replay_drive(argv: Sequence[str] | None = None) -> None:
+    """Do `querydiff replay` under `ros2 run` and launch files."""
+    _run_command(argv, "replay")
+
+
+def _run_command(argv: Sequence[str] | None, module: str) -> None:
+    command = import_module(f"querydiff_ros.cli.{module}")
+    exit_cleanly(lambda: int(command.main(sys.argv[1:] if argv is None else argv)))
+
+
+def _run_node_command(
+    argv: Sequence[str] | None, usage: str | None, make: Callable[[], N], begin: Callable[[N], None] = lambda node: None
+) -> None:
+    """Print `usage` on --help, or run the node that `make` returns; exit as commands do."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until ROS takes both signals over, there is nothing to clean up
+    arguments = list(sys.argv if argv is None else argv)
+    if {"-h", "--help"} & set(arguments):
+        print(inspect.cleandoc(usage or ""), flush=True)
+        return
+    exit_cleanly(lambda: run_node(arguments, make, begin))
+
+
+def run_node(arguments: Sequence[str], make: Callable[[], N], begin: Callable[[N], None] = lambda node: None) -> int:
+    """Start ROS with `arguments`, spin the node that `make` returns until Ctrl-C or SIGTERM, and destroy it; 0.
+
+    `begin` is called with the node once it belongs to an executor.
+
+    Raises:
+        QueryDiffError: if ROS does not start, `make` says so, or a topic's name is not valid.
+    """
+    from querydiff_ros.common.ros_session import start_ros, valid_topics
+
+    start_ros(arguments)
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    node = None
+    try:
+        with valid_topics():
+            node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        begin(node)
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    except Exception as error:
+        if rclpy.ok() or isinstance(error, QueryDiffError):  # else: interrupted, and what was under way found ROS gone
+            raise
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,64 @@
+"""What is done to ONNX graphs after their export changes no result."""
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from querydiff_core.export.onnx_rewrites import resize_where_channels_lie, store_repeats_once
+
+
+def model(nodes, inputs, outputs, **constants):
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank) for name, rank in outputs.items()],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def run(proto, **inputs):
+    onnx.checker.check_model(proto)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)
+
+
+def test_a_resize_between_transposes_becomes_one_of_channels_last_maps():
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Shape", ["first"], ["batch_and_channels"], end=2),
+        helper.make_node("Concat", ["batch_and_channels", "size"], ["sizes"], axis=0),
+        helper.make_node("Resize", ["first", "", "", "sizes"], ["large"], mode="linear"),
+        helper.make_node("Transpose", ["large"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("ReduceMax", ["last", "axes"], ["y"], keepdims=0),
+    ]
+    constants = {"size": np.array([9, 12]), "axes": np.array([3])}
+    before = model(nodes, {"x": ["B", 3, 4, 5]}, {"y": 3}, **constants)
+    after = model(nodes, {"x": ["B", 3, 4, 5]}, {"y": 3}, **constants)
+    resize_where_channels_lie(after)
+    assert [node.op_type for node in after.graph.node if "last" in node.output] == ["Resize"]
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    np.testing.assert_allclose(run(after, x=x)[0], run(before, x=x)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_resize_whose_result_stays_channels_first_is_left_alone():
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Resize", ["first", "", "scales"], ["y"], mode="linear"),
+    ]
+    proto = model(nodes, {"x": [1, 3, 4, 5]}, {"y": 4}, scales=np.array([1, 1, 2, 2], np.float32))
+    resize_where_channels_lie(proto)
+    assert [node.op_type for node in proto.graph.node] == ["Transpose", "Resize"]
+
+
+def test_repeats_are_stored_once_and_come_back():
+    rows = np.broadcast_to(np.arange(64, dtype=np.float32)[:, None, None], (64, 40, 2)).copy()
+    noise = np.random.default_rng(0).standard_normal((64, 40, 2)).astype(np.float32)
+    nodes = [helper.make_node("Add", ["x", "rows"], ["a"]), helper.make_node("Mul", ["a", "noise"], ["y"])]
+    before = model(nodes, {"x": [64, 40, 2]}, {"y": 3}, rows=rows, noise=noise)
+    after = model(nodes, {"x": [64, 40, 2]}, {"y": 3}, rows=rows, noise=noise)
+    assert store_repeats_once(after) == {"rows_once"}
+    assert after.ByteSize() < before.ByteSize() - 0.9 * rows.nbytes
+    np.testing.assert_array_equal(run(after, x=noise)[0], run(before, x=noise)[0])

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from querydiff_core.data.labelled_folder import LabelledFolder
+from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix
+from querydiff_core.inference.segmenter import Segmenter, default_model
+from querydiff_core.label_space import cityscapes, label_mapping
+from querydiff_core.street_scenes import CONDITIONS, render_scene
+
+CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid" / "val"
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter.load()
+
+
+def test_the_default_is_small_and_says_how_it_was_made(segmenter):
+    checkpoint = default_model().with_suffix(".safetensors")
+    assert default_model().stat().st_size <= 16_000_000
+    assert checkpoint.stat().st_size <= 16_000_000
+    made = Segmenter.load(checkpoint, device="cpu").metadata
+    for metadata in (made, segmenter.metadata):
+        assert metadata.variant == "small"
+        assert metadata.label_space == cityscapes()
+        assert metadata.recipe["steps"] > 0
+        assert metadata.commit
+
+
+def test_engine_and_checkpoint_are_the_same_model(segmenter):
+    images = np.stack([render_scene(seed, condition=name).image for seed, name in enumerate(CONDITIONS)])
+    checkpoint = Segmenter.load(default_model().with_suffix(".safetensors"), device="cpu")
+    assert (segmenter(images).labels == checkpoint(images).labels).mean() > 0.995
+
+
+def test_it_has_learned_streets_in_every_condition(segmenter):
+    for condition in CONDITIONS:
+        matrix = ConfusionMatrix(label_mapping("train_ids"))
+        for seed in range(8_000_000, 8_000_004):
+            scene = render_scene(seed, condition=condition)
+            matrix.update(segmenter(scene.image).labels, scene.labels)
+        assert matrix.pixel_accuracy > 0.6, condition
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid's validation half is not on this machine")
+def test_it_sees_roads_and_skies_of_real_streets(segmenter):
+    matrix = ConfusionMatrix(label_mapping("camvid"))
+    folder = LabelledFolder(CAMVID, mapping=label_mapping("camvid"))
+    for index in range(0, len(folder), 10):
+        image, labels, _ = folder[index]
+        matrix.update(segmenter(image).labels, labels)
+    assert matrix.iou_by_class["road"] > 0.8
+    assert matrix.iou_by_class["sky"] > 0.8

@@ -1,0 +1,204 @@
+"""What is wrong with a bag is one sentence, and what a damaged bag still holds is judged."""
+
+import os
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+from drives import START, STEP, picture, record
+from engines import expected_labels
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.evaluation.result import Result
+from querydiff_ros.bags.bag_recorder import DriveRecorder
+from querydiff_ros.cli import evaluate_bag
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+STORAGES = pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+
+
+@pytest.fixture
+def evaluate(tmp_path, pixel_engine):
+    def run(*arguments):
+        words = [
+            *map(str, arguments),
+            "--model",
+            str(pixel_engine),
+            "--output",
+            str(tmp_path / "result.json"),
+            "--again",
+        ]
+        assert evaluate_bag.main(words) == 0
+        return Result.load(tmp_path / "result.json")
+
+    return run
+
+
+def rewritten(source, target, change, plugin=StoragePlugin.MCAP):
+    """Copy a bag; `change(topic, index, message)` returns the new message, or None to leave it out."""
+    counts = {}
+    with Reader(source) as reader, Writer(target, version=9, storage_plugin=plugin) as writer:
+        added = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
+        for connection, time, data in reader.messages():
+            index = counts[connection.topic] = counts.get(connection.topic, -1) + 1
+            message = change(connection.topic, index, STORE.deserialize_cdr(data, connection.msgtype))
+            if message is not None:
+                writer.write(added[connection.id], time, STORE.serialize_cdr(message, connection.msgtype))
+    return target
+
+
+def noisy(path, frames, storage):
+    """Record frames that do not compress, so that a bag has several chunks."""
+    random = np.random.default_rng(0)
+    with DriveRecorder(path, compressed=False, storage=storage) as recorder:
+        for index in range(frames):
+            image = random.integers(0, 256, (240, 400, 3), dtype=np.uint8)
+            recorder.write(START + index * STEP, image, expected_labels(image))
+    return path
+
+
+def with_truth(source, target, **fields):
+    """Copy a bag and set fields of its label images."""
+
+    def change(topic, index, message):
+        if topic.endswith("ground_truth"):
+            for name, value in fields.items():
+                setattr(message, name, value)
+        return message
+
+    return rewritten(source, target, change)
+
+
+def sentence(evaluate, *arguments):
+    with pytest.raises(QueryDiffError) as error:
+        evaluate(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_bag_without_the_topic_says_what_it_has_of_what_type(tmp_path, evaluate):
+    bag = record(tmp_path / "bag", 2)
+    said = sentence(evaluate, bag, "--image", "/rear/image")
+    assert "has no topic /rear/image of type sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage" in said
+    assert "/front/camera_info (sensor_msgs/msg/CameraInfo), /front/image (sensor_msgs/msg/Image)" in said
+    assert "no topic /front/camera_info of type" in sentence(evaluate, bag, "--truth", "/front/camera_info")
+    bare = rewritten(bag, tmp_path / "bare", lambda topic, _, message: message if "info" in topic else None)
+    assert "it has /front/camera_info (sensor_msgs/msg/CameraInfo)." in sentence(evaluate, bare)
+
+
+def test_stamps_that_do_not_overlap(tmp_path, evaluate):
+    def later(topic, index, message):
+        if topic.endswith("ground_truth"):
+            message.header.stamp.sec += 3600
+        return message
+
+    said = sentence(evaluate, rewritten(record(tmp_path / "bag", 3), tmp_path / "late", later))
+    assert "no stamp of /front/label_ground_truth (1700003600.000 to 1700003600.200 s)" in said
+    assert "within 0.02 s of one of /front/image (1700000000.000 to 1700000000.200 s)" in said
+
+
+def test_label_images_of_another_size_encoding_or_class_set(tmp_path, evaluate):
+    bag = record(tmp_path / "bag", 2)
+    small = with_truth(bag, tmp_path / "small", height=24, data=np.zeros(24 * 96, np.uint8))
+    assert "label images of 96x24 and its camera has images of 96x48" in sentence(evaluate, small)
+    colors = with_truth(bag, tmp_path / "colors", encoding="rgb8", step=288, data=np.zeros(48 * 288, np.uint8))
+    assert "has encoding 'rgb8': expected mono8" in sentence(evaluate, colors)
+    foreign = with_truth(bag, tmp_path / "foreign", data=np.full(48 * 96, 77, np.uint8))
+    assert "the mapping train_ids does not have: 77 (4608 pixels); choose another --mapping" in sentence(
+        evaluate, foreign
+    )
+    short = with_truth(bag, tmp_path / "short", data=np.zeros(100, np.uint8))
+    assert "has a label image of 100 bytes; 48 rows of 96 bytes are expected" in sentence(evaluate, short)
+
+
+def test_half_the_labels_missing_is_half_the_frames_scored(tmp_path, evaluate):
+    bag = record(tmp_path / "bag", 10, truth=lambda index: expected_labels(picture(index)) if index % 2 else None)
+    result = evaluate(bag)
+    assert (result.data[0]["frames"], result.data[0]["frames_with_ground_truth"]) == (10, 5)
+    assert (result.domains[0].images, result.domains[0].miou) == (5, 1.0)
+
+
+@STORAGES
+def test_a_truncated_bag_gives_what_it_holds_and_says_so(tmp_path, evaluate, storage, capsys):
+    bag = noisy(tmp_path / "bag", 12, storage)
+    (file,) = (path for path in bag.iterdir() if path.suffix in (".mcap", ".db3"))
+    os.truncate(file, int(file.stat().st_size * 0.6))
+    result = evaluate(bag)
+    (entry,) = result.data
+    assert 0 < entry["frames_labelled"] < 12
+    assert result.domains[0].miou == 1.0
+    assert "is damaged" in entry["damage"]
+    assert f"warning: {entry['damage']}\n" in capsys.readouterr().err
+
+
+def test_a_bag_that_lost_one_of_its_files_gives_the_others(tmp_path, evaluate, capsys):
+    bag = record(tmp_path / "bag", 6)
+    second = record(tmp_path / "second", 6, step=2 * STEP)
+    shutil.move(second / "second.mcap", bag / "bag_1.mcap")
+    text = (bag / "metadata.yaml").read_text()
+    (bag / "metadata.yaml").write_text(text.replace("- bag.mcap\n", "- bag.mcap\n  - bag_2.mcap\n"))
+    result = evaluate(bag)
+    assert "bag_2.mcap" in result.data[0]["damage"]
+    assert result.data[0]["frames_labelled"] >= 6
+    assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("journal", ["memory", "wal"])
+def test_a_sqlite_file_that_is_still_being_written_gives_what_is_there(tmp_path, evaluate, journal):
+    bag = record(tmp_path / "bag", 6, storage="sqlite3")
+    (bag / "metadata.yaml").unlink()  # the recorder writes it at the end
+    recorder = sqlite3.connect(next(bag.glob("*.db3")))
+    late = recorder.execute("SELECT * FROM messages WHERE timestamp >= ?", [START + 4 * STEP]).fetchall()
+    recorder.execute("DELETE FROM messages WHERE timestamp >= ?", [START + 4 * STEP])
+    recorder.commit()
+    recorder.execute(f"PRAGMA journal_mode={journal}")
+    half = len(late) // 2  # of these two frames one is committed, the other is not
+    recorder.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", late[:half])
+    recorder.commit()
+    recorder.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", late[half:])
+    try:
+        result = evaluate(bag)
+    finally:
+        recorder.close()
+    assert result.data[0]["frames_labelled"] == 5
+    assert "metadata" in result.data[0]["damage"]
+
+
+def test_frames_that_cannot_be_read_are_counted_with_the_reason(tmp_path, evaluate, capsys):
+    def spoil(topic, index, message):
+        if topic == "/front/image" and index in (1, 3):
+            message.encoding = "no such encoding"
+        return message
+
+    result = evaluate(rewritten(record(tmp_path / "bag", 5), tmp_path / "spoilt", spoil))
+    assert (result.data[0]["frames"], result.data[0]["frames_rejected"]) == (3, 2)
+    assert "2 of 5 frames cannot be used, the first /front/image" in capsys.readouterr().err
+
+
+def test_frames_that_repeat_a_stamp_are_left_out(tmp_path, evaluate):
+    def repeat(topic, index, message):
+        if index == 2 and topic == "/front/image":
+            message.header.stamp.nanosec -= STEP
+        return message
+
+    result = evaluate(rewritten(record(tmp_path / "bag", 4), tmp_path / "repeats", repeat))
+    assert (result.data[0]["frames"], result.data[0]["frames_rejected"]) == (3, 1)
+
+
+def test_what_is_no_bag(tmp_path, evaluate):
+    assert "No bag" in sentence(evaluate, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "is no bag and holds none" in sentence(evaluate, tmp_path / "empty")
+    (tmp_path / "x.mcap").write_bytes(b"\x89MCAP0\r\n")
+    assert "x.mcap" in sentence(evaluate, tmp_path / "x.mcap")
+
+
+def test_wrong_words(tmp_path, evaluate):
+    bag = record(tmp_path / "bag", 2)
+    assert "give --online too" in sentence(evaluate, bag, "--lockstep")
+    assert "No label mapping nonsense" in sentence(evaluate, bag, "--mapping", "nonsense")
+    with pytest.raises(QueryDiffError, match="No model file"):
+        evaluate_bag.main([str(bag), "--model", "no.onnx", "--output", str(tmp_path / "result.json")])

@@ -1,0 +1,97 @@
+"""What users may set, and the sentence that answers what they may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import yaml
+from peer import Peer
+from rclpy.parameter import Parameter
+
+from querydiff_core.errors import QueryDiffError
+from querydiff_ros.common.install_paths import share_directory
+from querydiff_ros.node.segment_parameters import Parameters
+
+MakeNode = Callable[..., Any]
+
+WRONG = [
+    ("overlay_opacity", 1.5, "Parameter overlay_opacity must lie between 0.0 and 1.0, found 1.5."),
+    ("overlay_opacity", "half", "Parameter overlay_opacity must be a number, found 'half'."),
+    ("overlay_opacity", float("nan"), "Parameter overlay_opacity must lie between 0.0 and 1.0, found nan."),
+    ("max_age", -1.0, "Parameter max_age must lie between 0.0 and 3600.0, found -1.0."),
+    ("diagnostics_period", 0.0, "Parameter diagnostics_period must lie between 0.05 and 3600.0, found 0.0."),
+    ("threads", -1, "Parameter threads must lie between 0 and 1024, found -1."),
+    ("threads", 1.5, "Parameter threads must be an integer, found 1.5."),
+    ("threads", True, "Parameter threads must be an integer, found True."),
+    ("transport", "carrier pigeon", "must be one of raw, compressed, both, found 'carrier pigeon'."),
+    ("provider", "abacus", "must be one of auto, cpu, cuda, tensorrt, openvino, found 'abacus'."),
+    ("cuda_graphs", 1, "Parameter cuda_graphs must be true or false, found 1."),
+    ("fallback", "yes", "Parameter fallback must be true or false, found 'yes'."),
+    ("input_reliability", "maybe", "must be one of best_effort, reliable, found 'maybe'."),
+    ("publish_confidence", "yes", "Parameter publish_confidence must be true or false, found 'yes'."),
+    ("engine", 7, "Parameter engine must be a string, found 7."),
+    ("cameras", "front", "Parameter cameras must be a list of strings, found 'front'."),
+    ("cameras", ["a", "a"], "Parameter cameras must not name a camera twice, found ['a', 'a']."),
+    ("cameras", ["front left"], "Parameter cameras holds 'front left', which cannot begin a topic name"),
+    ("cameras", ["1st"], "topic name token must not start with a number"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "sentence"), WRONG)
+def test_a_wrong_value_fails_configure_until_it_is_set_right(
+    peer: Peer, make_node: MakeNode, name: str, value: Any, sentence: str
+) -> None:
+    node = make_node(**{name: value})
+    with pytest.raises(QueryDiffError) as refusal:
+        node._parameter_reader.read()
+    assert sentence in str(refusal.value)
+    assert node.trigger_configure().name == "FAILURE"
+    default = next(f.default for f in fields(Parameters) if f.name == name)
+    right = list(default) if isinstance(default, tuple) else default
+    assert node.set_parameters([Parameter(name, value=right)])[0].successful
+    assert getattr(node._parameter_reader.read(), name) == default
+
+
+@pytest.mark.parametrize(("name", "value", "sentence"), WRONG)
+def test_a_running_node_refuses_a_wrong_value(
+    peer: Peer, make_node: MakeNode, name: str, value: Any, sentence: str
+) -> None:
+    node = make_node()
+    before = node._parameter_reader.read()
+    assert not node.set_parameters([Parameter(name, value=value)])[0].successful
+    assert node._parameter_reader.read() == before
+
+
+@pytest.mark.parametrize("options", [{"stride": 64}, {"window": 64, "stride": 65}])
+def test_options_that_contradict_each_other_fail_configure(
+    peer: Peer, make_node: MakeNode, options: dict[str, int]
+) -> None:
+    assert make_node(**options).trigger_configure().name == "FAILURE"
+
+
+def test_an_unknown_device_fails_configure(peer: Peer, make_node: MakeNode) -> None:
+    assert make_node(device="abacus").trigger_configure().name == "FAILURE"
+
+
+def test_a_whole_number_passes_for_a_number(peer: Peer, make_node: MakeNode) -> None:
+    assert make_node(max_age=2)._parameter_reader.read().max_age == 2.0
+
+
+def test_every_parameter_describes_itself(peer: Peer, make_node: MakeNode) -> None:
+    node = make_node()
+    for option in fields(Parameters):
+        descriptor = node.describe_parameter(option.name)
+        assert descriptor.description
+        assert descriptor.type != 0
+        if option.metadata["between"]:
+            assert descriptor.integer_range or descriptor.floating_point_range
+
+
+def test_the_shipped_file_holds_the_defaults() -> None:
+    text = (share_directory() / "config" / "ros" / "segment.yaml").read_text()
+    values = yaml.safe_load(text)["/**"]["ros__parameters"]
+    defaults = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(Parameters)}
+    assert values == {name: value for name, value in defaults.items() if name != "bring_up"}
