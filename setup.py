@@ -103,8 +103,8 @@ setup(
             "carla_stand_in = querydiff_ros.executables:carla_stand_in",
             "drivable_area = querydiff_ros.executables:drivable_area",
         ],
-        # The verbs of the `querydiff` command: verb = module with SUMMARY and main(argv).
-        "querydiff.verbs": [
+        # The subcommands of the `querydiff` command: subcommand = module with SUMMARY and main(argv).
+        "querydiff.subcommands": [
             "segment = querydiff_core.cli.segment",
             "fit = querydiff_core.cli.fit",
             "export = querydiff_core.cli.export",

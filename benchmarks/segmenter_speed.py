@@ -62,7 +62,7 @@ def main() -> None:
             times = measure(engines, camera, arguments.repeats)
             sizes = f"{network[0]} x {network[1]} | {camera[0]} x {camera[1]}"
             for name, taken in times.items():
-                equal = f"{equal_labels(engines[name], eager, camera):.3%}" if name.startswith("small") else ""
+                equal = f"{prediction_parity(engines[name], eager, camera):.3%}" if name.startswith("small") else ""
                 typical = 1000 * float(np.median(taken))
                 ratio = np.median(times["small, eager"] / taken)
                 print(
@@ -108,7 +108,7 @@ def measure(engines: dict[str, Segmenter], camera: tuple[int, int], repeats: int
     return {name: np.array(taken) for name, taken in times.items()}
 
 
-def equal_labels(engine: Segmenter, checkpoint: Segmenter, camera: tuple[int, int]) -> float:
+def prediction_parity(engine: Segmenter, checkpoint: Segmenter, camera: tuple[int, int]) -> float:
     """Return the share of equal labels on a street scene of each condition."""
     scenes = [render_scene(seed, camera, condition).image for seed, condition in enumerate(CONDITIONS)]
     return float(np.mean([(engine(scene).labels == checkpoint(scene).labels).mean() for scene in scenes]))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONDITIONS = ("clear", "fog", "night", "rain", "snow", "painted")
@@ -94,7 +94,7 @@ def average(states: Sequence[Path], output: Path) -> None:
     mean = {
         name: torch.stack([w[name].double() for w in weights]).mean(0).to(t.dtype) for name, t in weights[0].items()
     }
-    with whole_file(output) as temporary:
+    with atomic_file(output) as temporary:
         torch.save({"state_dict": mean}, temporary)
 
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.image_files import read_image, write_image
-from querydiff_core.utils.stop_signal import StopRequest
+from querydiff_core.utils.stop_signal import StopSignal
 
 BATCH = 4
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     given = Path("given.json")
     spent, done = json.loads(given.read_text()).values() if given.exists() else (0.0, 0)
     paint = Painter(arguments.teacher, arguments.strength, arguments.inference_steps, arguments.device)
-    with StopRequest() as stop:
+    with StopSignal() as stop:
         while done < len(order) and (done == 0 or spent < budget):
             if stop.made:
                 raise SystemExit(130)
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
                 label.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(arguments.source / "labels" / f"{stem}.png", label)
             spent, done = spent + paint.clock() - began, min(done + BATCH, len(order))
-            with whole_file(given) as temporary:
+            with atomic_file(given) as temporary:
                 temporary.write_text(json.dumps({"seconds": spent, "images": done}))
     print(f"{done} images in {spent:.0f} s; teaching cost {budget:.0f} s")
 

@@ -15,7 +15,7 @@ from plan import AGENT, HERE, PLAIN, Plan, described
 from scores import REAL, SHIFTED, Scores
 from tables import costs, differences, failures, given, table, times
 
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 FINDINGS = "findings*.md"
 HEAD = """\
@@ -78,7 +78,7 @@ def write_document(plan: Plan, path: Path, jobs: int) -> None:
         *_pictures(written),
         *_run(plan, jobs),
     ]
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("\n".join(part.strip("\n") + "\n" for part in parts))
 
 

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from steps import DIVERGED, FAILED, Step, run_step
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.stop_signal import StopRequest
+from querydiff_core.utils.stop_signal import StopSignal
 
 # Imported once, for all processes: it takes seconds.
 PRELOADED = ["querydiff_core.training.command_line", "querydiff_core.evaluation.evaluate_sources", "steps"]
@@ -33,7 +33,7 @@ def run_steps(steps: Sequence[Step], jobs: int, threads: int) -> bool:
     running: dict[BaseProcess, Step] = {}
     failed: list[Step] = []
     began, finished = time.monotonic(), 0
-    with StopRequest() as stop:
+    with StopSignal() as stop:
         while running or (waiting and not (stop.made or failed)):
             free = 0 if stop.made or failed else jobs - len(running)
             for step in _ready(waiting, free) if free else ():

@@ -19,7 +19,7 @@ from typing import Any
 
 from querydiff_core.cli.main import main as querydiff
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 FINISHED, DIVERGED, STOPPED, FAILED = "finished", "diverged", "stopped", "failed"
 NOT_FINITE = "is not finite at step"
@@ -102,7 +102,7 @@ class Record:
 
     def write(self, folder: Path) -> None:
         """Write it into the step's folder."""
-        with whole_file(folder / "step.json") as temporary:
+        with atomic_file(folder / "step.json") as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 

@@ -1,1 +1,1 @@
-"""One module per verb of the `querydiff` command."""
+"""One module per subcommand of the `querydiff` command."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from querydiff_core.cli.image_size import image_size
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from querydiff_core.benchmark.engine_process import EngineProcess
     from querydiff_core.benchmark.engine_times import EngineTimes
 
-SUMMARY = "time engines side by side: latency, throughput, memory, agreement"
+SUMMARY = "time engines side by side: latency, throughput, memory, parity"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -81,13 +81,13 @@ def _measure(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from querydiff_core.benchmark.interleaved_run import interleaved_run
-    from querydiff_core.utils.stop_signal import StopRequest
+    from querydiff_core.utils.stop_signal import StopSignal
 
     seconds = arguments.seconds * len(engines)
     console = Console(stderr=True)
     columns = (TextColumn("measuring"), BarColumn(), TimeRemainingColumn(), TextColumn("Ctrl-C shows what there is"))
     with (
-        StopRequest() as stop,
+        StopSignal() as stop,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("", total=seconds)
@@ -125,7 +125,7 @@ def _report(arguments: argparse.Namespace, engines: list[EngineProcess], times: 
     print_times(times, title, reference)
     if arguments.json:
         result = {"camera": list(arguments.camera), "threads": arguments.threads}
-        with whole_file(arguments.json) as temporary:
+        with atomic_file(arguments.json) as temporary:
             temporary.write_text(json.dumps({**result, "engines": [row.as_json() for row in times]}, indent=2))
     if arguments.plot:
         write_latency_plot(arguments.plot, times, title)

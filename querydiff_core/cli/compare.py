@@ -1,4 +1,4 @@
-"""The verb `querydiff compare`: results side by side, in numbers and in pictures."""
+"""The subcommand `querydiff compare`: results side by side, in numbers and in pictures."""
 
 from __future__ import annotations
 

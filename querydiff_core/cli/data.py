@@ -1,4 +1,4 @@
-"""The verb `querydiff data`: list the data sets that can be read, and check one before anyone waits for it."""
+"""The subcommand `querydiff data`: list the data sets that can be read, and check one before anyone waits for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 if TYPE_CHECKING:
     from querydiff_core.data.data_check import PartCheck
@@ -78,8 +78,8 @@ def _write(parts: Sequence[PartCheck], reader: DataSet, arguments: argparse.Name
     from querydiff_core.utils.image_files import write_image
 
     written = [arguments.output / "check.txt"]
-    with whole_file(written[0]) as temporary:
-        temporary.write_text("".join(f"{s}\n" for part in parts for s in (*part.problems, *part.remarks)))
+    with atomic_file(written[0]) as temporary:
+        temporary.write_text("".join(f"{s}\n" for part in parts for s in (*part.problems, *part.notes)))
     for part in parts:
         name = part.name.replace(" ", "_")
         if part.class_pixels.any():
@@ -98,13 +98,13 @@ def _parser() -> argparse.ArgumentParser:
         description="List the data sets that can be read, and check one before anyone waits for it.",
         epilog="example: querydiff data check cityscapes /data/cityscapes --split val",
     )
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="list|check")
-    verbs.add_parser(
+    subcommands = parser.add_subparsers(dest="what", required=True, metavar="list|check")
+    subcommands.add_parser(
         "list",
         help="the data sets, where their files are expected, where to get them",
         description="Print every data set that can be read with its expected layout: unpack the archives to that.",
     )
-    check = verbs.add_parser(
+    check = subcommands.add_parser(
         "check",
         help="what is there, what is missing or damaged, how often each class occurs",
         description="Decode every image and label of a data set and say what is there, what is missing or damaged, "

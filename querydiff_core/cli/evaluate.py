@@ -1,4 +1,4 @@
-"""The verb `querydiff evaluate`: score a model on data sets, conditions of them, or a folder of labelled images."""
+"""`querydiff evaluate`: score a model on data sets, conditions of them, or a folder of labelled images."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def main(argv: Sequence[str]) -> int:
     run = Run(segmenter, protocol, arguments.workers)
     images = sum(len(source.pairs) for source in sources)
     try:
-        with _progress(images) as go_on:
-            finished = run(sources, go_on)
+        with _progress(images) as should_continue:
+            finished = run(sources, should_continue)
     finally:  # after a damaged file too
         facts = model_facts(path, segmenter, size)
         data = [source.to_json() for source in sources]
         result = Result(facts, data, protocol.to_json(), versions(segmenter), run.domains)
         _report(arguments, result, images)
-        for remark in run.remarks:
-            print(f"warning: {remark}", file=sys.stderr)
+        for note in run.notes:
+            print(f"warning: {note}", file=sys.stderr)
     if not finished:
         raise KeyboardInterrupt
     return 0
@@ -65,17 +65,17 @@ def _progress(images: int) -> Iterator[Callable[[], bool]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from querydiff_core.utils.stop_signal import StopRequest
+    from querydiff_core.utils.stop_signal import StopSignal
 
     console = Console(stderr=True)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        StopRequest() as stop,
+        StopSignal() as stop,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task, done, start = progress.add_task("", total=images), 0, time.monotonic()
 
-        def go_on() -> bool:
+        def should_continue() -> bool:
             nonlocal done
             done += 1
             progress.advance(task)
@@ -84,7 +84,7 @@ def _progress(images: int) -> Iterator[Callable[[], bool]]:
                 print(f"evaluated {done} of {images} images, {left} left", file=sys.stderr, flush=True)
             return not stop.made
 
-        yield go_on
+        yield should_continue
 
 
 def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:

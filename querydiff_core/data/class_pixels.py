@@ -11,7 +11,7 @@ import numpy as np
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import cityscapes
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.parallel import each
 
 
@@ -62,7 +62,7 @@ def _fingerprint(pairs: LabelledPairs) -> str:
 def _keep(file: Path, counts: np.ndarray) -> None:
     """Write the counts; a disk that refuses them costs another count next time, not the run."""
     try:
-        with whole_file(file) as temporary:
+        with atomic_file(file) as temporary:
             np.save(temporary, counts)
     except (QueryDiffError, OSError) as error:
         logging.getLogger(__name__).warning("The class counts are not kept: %s", error)

@@ -55,7 +55,7 @@ class PartCheck:
         sound: pairs that can be read and used.
         sizes: number of images by (height, width).
         problems: what keeps the part from being used as it is, a sentence each.
-        remarks: what is good to know, a sentence each.
+        notes: what is good to know, a sentence each.
         class_pixels: int64 `(19,)` labelled pixels by class.
         class_images: int64 `(19,)` images that show a class.
         unlabelled: pixels without a class.
@@ -69,7 +69,7 @@ class PartCheck:
     sound: list[Pair] = field(default_factory=list)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     class_pixels: np.ndarray = field(default_factory=lambda: np.zeros(len(cityscapes()), np.int64))
     class_images: np.ndarray = field(default_factory=lambda: np.zeros(len(cityscapes()), np.int64))
     unlabelled: int = 0
@@ -120,7 +120,7 @@ class DataCheck:
                 f"{self.root} holds nothing of {self.reader.name} that was asked for: expected {layout}."
             )
         # Not every set has images of every condition.
-        return [part for part in parts if part.images or part.problems or part.remarks]
+        return [part for part in parts if part.images or part.problems or part.notes]
 
     def _fill(self, part: PartCheck, split: str | None, condition: str | None, decoder: LabelDecoder) -> None:
         try:
@@ -131,9 +131,9 @@ class DataCheck:
             self._check(part, pairing, decoder)
 
     def _without_files(self, part: PartCheck, error: QueryDiffError) -> None:
-        """A part that was never unpacked is worth a remark, unless it was asked for; half a part is a problem."""
+        """A part that was never unpacked is worth a note, unless it was asked for; half a part is a problem."""
         wanted = self.split or not self.reader.splits or self._has_images(part)
-        (part.problems if wanted else part.remarks).append(str(error))
+        (part.problems if wanted else part.notes).append(str(error))
 
     def _has_images(self, part: PartCheck) -> bool:
         return self.reader.has_images(self.root, part.split or None, part.condition or None)
@@ -147,7 +147,7 @@ class DataCheck:
             for image, files in pairing.ambiguous
         ]
         if pairing.unused:
-            part.remarks.append(f"{len(pairing.unused)} label files have no image, first {pairing.unused[0]}.")
+            part.notes.append(f"{len(pairing.unused)} label files have no image, first {pairing.unused[0]}.")
 
         def check(pair: Pair) -> PairCheck:
             return check_pair(pair, decoder, self.quick)
@@ -167,19 +167,19 @@ class DataCheck:
             part.sizes[found.size] += 1
         if found.other_size:
             skipped = self.reader.leaves_out_other_sizes
-            (part.remarks if skipped else part.problems).append(found.other_size + (" It is left out." * skipped))
+            (part.notes if skipped else part.problems).append(found.other_size + (" It is left out." * skipped))
         if found.outside and self.reader.refuses_values_outside:
             values = ", ".join(list(found.outside)[:5])
             part.problems.append(f"{pair.labels} holds values outside the map: {values}.")
 
     def _conclude(self, part: PartCheck) -> None:
         if not part.images:
-            part.remarks.append(f"No image of {part.name}.")
+            part.notes.append(f"No image of {part.name}.")
         elif not part.labelled and not part.problems:
-            part.remarks.append(f"No image of {part.name} has labels.")
+            part.notes.append(f"No image of {part.name} has labels.")
         if part.outside and not self.reader.refuses_values_outside:
             values = ", ".join(f"{value} ({pixels:,} pixels)" for value, pixels in part.outside.most_common(5))
-            part.remarks.append(f"Label values outside the map count as unlabelled: {values}.")
+            part.notes.append(f"Label values outside the map count as unlabelled: {values}.")
         if part.labelled and not self.quick and not part.class_pixels.any():
             part.problems.append(f"No pixel of {part.name} has a class: the labels do not fit the map.")
 

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from querydiff_core.data.class_pixels import class_pixels
 from querydiff_core.data.data_source import DataSource
-from querydiff_core.data.draws import Batches, Draw, Draws
 from querydiff_core.data.labelled_pairs import LabelledPairs
+from querydiff_core.data.samplers import BatchSampler, Sample, Sampler
 from querydiff_core.data.transforms import TrainingTransform
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED
@@ -118,18 +118,18 @@ class SegmentationData(lightning.LightningDataModule):
         self.validation_mappings = {name: source.open().mapping for name, source in self.validation.items()}
         images = [len(pairs) for pairs in self._pairs]
         if self.rare_classes is None:
-            self.draws = Draws(images, self._weights(), self.seed)
+            self.sampler = Sampler(images, self._weights(), self.seed)
         else:
             pixels = [self._class_pixels(pairs) for pairs in self._pairs]
-            self.draws = Draws(images, self._weights(), self.seed, pixels, self.rare_classes)
+            self.sampler = Sampler(images, self._weights(), self.seed, pixels, self.rare_classes)
 
     def train_dataloader(self) -> DataLoader:
         """Return all that is left of the run as one epoch of `Crop` batches, so that progress shows the whole run."""
         trainer = self.trainer
         assert trainer is not None
         each = trainer.accumulate_grad_batches
-        batches = Batches(
-            self.draws,
+        batches = BatchSampler(
+            self.sampler,
             self.batch_size,
             batches=trainer.max_steps * each,
             start=trainer.global_step * each,
@@ -162,7 +162,7 @@ class SegmentationData(lightning.LightningDataModule):
 
     def files(self, numbers: Sequence[int]) -> list[Path]:
         """Return the image files of draws by number."""
-        drawn = {draw.number: draw for draw in itertools.islice(self.draws, max(numbers) + 1)}
+        drawn = {sample.number: sample for sample in itertools.islice(self.sampler, max(numbers) + 1)}
         return [self._pairs[drawn[n].source].files(drawn[n].image)[0] for n in numbers]
 
     def _rooted(self, source: DataSource) -> DataSource:
@@ -186,12 +186,12 @@ class _Crops(Dataset):
     def __init__(self, pairs: Sequence[LabelledPairs], transform: TrainingTransform, seed: int) -> None:
         self.pairs, self.transform, self.seed = pairs, transform, seed
 
-    def __getitem__(self, draw: Draw) -> Crop:
-        image, labels = _tensors(self.pairs[draw.source], draw.image)
+    def __getitem__(self, sample: Sample) -> Crop:
+        image, labels = _tensors(self.pairs[sample.source], sample.image)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mixed_seed(self.seed, CROPS, draw.number))
-            image, labels = self.transform(image, labels, draw.rare_class)
-        return Crop(image, labels.long(), torch.tensor(draw.number))
+            torch.manual_seed(mixed_seed(self.seed, CROPS, sample.number))
+            image, labels = self.transform(image, labels, sample.rare_class)
+        return Crop(image, labels.long(), torch.tensor(sample.number))
 
 
 class _Whole(Dataset):

@@ -40,8 +40,8 @@ class Run:
         self._segmenter, self._protocol, self._workers = segmenter, protocol, workers
         self._measured: list[tuple[EvaluationSource, Evaluation, OutsideValues]] = []
 
-    def __call__(self, sources: Sequence[EvaluationSource], go_on: Callable[[], bool]) -> bool:
-        """Score all of `sources`; `go_on` is called after each image and stops the run with False.
+    def __call__(self, sources: Sequence[EvaluationSource], should_continue: Callable[[], bool]) -> bool:
+        """Score all of `sources`; `should_continue` is called after each image and stops the run with False.
 
         Returns:
             Whether all images were scored.
@@ -60,7 +60,7 @@ class Run:
                 outside.add(values, files.labels)
                 found, confidence = look(self._segmenter, image, self._protocol, source.data_set)
                 evaluation.update(found, confidence, labels, stem)
-                if not go_on():
+                if not should_continue():
                     return False
             if not evaluation.labelled:
                 self._measured.pop()
@@ -80,7 +80,7 @@ class Run:
         )
 
     @property
-    def remarks(self) -> list[str]:
+    def notes(self) -> list[str]:
         """Return a sentence for each source that had label values which its mapping does not have."""
         return [
             f"{source.domain} has label values that the mapping {source.pairs.mapping.name} does not have, taken as "

@@ -64,7 +64,7 @@ def sources(text: str) -> list[EvaluationSource]:
     split = split or ("val" if "val" in reader.splits else "")
     if condition == EACH and not reader.conditions:
         raise QueryDiffError(f"{name} does not tell conditions: leave :{EACH} out.")
-    wanted = reader.told_conditions(Path(root), split or None) if condition == EACH else [condition]
+    wanted = reader.known_conditions(Path(root), split or None) if condition == EACH else [condition]
     return [_source(name, root, split, each) for each in wanted]
 
 

@@ -13,7 +13,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.result_json import domain_from_json, domain_to_json
 from querydiff_core.evaluation.scorer import Evaluation
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 __all__ = ["FORMAT", "DomainResult", "Evaluation", "Result"]
 
@@ -122,7 +122,7 @@ class Result:
         Raises:
             QueryDiffError: if it cannot be written.
         """
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             temporary.write_text(self.to_json(), encoding="utf-8")
 
     @classmethod

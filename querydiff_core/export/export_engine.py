@@ -18,7 +18,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.export.export_options import ExportOptions
 from querydiff_core.export.fixed_size_graph import FixedCamera
 from querydiff_core.export.half_precision import in_precision
-from querydiff_core.export.parity import Agreement, bundled_frames, compare
+from querydiff_core.export.parity import Parity, bundled_frames, compare
 from querydiff_core.inference.build_target import EngineBuild, library_versions, target_here
 from querydiff_core.inference.checkpoint import load_checkpoint
 from querydiff_core.inference.metadata import ModelMetadata
@@ -26,7 +26,7 @@ from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.inference.torch_device import torch_device
 from querydiff_core.models.querydiff import QueryDiff
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.file_hash import file_hash
 
 LEAST_EQUAL = {"fp32": 0.995, "fp16": 0.98, "bf16": 0.98}
@@ -41,12 +41,12 @@ class ExportReport:
     """What an export made; `coverage` is TensorRT's count of operators, empty for other formats."""
 
     metadata: ModelMetadata
-    agreement: Agreement
+    parity: Parity
     coverage: str = ""
 
 
 def export_engine(checkpoint: Path, output: Path, options: ExportOptions) -> ExportReport:
-    """Write the engine `output`, whole and in agreement with `checkpoint`, or not at all.
+    """Write the engine `output`, whole and in parity with `checkpoint`, or not at all.
 
     Raises:
         QueryDiffError: for a bad checkpoint, a size that the network cannot take, too little memory or disk, a device
@@ -62,10 +62,10 @@ def export_engine(checkpoint: Path, output: Path, options: ExportOptions) -> Exp
         model, metadata = load_checkpoint(checkpoint)
         metadata = _metadata(metadata, checkpoint, output, options)
         check_network_size(model, metadata.input_size)
-        with whole_file(output) as temporary:
+        with atomic_file(output) as temporary:
             coverage = _write(model, metadata, temporary, options)
-            agreement = _verify(temporary, checkpoint, output, metadata, options)
-    return ExportReport(metadata, agreement, coverage)
+            parity = _verify(temporary, checkpoint, output, metadata, options)
+    return ExportReport(metadata, parity, coverage)
 
 
 def check_network_size(model: QueryDiff, size: tuple[int, int]) -> None:
@@ -137,18 +137,18 @@ def _write(model: QueryDiff, metadata: ModelMetadata, path: Path, options: Expor
 
 def _verify(
     engine_file: Path, checkpoint: Path, output: Path, metadata: ModelMetadata, options: ExportOptions
-) -> Agreement:
+) -> Parity:
     device = options.target_device
     engine = Segmenter.load(engine_file, device=device)
     reference = Segmenter.load(checkpoint, device=device, size=metadata.input_size)
-    agreement = compare(engine, reference, bundled_frames(options.camera))
+    parity = compare(engine, reference, bundled_frames(options.camera))
     least = LEAST_EQUAL[options.precision]
-    if agreement.equal < least:
+    if parity.equal < least:
         raise QueryDiffError(
-            f"{output} was not written: {agreement.equal:.2%} of its labels equal the checkpoint's and "
+            f"{output} was not written: {parity.equal:.2%} of its labels equal the checkpoint's and "
             f"{options.precision} must reach {least:.1%}; choose a finer --precision, or train longer."
         )
-    return agreement
+    return parity
 
 
 @contextmanager

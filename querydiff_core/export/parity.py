@@ -14,7 +14,7 @@ ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Parity:
     """How an engine compares with its checkpoint.
 
     `equal`: share of pixels with the same label. `speed`: how many times as many images a second, one at a time.
@@ -31,7 +31,7 @@ def bundled_frames(size: tuple[int, int] | None = None) -> np.ndarray:
     return np.stack(scenes)
 
 
-def compare(engine: Segmenter, checkpoint: Segmenter, frames: np.ndarray) -> Agreement:
+def compare(engine: Segmenter, checkpoint: Segmenter, frames: np.ndarray) -> Parity:
     """Run both on every frame, alone and as a batch, one after the other so that both meet the same disturbances."""
     equal = (engine(frames).labels == checkpoint(frames).labels).mean()
     seconds: dict[Segmenter, float] = {}
@@ -41,4 +41,4 @@ def compare(engine: Segmenter, checkpoint: Segmenter, frames: np.ndarray) -> Agr
             for frame in frames:
                 segmenter(frame)
             seconds[segmenter] = min(seconds.get(segmenter, np.inf), time.perf_counter() - start)
-    return Agreement(float(equal), seconds[checkpoint] / seconds[engine])
+    return Parity(float(equal), seconds[checkpoint] / seconds[engine])

@@ -23,7 +23,7 @@ from querydiff_core.inference.archive import write_plan
 from querydiff_core.inference.build_target import EngineBuild
 from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.inference.segmentation_graph import SegmentationGraph
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.cache_folder import cache_folder
 from querydiff_core.utils.quiet import quiet
 
@@ -63,7 +63,7 @@ def write_engine(graph: SegmentationGraph, metadata: ModelMetadata, path: Path, 
     kept = cache_folder("tensorrt") / f"{engine_key(metadata, str(program.graph))}.plan"
     if not (cached and kept.is_file()):
         plan = _convert(torch_tensorrt, program, metadata)
-        with whole_file(kept) as temporary:
+        with atomic_file(kept) as temporary:
             temporary.write_bytes(bytes(plan))
     write_plan(path, kept.read_bytes(), metadata)
     return coverage

@@ -13,7 +13,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.models.build import build_model
 from querydiff_core.models.querydiff import QueryDiff
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 TRAINING_ONLY = "pixel_head."
 """Prefix of the parameters that exist in training only and are left out of checkpoints for driving."""
@@ -31,7 +31,7 @@ def save_weights(state: Mapping[str, torch.Tensor], metadata: ModelMetadata, pat
         for name, tensor in state.items()
         if not name.startswith(TRAINING_ONLY)
     }
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         save_file(
             {name: tensor.contiguous() for name, tensor in weights.items()},
             temporary,

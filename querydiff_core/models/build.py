@@ -13,7 +13,7 @@ from querydiff_core.models.backbone import Backbone, MixTransformer, Pretrained,
 from querydiff_core.models.mask_decoder import MaskDecoder
 from querydiff_core.models.pixel_decoder import PixelDecoder
 from querydiff_core.models.querydiff import QueryDiff
-from querydiff_core.models.refinement import Refinement, Unrefined
+from querydiff_core.models.refinement import IdentityRefinement, Refinement
 from querydiff_core.models.rein import ReinQueries
 from querydiff_core.models.variants import VARIANTS, VariantConfig, variant_config
 
@@ -103,7 +103,7 @@ def _build_pixel_decoder(config: VariantConfig, in_channels: Sequence[int]) -> n
 
 
 def _build_refinements(config: VariantConfig) -> list[nn.Module]:
-    return [Refinement(config.channels) if config.refinement else Unrefined() for _ in range(MAPS)]
+    return [Refinement(config.channels) if config.refinement else IdentityRefinement() for _ in range(MAPS)]
 
 
 def _build_mask_decoder(config: VariantConfig, classes: int) -> nn.Module:

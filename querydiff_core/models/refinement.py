@@ -57,7 +57,7 @@ class Refinement(nn.Module):
         return conv2d(feature, of_feature, self.fuse.bias) + read
 
 
-class Unrefined(nn.Module):
+class IdentityRefinement(nn.Module):
     """Leave a feature map as it is: the baseline of refinement, as in Mask2Former."""
 
     def forward(self, feature: Tensor, queries: Tensor) -> Tensor:

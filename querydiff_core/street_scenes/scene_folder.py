@@ -17,7 +17,7 @@ from querydiff_core.conditions import CONDITIONS, check_conditions
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.street_scenes.image.painterly import PAINTED
 from querydiff_core.street_scenes.scene import check_request, render_scene
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 JPEG_QUALITY = 94
 
@@ -93,7 +93,7 @@ class SceneFolder:
         }
         if file.is_file():
             _check_same_kind(file, recipe)
-        with whole_file(file) as temporary:
+        with atomic_file(file) as temporary:
             temporary.write_text(yaml.safe_dump(recipe, sort_keys=False))
 
 
@@ -111,7 +111,7 @@ def _check_same_kind(file: Path, recipe: dict[str, Any]) -> None:
 
 
 def _write_image(file: Path, pixels: np.ndarray, options: Sequence[int]) -> None:
-    with whole_file(file) as temporary:
+    with atomic_file(file) as temporary:
         try:
             written = cv2.imwrite(str(temporary), pixels, list(options))
         except cv2.error:

@@ -24,7 +24,7 @@ def _print(trainer: lightning.Trainer, module: SemanticModule, folder: str) -> N
     data, teacher = module.data, module.identity["teacher"]
     batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-    sources = zip(data.train, data.draws.images, data.draws.shares, strict=True)
+    sources = zip(data.train, data.sampler.images, data.sampler.shares, strict=True)
     print(
         f"learns from  {', '.join(f'{s.root} ({images} images, {share:.0%})' for s, images, share in sources)}\n"
         f"scored on    {', '.join(data.validation) or 'nothing'}\n"

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 LAST, PREVIOUS = "last", "previous"
 
@@ -39,7 +39,7 @@ class WholeFileCheckpoints(TorchCheckpointIO):
         for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):  # of a process that was killed here
             leftover.unlink()
         try:
-            with whole_file(path) as beside:
+            with atomic_file(path) as beside:
                 torch.save(checkpoint, beside)
                 if path.stem.startswith(LAST) and path.exists():
                     os.replace(path, path.with_name(path.name.replace(LAST, PREVIOUS, 1)))

@@ -55,7 +55,7 @@ class SavePictures(Callback):
                 image, labels = (tensor.to(module.device)[None] for tensor in loader.dataset[index])
                 with trainer.precision_plugin.forward_context():
                     yield f"{domain}_{index}", _labels_picture(module, image, labels)
-                    if module.teaching is not None:
+                    if module.distillation is not None:
                         yield from _similarity_pictures(module, f"{domain}_{index}", image)
 
 
@@ -72,12 +72,12 @@ def _labels_picture(module: SemanticModule, image: Tensor, labels: Tensor) -> np
 
 def _similarity_pictures(module: SemanticModule, name: str, image: Tensor) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the similarity maps of each feature over the image, at the height of the training crops."""
-    assert module.teaching is not None
-    multiple, height = module.teaching.teacher.multiple, module.data.transform.crop[0]
+    assert module.distillation is not None
+    multiple, height = module.distillation.teacher.multiple, module.data.transform.crop[0]
     width = max(multiple, round(image.shape[3] * height / image.shape[2] / multiple) * multiple)
     image = interpolate(image.float(), (height, width), mode="bilinear", antialias=True)
     queries = module.model(module.normalise(image)).agent_queries
-    maps, sizes = module.teaching.similarity(image / 255, queries)
+    maps, sizes = module.distillation.similarity(image / 255, queries)
     for feature, (similarity, size) in enumerate(zip(maps, sizes, strict=True)):
         scores = similarity[0].float().cpu().numpy()  # (h_j w_j, r)
         yield f"{name}_attention_{feature}", attention_picture(_rgb(image), scores, size)

@@ -19,12 +19,12 @@ from querydiff_core.label_space import cityscapes
 from querydiff_core.models.build import build_model
 from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
+from querydiff_core.training.distillation import Distillation, TeacherOptions
 from querydiff_core.training.merged_iou import MergedIoU
 from querydiff_core.training.resume import refuse_other_experiment
 from querydiff_core.training.schedule import polynomial_decay
 from querydiff_core.training.start_from import start_from_weights
 from querydiff_core.training.student_options import StudentOptions
-from querydiff_core.training.teaching import TeacherOptions, Teaching
 from querydiff_core.utils.distributed import all_processes
 from querydiff_core.utils.seeds import POINTS, STEPS, mixed_seed
 
@@ -108,10 +108,10 @@ class SemanticModule(lightning.LightningModule):
         if gradient_checkpointing:
             self.model.backbone.checkpoint_gradients()
         self.loss = SegmentationLoss(len(cityscapes()), auxiliary_weight=auxiliary_weight)
-        self.teaching = None
+        self.distillation = None
         if teacher is not None:
             channels = self.model.config["channels"]
-            self.teaching = Teaching(teacher, channels, supervision_weight, distribution_weight, seed)
+            self.distillation = Distillation(teacher, channels, supervision_weight, distribution_weight, seed)
         self.variant, self.phase, self.alpha, self.seed = variant, phase, alpha, seed
         self.weight_decay, self.warm_up, self.frozen_batch_norm = weight_decay, warm_up, frozen_batch_norm
         self.register_buffer("mean", 255 * torch.tensor(self.model.mean).view(1, 3, 1, 1), persistent=False)
@@ -127,8 +127,8 @@ class SemanticModule(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Refuse crops that the teacher cannot see."""
-        if self.teaching is not None:
-            self.teaching.check(self.data.transform.crop)
+        if self.distillation is not None:
+            self.distillation.check(self.data.transform.crop)
 
     def train(self, mode: bool = True) -> SemanticModule:
         """Switch to training; BatchNorm of the backbone stays as it is where that was asked for."""
@@ -234,9 +234,9 @@ class SemanticModule(lightning.LightningModule):
         together = len(batch.number) * self.trainer.world_size
         step = int(batch.number[0]) // together  # the same in all processes
         losses: dict[str, Tensor] = self.loss(output, batch.labels, mixed_seed(self.seed, POINTS, step))
-        if self.teaching is None:
+        if self.distillation is None:
             return losses
-        diffusion = self.teaching(batch.image / 255, output.agent_queries, batch.number.tolist())
+        diffusion = self.distillation(batch.image / 255, output.agent_queries, batch.number.tolist())
         total = losses["loss"] + self.alpha * diffusion["loss"]
         return losses | {"loss": total, "sup": diffusion["sup"], "dist": diffusion["dist"]}
 

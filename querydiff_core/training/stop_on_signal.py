@@ -7,7 +7,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from querydiff_core.utils.stop_signal import StopRequest
+from querydiff_core.utils.stop_signal import StopSignal
 
 
 class StopOnSignal(Callback):
@@ -21,7 +21,7 @@ class StopOnSignal(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Listen."""
-        self._request = StopRequest().__enter__()
+        self._request = StopSignal().__enter__()
 
     def on_train_batch_end(
         self,

@@ -12,7 +12,7 @@ from querydiff_core.errors import QueryDiffError
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to it on success and removed on any failure.
 
     The temporary keeps the suffix of `path`, so that encoders that look at it behave.

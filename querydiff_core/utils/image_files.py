@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -34,6 +34,6 @@ def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 92) -> None:
     """Write uint8 labels `(H, W)` or RGB `(H, W, 3)` in the format that the suffix names, whole or not at all."""
     pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         if not cv2.imwrite(str(temporary), pixels, options):
             raise QueryDiffError(f"Cannot write {path}: unknown image format or a full disk.")

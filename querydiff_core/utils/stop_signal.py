@@ -8,13 +8,13 @@ from types import FrameType, TracebackType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # schedulers of clusters send the second one
 
 
-class StopRequest:
+class StopSignal:
     """Context in which the first Ctrl-C (or SIGTERM) sets `made`; a second one interrupts at once."""
 
     def __init__(self) -> None:
         self.made = False
 
-    def __enter__(self) -> StopRequest:
+    def __enter__(self) -> StopSignal:
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 
 def read_video(path: Path) -> tuple[Fraction, Iterator[np.ndarray]]:
@@ -35,7 +35,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], rate: float | Fraction
     The file is written whole or not at all.
     """
     count = 0
-    with whole_file(path) as temporary, av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
+    with atomic_file(path) as temporary, av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", Fraction(rate).limit_denominator(1000), {"crf": str(quality)})
         stream.pix_fmt = "yuv420p"
         for count, image in enumerate(frames, 1):

@@ -13,8 +13,8 @@ from rosbags.typesys import Stores, get_typestore
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import LabelMapping
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
+from querydiff_ros.bag_evaluation.ground_truth_decoder import GroundTruthDecoder
 from querydiff_ros.bag_evaluation.stamp_pairing import StampPairing
-from querydiff_ros.bag_evaluation.truth_decoder import TruthDecoder
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
 from querydiff_ros.common.image_conversions import BadFrame, rgb_from_compressed, rgb_from_image
 from querydiff_ros.common.stamps import stamp_ns
@@ -60,7 +60,7 @@ class BagFrames:
         """
         self._bag, self._topics, self._condition = bag, topics, condition
         self._tolerance_ns = round(tolerance * 1e9)
-        self._decode_truth = TruthDecoder(mapping, f"{bag.path}: {topics.truth}")
+        self._decode_truth = GroundTruthDecoder(mapping, f"{bag.path}: {topics.truth}")
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self.frames = self.rejected = self.matched = 0
         self.rejection = ""

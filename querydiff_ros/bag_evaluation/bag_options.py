@@ -34,7 +34,7 @@ class BagOptions:
         mapping: what the values of the ground truth mean: a bundled name or a YAML file.
         score: label mapping whose score classes are told apart, None for `mapping`'s.
         tolerance: seconds between the stamps of a frame and its ground truth, at most.
-        pictures: frames worth a look to save for each bag.
+        pictures: worst frames to save for each bag.
         online: play through the real node; None runs the engine in this process.
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result import Result
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.evaluate_bag import BagOutcome, evaluate_bag
@@ -68,7 +68,7 @@ class BagResults:
             stale.unlink()
         try:
             for ending, data in outcome.files.items():
-                with whole_file(self.folder / f"{source.name}{ending}") as temporary:
+                with atomic_file(self.folder / f"{source.name}{ending}") as temporary:
                     temporary.write_bytes(data)
             outcome.result.save(self._file(source))
         except OSError as error:

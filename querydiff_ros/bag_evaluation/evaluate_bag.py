@@ -19,7 +19,7 @@ from querydiff_core.label_space import label_mapping
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
-from querydiff_ros.bag_evaluation.drive_judge import DriveJudge
+from querydiff_ros.bag_evaluation.drive_scorer import DriveScorer
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.frame_scores import mean_share, scores_csv
 from querydiff_ros.bag_evaluation.over_time_plot import over_time_plot
@@ -59,7 +59,7 @@ def evaluate_bag(
     topics = DriveTopics.choose(bag, options.image, options.truth)
     frames = BagFrames(bag, topics, label_mapping(options.mapping), options.tolerance, source.condition)
     segmenter = segmenter or options.load_segmenter()
-    judge = DriveJudge(source.name, options.score_mapping, segmenter.label_space, options.pictures)
+    judge = DriveScorer(source.name, options.score_mapping, segmenter.label_space, options.pictures)
     with _labeller(bag, topics, options, segmenter) as (labeller, statistics), _one_opencv_thread():
         for count, frame in enumerate(frames, 1):
             answer = labeller(frame.stamp_ns, frame.image)
@@ -81,12 +81,12 @@ def _labeller(
         yield lambda stamp_ns, image: segmenter(image), {}
         return
     # Imported late: offline evaluation starts no ROS.
-    from querydiff_ros.bag_evaluation.answer_spool import AnswerSpool
-    from querydiff_ros.bag_evaluation.node_answers import NodeAnswers
+    from querydiff_ros.bag_evaluation.node_session import NodeSession
+    from querydiff_ros.bag_evaluation.output_spool import OutputSpool
 
-    with TemporaryDirectory() as folder, AnswerSpool(Path(folder) / "answers") as spool:
+    with TemporaryDirectory() as folder, OutputSpool(Path(folder) / "answers") as spool:
         log = Path(folder) / "node.log"
-        answers = NodeAnswers(bag, topics, options.node_parameters, options.online, spool, log)
+        answers = NodeSession(bag, topics, options.node_parameters, options.online, spool, log)
         yield answers, {"online": answers.statistics}
 
 
@@ -102,7 +102,7 @@ def _one_opencv_thread() -> Iterator[None]:
 
 
 def _data(
-    source: BagSource, bag: BagReader, topics: DriveTopics, frames: BagFrames, judge: DriveJudge
+    source: BagSource, bag: BagReader, topics: DriveTopics, frames: BagFrames, judge: DriveScorer
 ) -> dict[str, Any]:
     scores = judge.scores
     conditions = dict.fromkeys(score.condition for score in scores)
@@ -129,7 +129,7 @@ def _data(
     }
 
 
-def _files(source: BagSource, judge: DriveJudge) -> dict[str, bytes]:
+def _files(source: BagSource, judge: DriveScorer) -> dict[str, bytes]:
     if not judge.scores:
         return {}
     _, png = cv2.imencode(".png", over_time_plot(source.name, judge.scores)[..., ::-1])
@@ -140,7 +140,7 @@ def _files(source: BagSource, judge: DriveJudge) -> dict[str, bytes]:
     return files
 
 
-def _warnings(bag: BagReader, frames: BagFrames, judge: DriveJudge, online: dict[str, Any] | None) -> list[str]:
+def _warnings(bag: BagReader, frames: BagFrames, judge: DriveScorer, online: dict[str, Any] | None) -> list[str]:
     found = [bag.damage] if bag.damage else []
     if frames.rejected:
         found.append(

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from querydiff_core.utils.stop_signal import StopRequest
+from querydiff_core.utils.stop_signal import StopSignal
 from querydiff_ros.common.dds_profile import environment_with_dds_profile
 from querydiff_ros.common.install_paths import executable_path
 
@@ -40,7 +40,7 @@ class NodeProcess:
         ros_args = [word for assignment in assignments for word in ("-p", assignment)]
         environment = {**environment_with_dds_profile(), "PYTHONUNBUFFERED": "1"}
         self._file = self.log.open("wb")
-        with StopRequest() as stop:  # an interrupt in the midst of this would leave a node that nobody ends
+        with StopSignal() as stop:  # an interrupt in the midst of this would leave a node that nobody ends
             self._process = subprocess.Popen(
                 [executable_path("segment_node"), "--ros-args", *ros_args],
                 stdin=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_ros.bags.bag_recovery import SalvagedMessage, salvage
+from querydiff_ros.bags.bag_recovery import RecoveredMessage, recover
 
 
 class BagMessage(NamedTuple):
@@ -123,7 +123,7 @@ class BagReader:
                     yield BagMessage(connection.topic, time_ns, bytes(data))
         except Exception as error:  # as above
             self.damage = f"{self.path} is damaged ({_reason(error)})."
-            if not self._compressed:  # rosbag2's own compression, older than that of mcap, is not salvaged
+            if not self._compressed:  # rosbag2's own compression, older than that of mcap, is not recovered
                 for message in self._read_damaged(topics, start_ns, stop_ns):
                     if not given.had(message.topic, message.time_ns):
                         given.counts[message.topic] += 1
@@ -143,11 +143,11 @@ class BagReader:
             if message.topic in topics and late_enough and early_enough:
                 yield BagMessage(message.topic, message.time_ns, message.data)
 
-    def _salvaged(self) -> Iterator[SalvagedMessage]:
+    def _salvaged(self) -> Iterator[RecoveredMessage]:
         files = sorted(self.path.iterdir(), key=_counting) if self.path.is_dir() else [self.path]
         for file in files:
             if file.suffix in (".mcap", ".db3"):
-                yield from salvage(file)
+                yield from recover(file)
 
 
 class _Given:

@@ -26,7 +26,7 @@ _LOST_ROWS = 10_000
 """So many rows in a row that cannot be read end a database; one page has some hundred at most."""
 
 
-class SalvagedMessage(NamedTuple):
+class RecoveredMessage(NamedTuple):
     """One message: `data` is its CDR bytes, `latched` whether its publisher was transient local."""
 
     topic: str
@@ -36,7 +36,7 @@ class SalvagedMessage(NamedTuple):
     data: bytes
 
 
-def salvage(file: Path) -> Iterator[SalvagedMessage]:
+def recover(file: Path) -> Iterator[RecoveredMessage]:
     """Yield the whole messages of a `.mcap` or `.db3` file in the order of writing, those behind a damage too.
 
     An mcap chunk that does not decompress, or to another checksum, is left out; a file without any readable part yields
@@ -45,7 +45,7 @@ def salvage(file: Path) -> Iterator[SalvagedMessage]:
     return _salvage_mcap(file) if file.suffix == ".mcap" else _salvage_sqlite3(file)
 
 
-def _salvage_mcap(file: Path) -> Iterator[SalvagedMessage]:
+def _salvage_mcap(file: Path) -> Iterator[RecoveredMessage]:
     with file.open("rb") as stream:
         if stream.read(8) == _MCAP_MAGIC:
             scan = _McapScan()
@@ -66,12 +66,12 @@ class _McapScan:
         for opcode, body in _mcap_records(stream, _MCAP_CHANNELS):
             deque(self._read(opcode, body), maxlen=0)
 
-    def messages(self, stream: BinaryIO) -> Iterator[SalvagedMessage]:
+    def messages(self, stream: BinaryIO) -> Iterator[RecoveredMessage]:
         """Yield the messages from where the stream stands."""
         for opcode, body in _mcap_records(stream, _MCAP_OPCODES):
             yield from self._read(opcode, body)
 
-    def _read(self, opcode: int, body: _McapBody) -> Iterator[SalvagedMessage]:
+    def _read(self, opcode: int, body: _McapBody) -> Iterator[RecoveredMessage]:
         with suppress(struct.error):  # a record shorter than its kind demands
             if opcode == 0x03:
                 schema, name = body.uint("<H"), body.string()
@@ -83,7 +83,7 @@ class _McapScan:
             elif opcode == 0x05:
                 channel, _, time_ns, _ = (body.uint(layout) for layout in ("<H", "<I", "<Q", "<Q"))
                 if channel in self._channels:
-                    yield SalvagedMessage(*self._channels[channel], time_ns, body.read())
+                    yield RecoveredMessage(*self._channels[channel], time_ns, body.read())
             elif opcode == 0x06:
                 yield from self.messages(io.BytesIO(body.chunk()))
 
@@ -138,7 +138,7 @@ def _seek_chunk(stream: BinaryIO, start: int) -> None:
     stream.seek(0, io.SEEK_END)
 
 
-def _salvage_sqlite3(file: Path) -> Iterator[SalvagedMessage]:
+def _salvage_sqlite3(file: Path) -> Iterator[RecoveredMessage]:
     with TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
         shutil.copyfile(file, copy)
@@ -167,7 +167,7 @@ def _fit_page_count(database: Path) -> None:
             stream.write(pages.to_bytes(4, "big"))
 
 
-def _sqlite3_messages(database: sqlite3.Connection) -> Iterator[SalvagedMessage]:
+def _sqlite3_messages(database: sqlite3.Connection) -> Iterator[RecoveredMessage]:
     database.row_factory = sqlite3.Row
     topics = {}
     for row in database.execute("SELECT * FROM topics"):
@@ -175,7 +175,7 @@ def _sqlite3_messages(database: sqlite3.Connection) -> Iterator[SalvagedMessage]
         topics[row["id"]] = (row["name"], row["type"], is_latched(profiles))
     for row in _sqlite3_rows(database):
         if row["topic_id"] in topics:
-            yield SalvagedMessage(*topics[row["topic_id"]], row["timestamp"], row["data"])
+            yield RecoveredMessage(*topics[row["topic_id"]], row["timestamp"], row["data"])
 
 
 def _sqlite3_rows(database: sqlite3.Connection) -> Iterator[sqlite3.Row]:

@@ -23,7 +23,7 @@ PAUSE_NS = 5 * 10**9
 
 
 class DriveFrame(NamedTuple):
-    """`image` uint8 RGB `(H, W, 3)`, `labels` uint8 trainIds `(H, W)` or None, `condition` None if it is not told."""
+    """`image` uint8 RGB `(H, W, 3)`, `labels` uint8 trainIds `(H, W)` or None, `condition` None if it is not params."""
 
     stamp_ns: int
     image: np.ndarray
@@ -124,7 +124,7 @@ def data_set_frames(
     reader: DataSet = CityscapesSequence() if is_sequence else data_set(name, mapping)
     pairs: list[Pair] = []
     conditions: list[str | None] = []
-    for told in [condition] if condition or not reader.conditions else reader.told_conditions(root, split):
+    for told in [condition] if condition or not reader.conditions else reader.known_conditions(root, split):
         found = _find(reader, root, split, told if reader.conditions else None, sparse or is_sequence)
         pairs += found
         conditions += [told] * len(found)

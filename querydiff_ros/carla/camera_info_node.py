@@ -19,7 +19,7 @@ COMPLAINT_PERIOD = 10.0
 
 @dataclass(frozen=True)
 class CarlaCameraInfoParameters:
-    """What `carla_camera_info` is told."""
+    """What `carla_camera_info` is params."""
 
     carla_version: str = parameter("", "Which CARLA runs: 0.9.13 (carla-ros-bridge), 0.9.15 or 0.9.16 (native).")
     camera: str = parameter("front", "Namespace of the camera to write to.")
@@ -41,10 +41,12 @@ class CarlaCameraInfoNode(Node):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("carla_camera_info", **node_options)
-        told = declare_parameters(self, CarlaCameraInfoParameters)
-        self._interface, self._fov = carla_interface(told.carla_version), told.fov
-        self._publisher = self.create_publisher(CameraInfo, topic_name(told.camera, "camera_info"), self._interface.qos)
-        self._topic = self._interface.topic(told.rgb, told.vehicle, "camera_info")
+        params = declare_parameters(self, CarlaCameraInfoParameters)
+        self._interface, self._fov = carla_interface(params.carla_version), params.fov
+        self._publisher = self.create_publisher(
+            CameraInfo, topic_name(params.camera, "camera_info"), self._interface.qos
+        )
+        self._topic = self._interface.topic(params.rgb, params.vehicle, "camera_info")
         self.create_subscription(CameraInfo, self._topic, self._on_camera_info, self._interface.qos)
 
     def _on_camera_info(self, message: CameraInfo) -> None:

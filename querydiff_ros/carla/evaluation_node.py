@@ -33,7 +33,7 @@ COMPLAINT_PERIOD = 10.0
 
 @dataclass(frozen=True)
 class CarlaEvaluationParameters:
-    """What `carla_evaluation` is told."""
+    """What `carla_evaluation` is params."""
 
     carla_version: str = parameter("", "Which CARLA runs: 0.9.13 (carla-ros-bridge), 0.9.15 or 0.9.16 (native).")
     camera: str = parameter("front", "Namespace of the camera: front/label and front/confidence are scored.")
@@ -67,27 +67,27 @@ class CarlaEvaluationNode(Node):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("carla_evaluation", **node_options)
-        self.parameters = told = declare_parameters(self, CarlaEvaluationParameters)
-        self.interface = carla_interface(told.carla_version)
+        self.parameters = params = declare_parameters(self, CarlaEvaluationParameters)
+        self.interface = carla_interface(params.carla_version)
         self.scores = CarlaScores(self.interface.mapping)
         self._decode = SemanticDecoder(self.interface)
-        topics = [topic_name(told.camera, name) for name in ("label", "confidence")[: 1 + told.use_confidence]]
-        self._label, self._confidence = topics[0], topics[-1] if told.use_confidence else None
-        self.truth_topic = told.semantic_topic or self.interface.topic(SEMANTIC, told.vehicle)
-        self._moments = EqualStamps[tuple[Image, str]]([*topics, self.truth_topic], told.waiting)
+        topics = [topic_name(params.camera, name) for name in ("label", "confidence")[: 1 + params.use_confidence]]
+        self._label, self._confidence = topics[0], topics[-1] if params.use_confidence else None
+        self.truth_topic = params.semantic_topic or self.interface.topic(SEMANTIC, params.vehicle)
+        self._moments = EqualStamps[tuple[Image, str]]([*topics, self.truth_topic], params.waiting)
         self._rejected, self._rejected_before, self._last_rejection = 0, 0, ""
         self._last_save, self._unsaved = time.monotonic(), False
-        self.model = model_file(told.engine)
+        self.model = model_file(params.engine)
         watch_model(self, self.model)
-        if told.output:
-            check_writable(told.output)
-        self._weather = CarlaWeather(self, told.condition)
+        if params.output:
+            check_writable(params.output)
+        self._weather = CarlaWeather(self, params.condition)
         for topic in topics:
             self._subscribe(topic, "reliable")
-        self._subscribe(self.truth_topic, told.semantic_reliability)
+        self._subscribe(self.truth_topic, params.semantic_reliability)
         self._publish_to()
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand
-        self.create_timer(told.publish_period, self._report, clock=steady)
+        self.create_timer(params.publish_period, self._report, clock=steady)
 
     def destroy_node(self) -> None:
         """Write the Result and withdraw."""

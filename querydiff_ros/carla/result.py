@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from querydiff_core.evaluation.result import Result
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.file_hash import file_hash
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def watch_model(node: Node, model: MutableMapping[str, Any]) -> None:
 
     def note(message: DiagnosticArray) -> None:
         for status in message.status:
-            told = {each.key: each.value for each in status.values}
-            if status.name.endswith(": engine") and {"engine", "variant", "device"} <= told.keys():
-                model.update({key: told[key] for key in ("engine", "variant", "device")})
+            values = {each.key: each.value for each in status.values}
+            if status.name.endswith(": engine") and {"engine", "variant", "device"} <= values.keys():
+                model.update({key: values[key] for key in ("engine", "variant", "device")})
 
     node.create_subscription(DiagnosticArray, "/diagnostics", note, 10)
 
@@ -55,13 +55,13 @@ def check_writable(path: str) -> None:
 
     class NothingToWriteYetError(Exception): ...
 
-    with suppress(NothingToWriteYetError), whole_file(path):
+    with suppress(NothingToWriteYetError), atomic_file(path):
         raise NothingToWriteYetError
 
 
 def carla_result(node: CarlaEvaluationNode) -> Result:
     """Return what `node` has measured so far."""
-    told, interface = node.parameters, node.interface
+    params, interface = node.parameters, node.interface
     source = {
         "data_set": "carla",
         "carla_version": interface.version,
@@ -69,7 +69,7 @@ def carla_result(node: CarlaEvaluationNode) -> Result:
         "topic": node.truth_topic,
         "images": node.scores.frames,
     }
-    settings = {key: value for key, value in asdict(told).items() if key not in ("output", "engine")}
+    settings = {key: value for key, value in asdict(params).items() if key not in ("output", "engine")}
     return Result(dict(node.model), [source], settings, _versions(), node.scores.domains())
 
 

@@ -1,1 +1,1 @@
-"""ROS verbs of the `querydiff` command."""
+"""ROS subcommands of the `querydiff` command."""

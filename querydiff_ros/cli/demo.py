@@ -1,4 +1,4 @@
-"""The verb `querydiff demo`: watch the real node label a drive through five conditions."""
+"""The subcommand `querydiff demo`: watch the real node label a drive through five conditions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb `querydiff evaluate-bag`: judge a model on recorded drives."""
+"""The subcommand `querydiff evaluate-bag`: judge a model on recorded drives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from querydiff_ros.bag_evaluation.bag_results import BagResults, Progress
     from querydiff_ros.bag_evaluation.bag_sources import BagSource
 
-SUMMARY = "judge a model on bags: accuracy by weather and over time, latency, frames worth a look"
+SUMMARY = "judge a model on bags: accuracy by weather and over time, latency, worst frames"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -137,7 +137,7 @@ def _add_topics(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--mapping", default="train_ids", help="what the label values mean: a name or a YAML file")
     group.add_argument("--score", metavar="MAPPING", help="judge the classes of this label mapping, such as camvid")
     group.add_argument("--tolerance", type=_not_negative, default=0.02, help="seconds between stamps (default: 0.02)")
-    group.add_argument("--pictures", type=_count, default=6, help="frames worth a look to save of a bag (default: 6)")
+    group.add_argument("--pictures", type=_count, default=6, help="worst frames to save of a bag (default: 6)")
 
 
 def _add_online(group: argparse._ArgumentGroup) -> None:

@@ -1,4 +1,4 @@
-"""The verb `querydiff record-drive`: record a data set, or a folder of images and labels, as a drive."""
+"""The subcommand `querydiff record-drive`: record a data set, or a folder of images and labels, as a drive."""
 
 from __future__ import annotations
 

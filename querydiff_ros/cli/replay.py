@@ -1,4 +1,4 @@
-"""The verb `querydiff replay`: play a recorded drive into ROS topics."""
+"""The subcommand `querydiff replay`: play a recorded drive into ROS topics."""
 
 from __future__ import annotations
 

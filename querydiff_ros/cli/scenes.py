@@ -1,4 +1,4 @@
-"""The verb `querydiff scenes`: generate street scenes as a data set folder or as a drive in a rosbag2."""
+"""The subcommand `querydiff scenes`: generate street scenes as a data set folder or as a drive in a rosbag2."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Generate street scenes with exact labels of the 19 Cityscapes classes.",
         epilog="example: querydiff scenes images --output build/scenes --count 1000 --conditions fog,night",
     )
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="images|drive")
-    images = verbs.add_parser(
+    subcommands = parser.add_subparsers(dest="what", required=True, metavar="images|drive")
+    images = subcommands.add_parser(
         "images",
         help="single scenes, each in another street: images/*.jpg, labels/*.png, dataset.yaml",
         description="Write single scenes as a data set folder; what is there already is kept, so it can be resumed. "
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     images.add_argument("--output", type=Path, required=True, help="the folder to fill")
     images.add_argument("--count", type=int, default=100, help="how many scenes (default: 100)")
     images.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    drive = verbs.add_parser(
+    drive = subcommands.add_parser(
         "drive",
         help="one continuous drive as a rosbag2 with images, ground truth and conditions",
         description="Write one drive through the conditions in turn as a rosbag2.",
@@ -105,8 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     drive.add_argument("--rate", type=float, default=10.0, help="frames a second (default: 10)")
     drive.add_argument("--camera", default="front", help="namespace and frame id of the camera (default: front)")
     drive.add_argument("--storage", default="mcap", choices=["mcap", "sqlite3"], help="(default: mcap)")
-    for verb in (images, drive):
-        _add_shared(verb)
+    for subcommand in (images, drive):
+        _add_shared(subcommand)
     return parser
 
 

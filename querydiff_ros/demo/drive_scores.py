@@ -41,7 +41,7 @@ def drive_metrics(drive: LabelledDrive, scores: DriveScores) -> dict[str, Any]:
 
     Latency is the node's own: milliseconds from a frame's arrival in the node to the publication of its label.
     """
-    told = drive.diagnostics
+    values = drive.diagnostics
     return {
         "frames_published": drive.published,
         "frames_labelled": drive.labelled,
@@ -50,11 +50,11 @@ def drive_metrics(drive: LabelledDrive, scores: DriveScores) -> dict[str, Any]:
         "miou_by_condition": {condition: matrix.miou for condition, matrix in scores.conditions.items()},
         "iou_by_class": scores.total.iou_by_class,
         "pixel_accuracy": scores.total.pixel_accuracy,
-        "latency_ms": {p: _number(told.get(f"latency_from_arrival_{p}_ms")) for p in ("p50", "p99")},
+        "latency_ms": {p: _number(values.get(f"latency_from_arrival_{p}_ms")) for p in ("p50", "p99")},
         "latency_source": "the node's /diagnostics: arrival of a frame to publication of its label",
-        "engine": told.get("engine"),
-        "variant": told.get("variant"),
-        "device": told.get("device"),
+        "engine": values.get("engine"),
+        "variant": values.get("variant"),
+        "device": values.get("device"),
     }
 
 

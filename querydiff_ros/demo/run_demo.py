@@ -12,7 +12,7 @@ from rich.console import Console
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.score_table import print_scores
 from querydiff_core.label_space import cityscapes, label_mapping
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.image_files import write_image
 from querydiff_ros.bags.bag_reader import BagReader
 from querydiff_ros.demo.contact_sheet import contact_sheet
@@ -60,7 +60,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     _say("Scoring and drawing.")
     scores = DriveScores(drive, mapping)
     metrics = drive_metrics(drive, scores)
-    with whole_file(options.output / "metrics.json") as temporary:
+    with atomic_file(options.output / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n")
     write_image(options.output / "contact_sheet.png", contact_sheet(drive, scores, cityscapes()))
     OverlayVideo(drive, scores, cityscapes()).write(options.output / "overlay.mp4", VIDEO_RATE)

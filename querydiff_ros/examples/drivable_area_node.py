@@ -26,7 +26,7 @@ DRIVABLE = 255
 
 @dataclass(frozen=True)
 class DrivableAreaParameters:
-    """What `drivable_area` is told."""
+    """What `drivable_area` is params."""
 
     camera: str = parameter("front", "Namespace of the camera.")
     classes: tuple[str, ...] = parameter(("road",), "Names of the classes that may be driven on.")
@@ -50,14 +50,14 @@ class DrivableAreaNode(Node):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("drivable_area", **node_options)
-        told = declare_parameters(self, DrivableAreaParameters)
-        self._drivable = _table(told.classes)
-        self._least = int(np.ceil(told.min_confidence * 255))
-        label, confidence = (topic_name(told.camera, name) for name in ("label", "confidence"))
+        params = declare_parameters(self, DrivableAreaParameters)
+        self._drivable = _table(params.classes)
+        self._least = int(np.ceil(params.min_confidence * 255))
+        label, confidence = (topic_name(params.camera, name) for name in ("label", "confidence"))
         self._inputs = label, confidence
         self._pairs = EqualStamps[Image](self._inputs, WAITING)
-        self._mask = self.create_publisher(Image, topic_name(told.camera, "drivable_area"), QOS)
-        self._fractions = self.create_publisher(Float32MultiArray, topic_name(told.camera, "class_fractions"), QOS)
+        self._mask = self.create_publisher(Image, topic_name(params.camera, "drivable_area"), QOS)
+        self._fractions = self.create_publisher(Float32MultiArray, topic_name(params.camera, "class_fractions"), QOS)
         for topic in self._inputs:
             self._subscribe(topic)
 

@@ -38,8 +38,8 @@ def frame(index: int = 0, labels: np.ndarray | None = None, condition: str = "cl
 def segment_node(interface: CarlaInterface, engine: Path) -> SegmentNode:
     """Return an active segment node on the RGB camera of `interface`."""
     remap = ["--ros-args", "-r", f"front/image:={interface.topic(RGB)}"]
-    told = {"engine": str(engine), "threads": 1, "diagnostics_period": 0.1, "bring_up": True}
-    overrides = [Parameter(name, value=value) for name, value in told.items()]
+    params = {"engine": str(engine), "threads": 1, "diagnostics_period": 0.1, "bring_up": True}
+    overrides = [Parameter(name, value=value) for name, value in params.items()]
     node = SegmentNode(parameter_overrides=overrides, cli_args=remap)
     node.bring_up_if_asked()
     return node

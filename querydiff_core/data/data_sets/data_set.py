@@ -83,7 +83,7 @@ class DataSet(ABC):
             raise QueryDiffError(f"{root} holds no image of {self.name} for {condition or split or 'training'}.")
         return LabelledPairs(root, found.pairs, LabelDecoder(self.mapping(root), self.refuses_values_outside))
 
-    def told_conditions(self, root: Path, split: str | None = None) -> list[str]:
+    def known_conditions(self, root: Path, split: str | None = None) -> list[str]:
         """Return the conditions that the split has images of; all where it has none, whose errors say more.
 
         Raises:

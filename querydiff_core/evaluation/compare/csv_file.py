@@ -8,7 +8,7 @@ from pathlib import Path
 
 from querydiff_core.evaluation.compare.comparison import Comparison
 from querydiff_core.evaluation.compare.published import COLUMNS, PUBLISHED
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 HEAD = ("result", "origin", "domain", "class", "score", "percent")
 SCORES = ("miou", "pixel_accuracy", "class_accuracy", "ece")
@@ -20,7 +20,7 @@ def write_csv(path: Path, comparison: Comparison, published: bool) -> None:
     Raises:
         QueryDiffError: if the file cannot be written.
     """
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(HEAD)
         writer.writerows(_measured(comparison))

@@ -20,7 +20,7 @@ from querydiff_core.evaluation.compare.tables import (
 )
 from querydiff_core.evaluation.result import Result
 from querydiff_core.label_space import cityscapes
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.image_files import encode_jpeg
 
 STYLE = """
@@ -77,7 +77,7 @@ def write_page(path: Path, comparison: Comparison, panels: Sequence[Panel], publ
     if published:
         body.append(_table(published_table(), "published"))
     body.append(_facts(comparison))
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(_page("Comparison of segmentation models", "\n".join(body)), encoding="utf-8")
 
 

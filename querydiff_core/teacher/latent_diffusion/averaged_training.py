@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 WARM_UP = 100  # steps of linear warm-up
 DECAY = 0.999  # of the average; it is shorter in the beginning, (1 + step) / (10 + step)
@@ -73,7 +73,7 @@ class AveragedTraining:
             for values in (self._weights(), self._averages(), self._moments())
             for name, tensor in values.items()
         }
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file(tensors, temporary, metadata={"step": str(self.step)})
 
     def load(self, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 
 class LossRow(NamedTuple):
@@ -51,5 +51,5 @@ class LossLog:
         with self.path.open(newline="", encoding="utf-8") as file:
             head, *rows = csv.reader(file)
         kept = [row for row in rows if row[0] != stage or int(row[1]) <= step]
-        with whole_file(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with atomic_file(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([head, *kept])

@@ -9,7 +9,7 @@ from typing import Any
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.latent_diffusion.networks import UNET_LEVELS, WIDTHS
-from querydiff_core.utils.atomic_file import whole_file
+from querydiff_core.utils.atomic_file import atomic_file
 
 # May differ when a run goes on: more steps change none of those before (the rate is constant after its warm-up), and
 # the others are the knobs to turn when memory runs out or the loss breaks.
@@ -71,7 +71,7 @@ class Recipe:
 
     def write(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
 
     def check_continues(self, path: Path) -> None:

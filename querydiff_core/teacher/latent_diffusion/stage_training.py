@@ -24,7 +24,7 @@ from querydiff_core.teacher.latent_diffusion.run_folder import RunFolder
 from querydiff_core.teacher.latent_diffusion.stage import Stage
 from querydiff_core.utils.image_files import write_image
 from querydiff_core.utils.seeds import mixed_seed
-from querydiff_core.utils.stop_signal import StopRequest
+from querydiff_core.utils.stop_signal import StopSignal
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Surroundings:
     files: list[Path]
     held_out: Tensor
     unreadable: set[Path]
-    stop: StopRequest
+    stop: StopSignal
     workers: int
     save_every: int
     samples: int

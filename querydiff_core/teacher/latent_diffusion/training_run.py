@@ -26,7 +26,7 @@ from querydiff_core.teacher.latent_diffusion.recipe import Recipe
 from querydiff_core.teacher.latent_diffusion.run_folder import RunFolder
 from querydiff_core.teacher.latent_diffusion.stage import Stage
 from querydiff_core.teacher.latent_diffusion.stage_training import StageTraining, Surroundings, signed
-from querydiff_core.utils.stop_signal import StopRequest
+from querydiff_core.utils.stop_signal import StopSignal
 
 
 class TrainingRun:
@@ -75,7 +75,7 @@ class TrainingRun:
         transformers_logging.disable_progress_bar()
         size = "x".join(map(str, self.recipe.size))
         what = f"A step of {self.recipe.batch} images of {size} pixels"
-        with StopRequest() as stop, memory_advice(what), self._writing():
+        with StopSignal() as stop, memory_advice(what), self._writing():
             held_out = signed(held_out_crops(self.images.held_out, self.recipe.size).to(self.device))
             unreadable = set(self.images.unreadable)
             around = Surroundings(

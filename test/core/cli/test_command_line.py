@@ -32,8 +32,8 @@ def test_help_lists_every_verb_with_a_summary():
     assert result.returncode == 0
     learning = ("data", "teacher", "fit", "export", "benchmark", "evaluate", "compare", "segment")
     driving = ("scenes", "replay", "record-drive", "evaluate-bag", "demo")
-    for verb in (*learning, *driving):
-        line = next(row for row in result.stdout.splitlines() if row.strip().startswith(verb))
+    for subcommand in (*learning, *driving):
+        line = next(row for row in result.stdout.splitlines() if row.strip().startswith(subcommand))
         assert len(line.split()) > 2
 
 

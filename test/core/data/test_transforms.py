@@ -13,7 +13,7 @@ def blocks(rows=6, columns=8, side=16):
     return labels.expand(3, -1, -1).clone().to(torch.uint8), labels.to(torch.uint8)
 
 
-def agreement(crop, labels):
+def parity(crop, labels):
     """Return the share of equal pixels where labelled; the borders of blocks blend in the image only."""
     equal = (crop[0].int() - labels.int()).abs() <= 1
     return equal[labels != 255].float().mean()
@@ -29,7 +29,7 @@ def test_crops_keep_image_and_labels_together(size):
         assert crop.shape == (3, 64, 64)
         assert crop_labels.shape == (64, 64)
         assert crop.dtype == crop_labels.dtype == torch.uint8
-        assert agreement(crop, crop_labels) > 0.7
+        assert parity(crop, crop_labels) > 0.7
         seen.add(crop_labels.numpy().tobytes())
     assert len(seen) == 20
 

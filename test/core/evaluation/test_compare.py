@@ -35,8 +35,8 @@ EVALUATE = "import sys; from querydiff_core.cli.main import exit_cleanly as e; f
 RUN = "e(lambda: v.main(sys.argv[1:]))"
 
 
-def run(verb, *arguments):
-    command = [sys.executable, "-c", EVALUATE.format(verb) + RUN, *map(str, arguments)]
+def run(subcommand, *arguments):
+    command = [sys.executable, "-c", EVALUATE.format(subcommand) + RUN, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 

@@ -60,7 +60,7 @@ def test_the_exported_engine_agrees_with_the_checkpoint(checkpoint, engine, size
     images = np.ascontiguousarray(images[:, : size[0], : size[1]])
     eager, exported = Segmenter.load(checkpoint, device="cpu")(images), Segmenter.load(engine)(images)
     assert eager.labels.shape == exported.labels.shape == (batch, *size)
-    assert min(size) < 64 or len(np.unique(eager.labels)) > 2  # or agreement would say nothing
+    assert min(size) < 64 or len(np.unique(eager.labels)) > 2  # or parity would say nothing
     assert (eager.labels == exported.labels).mean() > 0.99
     difference = np.abs(eager.confidence.astype(int) - exported.confidence)
     assert np.percentile(difference, 99) <= 4  # BatchNorm is folded into weights, which are rounded to fp16 again

@@ -55,7 +55,7 @@ def test_a_compiled_package_labels_batches_of_any_number_as_its_checkpoint_does(
     eager, compiled = Segmenter.load(checkpoint, device="cpu"), Segmenter.load(package, threads=1)
     assert (compiled.engine_name, compiled.device) == ("inductor", "cpu")
     expected = eager(frames)
-    assert len(np.unique(expected.labels)) > 2  # or agreement would say nothing
+    assert len(np.unique(expected.labels)) > 2  # or parity would say nothing
     for number in range(1, 6):
         found = compiled(frames[:number])
         assert found.labels.shape == found.confidence.shape == (number, *CAMERA)

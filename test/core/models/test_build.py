@@ -12,7 +12,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.models.agent_queries import LearnedQueries
 from querydiff_core.models.backbone import MixTransformer
 from querydiff_core.models.build import VARIANTS, build_model, variant_config
-from querydiff_core.models.refinement import Unrefined
+from querydiff_core.models.refinement import IdentityRefinement
 
 TINY = {"backbone_options": {"channels": [8, 8, 8, 8]}, "decoder_layers": 1, "queries": 5}
 
@@ -67,7 +67,7 @@ def test_without_the_auxiliary_head_the_rest_of_the_weights_stay_the_same() -> N
 def test_the_baselines_of_ablations() -> None:
     model = build_model("tiny", query_source="learned", refinement=False, **TINY)
     assert isinstance(model.agent_queries, LearnedQueries)
-    assert all(isinstance(refinement, Unrefined) for refinement in model.refinements)
+    assert all(isinstance(refinement, IdentityRefinement) for refinement in model.refinements)
     assert model(torch.randn(2, 3, 32, 32)).masks[-1].shape == (2, 5, 8, 8)
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from querydiff_core.models.refinement import Refinement, Unrefined
+from querydiff_core.models.refinement import IdentityRefinement, Refinement
 
 C = 8
 
@@ -61,4 +61,4 @@ def test_gradients_reach_the_queries() -> None:
 
 def test_unrefined_is_the_identity() -> None:
     feature, queries = inputs()
-    assert Unrefined()(feature, queries) is feature
+    assert IdentityRefinement()(feature, queries) is feature

@@ -288,7 +288,7 @@ def test_show_says_what_is_wrong(teacher, tmp_path, capsys):
 
 
 def test_help_teaches_by_examples(capsys):
-    for verb in ("train", "show"):
-        code, output, _ = querydiff(capsys, verb, "--help")
+    for subcommand in ("train", "show"):
+        code, output, _ = querydiff(capsys, subcommand, "--help")
         assert code == 0
-        assert f"querydiff teacher {verb} " in output.partition("example")[2]
+        assert f"querydiff teacher {subcommand} " in output.partition("example")[2]

@@ -6,9 +6,9 @@ import torch
 from teachers import write_tiny_teacher
 
 from querydiff_core.data.datamodule import Crop
+from querydiff_core.training.distillation import TeacherOptions
 from querydiff_core.training.semantic_module import SemanticModule
 from querydiff_core.training.student_options import StudentOptions
-from querydiff_core.training.teaching import TeacherOptions
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +52,19 @@ def test_the_pretrained_network_learns_at_a_rate_of_its_own(teacher, scheme):
     found = {group["lr"]: identities(group["params"]) for group in groups}
     network = identities(made.model.backbone.network.parameters())
     rest = identities(p for p in made.parameters() if p.requires_grad) - network
-    assert identities(made.teaching.consistency.parameters()) <= rest
+    assert identities(made.distillation.consistency.parameters()) <= rest
     assert identities(made.model.backbone.parameters()) - network <= rest  # Rein's tokens
     assert found == ({3e-4: rest, 2e-5: network} if scheme == "full" else {3e-4: rest})
 
 
 def test_the_teacher_is_no_part_of_what_lightning_sees(teacher):
     made = module(teacher)
-    diffusion = made.teaching.teacher
+    diffusion = made.distillation.teacher
     theirs = identities([*diffusion.parameters(), *diffusion.buffers()])
     assert len(theirs) > 100
     assert theirs.isdisjoint(identities([*made.parameters(), *made.buffers()]))
     assert diffusion not in list(made.modules())
     optimizer = made.configure_optimizers()["optimizer"]
     assert theirs.isdisjoint(identities(p for group in optimizer.param_groups for p in group["params"]))
-    taught = {name for name in made.state_dict() if name.startswith("teaching.")}
-    assert taught == {f"teaching.consistency.{name}" for name in made.teaching.consistency.state_dict()}
+    taught = {name for name in made.state_dict() if name.startswith("distillation.")}
+    assert taught == {f"distillation.consistency.{name}" for name in made.distillation.consistency.state_dict()}

@@ -247,9 +247,12 @@ def test_a_training_state_holds_the_student_and_the_projections_of_the_loss_alon
     student = {f"model.{name}": value.shape for name, value in build_model("tiny").state_dict().items()}
     others = {name: value for name, value in state["state_dict"].items() if name not in student}
     assert student.keys() <= state["state_dict"].keys()
-    assert {name.split(".linears.")[0] for name in others} == {"teaching.consistency", "loss.criterion.empty_weight"}
+    assert {name.split(".linears.")[0] for name in others} == {
+        "distillation.consistency",
+        "loss.criterion.empty_weight",
+    }
     trained = [value.shape for value in build_model("tiny").parameters()]
-    trained += [value.shape for name, value in others.items() if name.startswith("teaching.")]
+    trained += [value.shape for name, value in others.items() if name.startswith("distillation.")]
     moments = [moment["exp_avg"].shape for moment in state["optimizer_states"][0]["state"].values()]
     assert sorted(moments) == sorted(trained)
     assert sum(len(group["params"]) for group in state["optimizer_states"][0]["param_groups"]) == len(trained)

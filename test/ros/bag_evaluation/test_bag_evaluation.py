@@ -23,7 +23,7 @@ STORAGES = pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 
 @pytest.fixture
 def evaluate(tmp_path, pixel_engine):
-    """Return a runner of the verb on the pixel engine; it returns the Result it wrote."""
+    """Return a runner of the subcommand on the pixel engine; it returns the Result it wrote."""
 
     def run(*arguments, output=tmp_path / "out" / "result.json"):
         words = [*map(str, arguments), "--model", str(pixel_engine), "--output", str(output)]

@@ -13,7 +13,7 @@ from rosbags.rosbag2 import Reader
 from short_drive import START, record
 
 from querydiff_ros.bags.bag_reader import BagReader
-from querydiff_ros.bags.bag_recovery import salvage
+from querydiff_ros.bags.bag_recovery import recover
 
 STORAGES = pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 SUFFIX = {"mcap": ".mcap", "sqlite3": ".db3"}
@@ -59,7 +59,7 @@ def without_chunk(file, number):
         chunks = [(c.chunk_start_offset, c.chunk_length, sum(c.channel_count.values())) for c in reader.storage.chunks]
     first = sum(count for *_, count in chunks[:number])
     start, length, count = chunks[number]
-    written = [(message.topic, message.time_ns, message.data) for message in salvage(file)]
+    written = [(message.topic, message.time_ns, message.data) for message in recover(file)]
     assert sorted(written) == sorted(BagReader(file).messages())
     left = written[:first] + written[first + count :]
     return start, length, sorted(left, key=lambda message: (message[1], message[0]))

@@ -38,8 +38,8 @@ def test_fractions_are_shares_of_the_image(labels: np.ndarray) -> None:
         assert fractions[train_id] == pytest.approx((labels == train_id).mean())
 
 
-def make(**told: Any) -> DrivableAreaNode:
-    return DrivableAreaNode(parameter_overrides=[Parameter(name, value=value) for name, value in told.items()])
+def make(**params: Any) -> DrivableAreaNode:
+    return DrivableAreaNode(parameter_overrides=[Parameter(name, value=value) for name, value in params.items()])
 
 
 @pytest.fixture
@@ -86,13 +86,13 @@ def test_the_segment_nodes_output_is_what_it_takes(peer: Peer, node: DrivableAre
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"),
+    ("params", "sentence"),
     [
         ({"classes": ["roda"]}, "holds 'roda': expected some of road, sidewalk"),
         ({"min_confidence": 2.0}, "must lie between 0 and 1, found 2"),
         ({"classes": "road"}, "must be a list of strings, found 'road'"),
     ],
 )
-def test_wrong_parameters_are_one_sentence(ros: None, told: dict[str, Any], sentence: str) -> None:
+def test_wrong_parameters_are_one_sentence(ros: None, params: dict[str, Any], sentence: str) -> None:
     with pytest.raises(QueryDiffError, match=sentence):
-        make(**told)
+        make(**params)

@@ -16,10 +16,10 @@ from sensor_msgs.msg import Image
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.segmenter import Segmentation
-from querydiff_ros.bag_evaluation.answer_spool import AnswerSpool
 from querydiff_ros.bag_evaluation.bag_options import OnlineOptions
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.node_process import NodeProcess
+from querydiff_ros.bag_evaluation.output_spool import OutputSpool
 from querydiff_ros.bags.bag_player import BagPlayer, ReplayOptions
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
 from querydiff_ros.common.ros_session import ros_node
@@ -33,7 +33,7 @@ LISTEN_SECONDS = 0.001
 PERCENTILES = (50, 90, 99, 100)
 
 
-class NodeAnswers:
+class NodeSession:
     """What `segment_node`, running as its own process, answers to a drive over DDS.
 
     Calling it with a frame's stamp and image returns the answer, None for a frame that got none.
@@ -48,7 +48,7 @@ class NodeAnswers:
         topics: DriveTopics,
         parameters: Mapping[str, object],
         options: OnlineOptions,
-        spool: AnswerSpool,
+        spool: OutputSpool,
         log: Path,
     ) -> None:
         """Start the node, play the drive and stop the node.

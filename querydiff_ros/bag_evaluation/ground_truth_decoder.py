@@ -14,7 +14,7 @@ ENCODINGS = ("mono8", "8UC1")
 SHOWN_VALUES = 5
 
 
-class TruthDecoder:
+class GroundTruthDecoder:
     """Turn label messages of the topic `where` into trainIds.
 
     Args:

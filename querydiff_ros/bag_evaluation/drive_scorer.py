@@ -14,8 +14,8 @@ from querydiff_core.evaluation.scorer import Evaluation, class_counts
 from querydiff_core.label_space import LabelMapping, LabelSpace
 from querydiff_ros.bag_evaluation.bag_frames import BagFrame
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore
-from querydiff_ros.bag_evaluation.frames_worth_a_look import FramesWorthALook
 from querydiff_ros.bag_evaluation.temporal_consistency import TemporalConsistency
+from querydiff_ros.bag_evaluation.worst_frames import WorstFrames
 
 WINDOW = 10
 """Frames that the mIoU over time is taken over: one frame alone lacks most classes."""
@@ -23,23 +23,23 @@ UNKNOWN = "unknown"
 """Name of the domain of frames whose condition is not known."""
 
 
-class DriveJudge:
-    """Scores by condition and over time, and the frames worth a look; a few numbers a frame stay in memory.
+class DriveScorer:
+    """Scores by condition and over time, and the worst frames; a few numbers a frame stay in memory.
 
     Args:
         name: of the drive, which begins the names of its frames.
         mapping: whose score classes are told apart.
         label_space: colours of the pictures.
-        pictures: number of frames worth a look.
+        pictures: number of worst frames.
 
     Attributes:
         scores: one a labelled frame, in the order of the drive.
-        worth: the frames worth a look.
+        worth: the worst frames.
     """
 
     def __init__(self, name: str, mapping: LabelMapping, label_space: LabelSpace, pictures: int) -> None:
         self.scores: list[FrameScore] = []
-        self.worth = FramesWorthALook(pictures, label_space, mapping)
+        self.worth = WorstFrames(pictures, label_space, mapping)
         self._name, self._mapping = name, mapping
         self._domains: dict[str, Evaluation] = {}
         self._window: deque[np.ndarray] = deque(maxlen=WINDOW)

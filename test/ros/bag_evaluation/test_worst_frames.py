@@ -7,14 +7,14 @@ import pytest
 from querydiff_core.label_space import cityscapes, label_mapping
 from querydiff_ros.bag_evaluation.bag_frames import BagFrame
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore
-from querydiff_ros.bag_evaluation.frames_worth_a_look import STRETCHES, FramesWorthALook
+from querydiff_ros.bag_evaluation.worst_frames import STRETCHES, WorstFrames
 
 SECOND = 10**9
 IMAGE, LABELS = np.full((20, 40, 3), 90, np.uint8), np.zeros((20, 40), np.uint8)
 
 
 def look(mious, step=SECOND, count=3, truth=LABELS):
-    worth = FramesWorthALook(count, cityscapes(), label_mapping("train_ids"))
+    worth = WorstFrames(count, cityscapes(), label_mapping("train_ids"))
     for index, miou in enumerate(mious):
         frame = BagFrame(index * step, "fog", IMAGE, truth)
         score = FrameScore(index * step, "fog", miou, miou, 0.5, None)

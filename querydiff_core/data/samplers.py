@@ -17,7 +17,7 @@ RARE_CLASS_TEMPERATURE = 0.01
 RARE_CLASS_SHARE = 0.0015
 
 
-class Draw(NamedTuple):
+class Sample(NamedTuple):
     """`number` of the draw in the run, `source` and `image` by index, and the rare class it was drawn for, if any."""
 
     number: int
@@ -82,7 +82,7 @@ def _images_with(pixels: np.ndarray, enough: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Draws:
+class Sampler:
     """The endless sequence of draws of a run.
 
     Attributes:
@@ -104,14 +104,14 @@ class Draws:
         """Share of each source in the draws, 1 in sum."""
         return [weight / sum(self.weights) for weight in self.weights]
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[Sample]:
         """Draw from the start of the run."""
         random = np.random.default_rng(self.seed)
         limits = np.cumsum(self.shares)
         sources = [self._images(source) for source in range(len(self.images))]
         for number in itertools.count():
             source = min(int(np.searchsorted(limits, random.random(), side="right")), len(limits) - 1)
-            yield Draw(number, source, *sources[source].draw(random))
+            yield Sample(number, source, *sources[source].draw(random))
 
     def _images(self, source: int) -> ShuffledImages | RareClassImages:
         if self.class_pixels is None:
@@ -120,13 +120,13 @@ class Draws:
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchSampler:
     """One process's share of the batches of a run, as lists of draws; what `DataLoader` calls a batch sampler.
 
     Batch b of the run holds draws b W B to (b + 1) W B - 1 for W processes of B images; process w gets the w-th B.
 
     Attributes:
-        draws: of the run.
+        sampler: of the run.
         size: B, images in a batch and process.
         batches: in the whole run.
         start: batches that were done before, when a run goes on.
@@ -134,7 +134,7 @@ class Batches:
         processes: W.
     """
 
-    draws: Draws
+    sampler: Sampler
     size: int
     batches: int
     start: int = 0
@@ -144,10 +144,10 @@ class Batches:
     def __len__(self) -> int:
         return self.batches
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[Sample]]:
         """Return the batches from `start` to the end of the run."""
         together = self.size * self.processes
-        draws = itertools.islice(self.draws, self.start * together, self.batches * together)
+        draws = itertools.islice(self.sampler, self.start * together, self.batches * together)
         for _ in range(self.start, self.batches):
             batch = list(itertools.islice(draws, together))
             yield batch[self.process * self.size : (self.process + 1) * self.size]

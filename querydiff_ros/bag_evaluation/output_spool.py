@@ -22,7 +22,7 @@ class _Place(NamedTuple):
     size: int
 
 
-class AnswerSpool:
+class OutputSpool:
     """Write messages to a file from a thread of its own, and read them again by kind and stamp.
 
     Used as a context manager: the thread ends and the file goes with it.
@@ -36,7 +36,7 @@ class AnswerSpool:
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._write, daemon=True)
 
-    def __enter__(self) -> AnswerSpool:
+    def __enter__(self) -> OutputSpool:
         """Start the thread."""
         self._thread.start()
         return self

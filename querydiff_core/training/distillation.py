@@ -47,7 +47,7 @@ class TeacherOptions:
         )
 
 
-class Teaching(nn.Module):
+class Distillation(nn.Module):
     """Teach agent queries of c channels with a diffusion model.
 
     The teacher is hidden from PyTorch's registry: it has no part in checkpoints, parameter groups, exports, or what

@@ -21,7 +21,7 @@ PANEL_WIDTH, GAP, HEADER = 480, 6, 30
 
 
 @dataclass(frozen=True)
-class WorthALook:
+class WorstFrame:
     """One of them: `badness` 0 to 1, `jpeg` the picture's bytes."""
 
     stamp_ns: int
@@ -30,7 +30,7 @@ class WorthALook:
     jpeg: bytes
 
 
-class FramesWorthALook:
+class WorstFrames:
     """The worst frames so far, as pictures; frames themselves are not kept.
 
     With ground truth the worst are those of the lowest mIoU, without those of the lowest confidence or consistency.
@@ -40,12 +40,12 @@ class FramesWorthALook:
         """Keep `count` frames; classes that `mapping` does not tell apart are not mistaken for each other."""
         self._count, self._label_space, self._mapping = count, label_space, mapping
         self._stretch_ns = SHORTEST_STRETCH_NS
-        self._pool: dict[int, WorthALook] = {}  # the worst frame of each stretch
+        self._pool: dict[int, WorstFrame] = {}  # the worst frame of each stretch
 
     @property
-    def worst_first(self) -> list[WorthALook]:
+    def worst_first(self) -> list[WorstFrame]:
         """Return them, the worst first, at least a stretch apart: neighbours show the same."""
-        chosen: list[WorthALook] = []
+        chosen: list[WorstFrame] = []
         for each in sorted(self._pool.values(), key=lambda each: (-each.badness, each.stamp_ns)):
             apart = all(abs(each.stamp_ns - other.stamp_ns) >= self._stretch_ns for other in chosen)
             if apart and len(chosen) < self._count:
@@ -60,14 +60,14 @@ class FramesWorthALook:
         if self._count == 0 or (rival is not None and rival.badness >= badness):
             return
         picture = encode_jpeg(self._picture(frame, labels, confidence, reason), 90)
-        self._pool[stretch] = WorthALook(frame.stamp_ns, badness, reason, picture.tobytes())
+        self._pool[stretch] = WorstFrame(frame.stamp_ns, badness, reason, picture.tobytes())
         if len(self._pool) > STRETCHES * self._count:
             self._join_stretches()
 
     def _join_stretches(self) -> None:
         """Make stretches twice as long, so that however long the drive is, a bounded number covers it."""
         self._stretch_ns *= 2
-        joined: dict[int, WorthALook] = {}
+        joined: dict[int, WorstFrame] = {}
         for each in sorted(self._pool.values(), key=lambda each: each.badness):
             joined[each.stamp_ns // self._stretch_ns] = each  # the worst comes last
         self._pool = joined
