@@ -13,6 +13,7 @@ RUN = [
     "onnxruntime>=1.18,<2",
     "rosbags>=0.11.7,<0.12",
     "av>=12,<19",
+    "matplotlib>=3.5,<4",
     "PyYAML>=6,<7",
     "rich>=13,<16",
     "lz4>=4,<5",

@@ -10,14 +10,14 @@ import numpy as np
 from querydiff_core.label_space import UNLABELLED, LabelMapping, LabelSpace
 from querydiff_core.utils.image_files import encode_jpeg
 from querydiff_core.utils.overlay import overlay
-from querydiff_core.utils.panels import blank, paste, percent, write
+from querydiff_core.utils.panels import DARK, captioned, grid, percent, scaled, titled
 from querydiff_ros.bag_evaluation.bag_frames import BagFrame
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore
 
 SHORTEST_STRETCH_NS = 10**9
 STRETCHES = 8
 """Times as many stretches of the drive as frames are asked for may have a worst frame each."""
-PANEL_WIDTH, GAP, HEADER = 480, 6, 30
+PANEL_WIDTH, GAP, HEADER = 480, 6, 36
 
 
 @dataclass(frozen=True)
@@ -73,21 +73,16 @@ class WorstFrames:
         self._pool = joined
 
     def _picture(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, reason: str) -> np.ndarray:
-        panels = {"input": frame.image, "labels": overlay(frame.image, labels, self._label_space, 0.65)}
+        panels = {"input": frame.image, "prediction": overlay(frame.image, labels, self._label_space, 0.65)}
         if frame.truth is not None:
             panels["ground truth"] = self._label_space.paint(frame.truth)
             panels["wrong"] = self._mistakes(frame.image, labels, frame.truth)
         elif confidence is not None:
             panels["confidence"] = cv2.applyColorMap(confidence, cv2.COLORMAP_VIRIDIS)[..., ::-1]
-        columns = 2 if len(panels) == 4 else len(panels)
         height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
-        rows = -(-len(panels) // columns)
-        picture = blank(HEADER + rows * (height + GAP), columns * (PANEL_WIDTH + GAP) - GAP)
-        write(picture, " ".join(filter(None, [f"{frame.stamp_ns / 1e9:.3f} s", frame.condition, reason])), (8, 20))
-        for index, (caption, panel) in enumerate(panels.items()):
-            x, y = index % columns * (PANEL_WIDTH + GAP), HEADER + index // columns * (height + GAP)
-            paste(picture, panel, (x, y, PANEL_WIDTH, height), caption)
-        return picture
+        tiles = [captioned(scaled(panel, PANEL_WIDTH, height), caption) for caption, panel in panels.items()]
+        title = " ".join(filter(None, [f"{frame.stamp_ns / 1e9:.3f} s", frame.condition, reason]))
+        return titled(grid(tiles, 2 if len(tiles) == 4 else len(tiles), GAP, DARK), title, DARK, HEADER)
 
     def _mistakes(self, image: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """Paint wrong pixels red on a dark image."""

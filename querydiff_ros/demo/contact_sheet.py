@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from querydiff_core.label_space import LabelSpace
-from querydiff_core.utils.panels import blank, legend, paste, percent, write
+from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, percent, scaled, write
 from querydiff_ros.demo.drive_scores import DriveScores
 from querydiff_ros.demo.labelled_drive import LabelledDrive, LabelledFrame
 
@@ -17,22 +17,21 @@ ROWS_OF_ONE_CONDITION = 4
 def contact_sheet(drive: LabelledDrive, scores: DriveScores, label_space: LabelSpace) -> np.ndarray:
     """Return the sheet, uint8 RGB `(H, W, 3)`: one row for each condition, or for a few moments where none is known."""
     chosen = _chosen_stamps(scores)
-    rows = [frame for frame in drive if frame.stamp_ns in chosen]
-    columns = ["input", "labels", *(["ground truth"] if any(f.truth is not None for f in rows) else [])]
-    height = round(PANEL_WIDTH * rows[0].image.shape[0] / rows[0].image.shape[1])
-    width = MARGIN + GUTTER + len(columns) * (PANEL_WIDTH + GAP) - GAP + MARGIN
-    classes = legend(width - 2 * MARGIN, label_space)
-    sheet = blank(HEADER + len(rows) * (height + GAP) + GAP + len(classes) + MARGIN, width)
-    for index, column in enumerate(columns):
-        write(sheet, column, (MARGIN + GUTTER + index * (PANEL_WIDTH + GAP), HEADER - 14), scale=0.6)
-    write(sheet, "QueryDiff", (MARGIN, HEADER - 14), scale=0.6, bold=True)
+    frames = [frame for frame in drive if frame.stamp_ns in chosen]
     start = min(min(stamps) for stamps in scores.stamps.values())
-    for index, frame in enumerate(rows):
-        row = sheet[HEADER + index * (height + GAP) :][:height]
-        _write_captions(row, frame, (frame.stamp_ns - start) / 1e9, scores.miou(frame.condition))
-        _paste_panels(row, frame, len(columns), label_space)
-    sheet[-MARGIN - len(classes) : -MARGIN, MARGIN:-MARGIN] = classes
-    return sheet
+    columns = ["input", "prediction", *(["ground truth"] if any(f.truth is not None for f in frames) else [])]
+    rows = []
+    for frame in frames:
+        panels = _panels(frame, len(columns), label_space)
+        gutter = _gutter(len(panels), frame.condition, (frame.stamp_ns - start) / 1e9, scores.miou(frame.condition))
+        rows.append(np.concatenate([gutter, panels], 1))
+    body = grid(rows, 1, GAP, DARK)
+    head = blank(HEADER, body.shape[1])
+    write(head, "QueryDiff", (0, HEADER - 14), scale=0.6, bold=True)
+    for index, column in enumerate(columns):
+        write(head, column, (GUTTER + index * (PANEL_WIDTH + GAP), HEADER - 14), scale=0.6)
+    classes = framed(legend(body.shape[1], label_space), 2 * GAP, MARGIN, 0)
+    return framed(np.concatenate([head, body, classes]), 0, 0, MARGIN)
 
 
 def _chosen_stamps(scores: DriveScores) -> set[int]:
@@ -44,18 +43,16 @@ def _chosen_stamps(scores: DriveScores) -> set[int]:
     return {stamps[round(pick)] for pick in picks}
 
 
-def _write_captions(row: np.ndarray, frame: LabelledFrame, seconds: float, miou: float | None) -> None:
-    y = len(row) // 2 - 12
-    if frame.condition:
-        write(row, frame.condition, (MARGIN, y), scale=0.7, bold=True)
-    if miou is not None:
-        write(row, f"mIoU {percent(miou)}", (MARGIN, y + 24), scale=0.45)
-    write(row, f"at {seconds:.1f} s", (MARGIN, y + 44), scale=0.45, muted=True)
+def _gutter(height: int, condition: str, seconds: float, miou: float | None) -> np.ndarray:
+    """Return what is said of a row, left of its panels."""
+    gutter, y = blank(height, GUTTER), height // 2 - 12
+    write(gutter, condition, (0, y), scale=0.7, bold=True)
+    write(gutter, "" if miou is None else f"mIoU {percent(miou)}", (0, y + 24), scale=0.45)
+    write(gutter, f"at {seconds:.1f} s", (0, y + 44), scale=0.45, ink=MUTED)
+    return gutter
 
 
-def _paste_panels(row: np.ndarray, frame: LabelledFrame, columns: int, label_space: LabelSpace) -> None:
-    panels = [frame.image, label_space.paint(frame.labels)]
-    if frame.truth is not None:
-        panels.append(label_space.paint(frame.truth))
-    for index, panel in enumerate(panels[:columns]):
-        paste(row, panel, (MARGIN + GUTTER + index * (PANEL_WIDTH + GAP), 0, PANEL_WIDTH, len(row)))
+def _panels(frame: LabelledFrame, columns: int, label_space: LabelSpace) -> np.ndarray:
+    height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
+    pictures = [frame.image, *(label_space.paint(ids) for ids in (frame.labels, frame.truth) if ids is not None)]
+    return grid([scaled(picture, PANEL_WIDTH, height) for picture in pictures], columns, GAP, DARK)

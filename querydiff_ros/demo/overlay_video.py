@@ -10,7 +10,19 @@ import numpy as np
 
 from querydiff_core.label_space import LabelSpace
 from querydiff_core.utils.overlay import overlay
-from querydiff_core.utils.panels import blank, legend, paste, percent, write
+from querydiff_core.utils.panels import (
+    DARK,
+    MUTED,
+    blank,
+    captioned,
+    framed,
+    grid,
+    legend,
+    percent,
+    scaled,
+    text_width,
+    write,
+)
 from querydiff_core.utils.video import write_video
 from querydiff_ros.demo.drive_scores import DriveScores
 from querydiff_ros.demo.labelled_drive import LabelledDrive, LabelledFrame
@@ -41,23 +53,21 @@ class OverlayVideo:
         panels = self._side_panels(frame)
         side_height = (height - GAP * (len(panels) - 1)) // len(panels)
         side_width = round(side_height * width / height)
-        full_width = width + GAP + side_width
-        classes = legend(full_width - 2 * MARGIN, self._label_space)
-        picture = blank(HEADER + height + GAP + len(classes) + GAP, full_width)
-        self._write_header(picture, frame, number)
         painted = overlay(frame.image, frame.labels, self._label_space, OPACITY)
-        paste(picture, painted, (0, HEADER, width, height), "labels over input")
-        for index, (caption, panel) in enumerate(panels.items()):
-            y = HEADER + index * (side_height + GAP)
-            paste(picture, panel, (width + GAP, y, side_width, side_height), caption)
-        picture[HEADER + height + GAP :][: len(classes), MARGIN : MARGIN + classes.shape[1]] = classes
-        return picture
+        picture = blank(HEADER + height + GAP, width + GAP + side_width)
+        self._write_header(picture, frame, number)
+        picture[HEADER : HEADER + height, :width] = captioned(scaled(painted, width, height), "prediction over input")
+        side = [captioned(scaled(panel, side_width, side_height), caption) for caption, panel in panels.items()]
+        column = grid(side, 1, GAP, DARK)
+        picture[HEADER : HEADER + len(column), width + GAP :] = column
+        classes = framed(legend(picture.shape[1] - 2 * MARGIN, self._label_space), 0, GAP, MARGIN)
+        return np.concatenate([picture, classes])
 
     def _side_panels(self, frame: LabelledFrame) -> dict[str, np.ndarray]:
         judged = frame.labels if frame.truth is None else frame.truth
         panels = {
             "input": frame.image,
-            "labels" if frame.truth is None else "ground truth": self._label_space.paint(judged),
+            "prediction" if frame.truth is None else "ground truth": self._label_space.paint(judged),
         }
         if frame.confidence is not None:
             heat = cv2.applyColorMap(frame.confidence, cv2.COLORMAP_INFERNO)
@@ -69,9 +79,8 @@ class OverlayVideo:
         miou = self._scores.miou(frame.condition)
         if miou is not None:
             x = write(picture, f"mIoU {percent(miou)}", (x + 24, 28), scale=0.55)
-        write(picture, f"frame {number} of {self._drive.labelled}", (x + 24, 28), muted=True)
-        wide = cv2.getTextSize(self._title, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
-        write(picture, self._title, (picture.shape[1] - MARGIN - wide, 28), muted=True)
+        write(picture, f"frame {number} of {self._drive.labelled}", (x + 24, 28), ink=MUTED)
+        write(picture, self._title, (picture.shape[1] - MARGIN - text_width(self._title), 28), ink=MUTED)
 
 
 def _fit(image: np.ndarray) -> tuple[int, int]:

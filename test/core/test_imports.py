@@ -20,7 +20,7 @@ STUDENT = Path(__file__).parents[2] / "querydiff_core" / "weights" / "small.safe
 def test_driving_loads_no_diffusion_model_and_no_training_loop(code):
     if "querydiff_ros" in code:
         pytest.importorskip("rclpy", reason="needs rclpy: pip install 'querydiff_ros[ros]' or a ROS workspace")
-    loaded = "[name for name in ('diffusers', 'lightning', 'torchmetrics') if name in sys.modules]"
+    loaded = "[name for name in ('diffusers', 'lightning', 'torchmetrics', 'matplotlib') if name in sys.modules]"
     script = f"import sys\n{code}\nprint({loaded})"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
