@@ -81,7 +81,7 @@ class WorstFrames:
             panels["confidence"] = cv2.applyColorMap(confidence, cv2.COLORMAP_VIRIDIS)[..., ::-1]
         height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
         tiles = [captioned(scaled(panel, PANEL_WIDTH, height), caption) for caption, panel in panels.items()]
-        title = " ".join(filter(None, [f"{frame.stamp_ns / 1e9:.3f} s", frame.condition, reason]))
+        title = ", ".join(filter(None, [f"{frame.stamp_ns / 1e9:.3f} s", frame.condition, reason]))
         return titled(grid(tiles, 2 if len(tiles) == 4 else len(tiles), GAP, DARK), title, DARK, HEADER)
 
     def _mistakes(self, image: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
