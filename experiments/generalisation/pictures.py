@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import cv2
 import numpy as np
 from plan import PLAIN, Plan, Rung, full, pictures
 from scores import LABELS, Scores
@@ -14,9 +13,11 @@ from querydiff_core.evaluation.compare.charts import heat_map
 from querydiff_core.evaluation.compare.comparison import Comparison
 from querydiff_core.evaluation.compare.difference_panels import difference_panels
 from querydiff_core.utils.image_files import read_image, write_image
+from querydiff_core.utils.panels import grid, scaled, titled
+from querydiff_core.utils.plots import picture
 
 PANELS_WIDTH = 1500
-TILE = (192, 384)
+TILE = (384, 192)
 
 
 def write_pictures(plan: Plan, scores: Scores, stem: Path) -> list[Path]:
@@ -28,11 +29,11 @@ def write_pictures(plan: Plan, scores: Scores, stem: Path) -> list[Path]:
         "similarity": _similarity(plan),
     }
     written = []
-    for name, picture in found.items():
-        if picture is not None:
+    for name, drawn in found.items():
+        if drawn is not None:
             suffix = "png" if name == "gain" else "jpg"
             written.append(stem.with_name(f"{stem.name}_{name}.{suffix}"))
-            write_image(written[-1], picture)
+            write_image(written[-1], drawn)
     return written
 
 
@@ -41,7 +42,7 @@ def _heat_map(scores: Scores, best: Rung) -> np.ndarray | None:
     if any(result is None for result in results.values()):
         return None
     comparison = Comparison({name: result for name, result in results.items() if result})
-    return heat_map(comparison, PLAIN.name, best.name).image()
+    return picture(heat_map(comparison, PLAIN.name, best.name))
 
 
 def _panels(scores: Scores, best: Rung) -> np.ndarray | None:
@@ -58,8 +59,7 @@ def _panels(scores: Scores, best: Rung) -> np.ndarray | None:
     if not rows:
         return None
     sheet = np.concatenate(rows)
-    height = round(sheet.shape[0] * PANELS_WIDTH / sheet.shape[1])
-    return cv2.resize(sheet, (PANELS_WIDTH, height), interpolation=cv2.INTER_AREA)
+    return scaled(sheet, PANELS_WIDTH, round(sheet.shape[0] * PANELS_WIDTH / sheet.shape[1]))
 
 
 def _similarity(plan: Plan) -> np.ndarray | None:
@@ -69,10 +69,8 @@ def _similarity(plan: Plan) -> np.ndarray | None:
         found = sorted(pictures(plan.run(full(teacher), 0)).glob("shown_*_attention_*.jpg"))
         last = max((file.stem[-6:] for file in found), default="")  # a run that stopped has drawn some before
         files = [file for file in found if file.stem.endswith(last)]
-        tiles = [cv2.resize(read_image(file), TILE[::-1], interpolation=cv2.INTER_AREA) for file in files]
-        if tiles:
-            title = np.full((24, TILE[1] * len(tiles), 3), 255, np.uint8)
-            text = f"teacher trained on {teacher}: clear and night, coarse and fine feature"
-            cv2.putText(title, text, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
-            rows += [title, np.concatenate(tiles, 1)]
+        if files:
+            tiles = [scaled(read_image(file), *TILE) for file in files]
+            title = f"teacher trained on {teacher}: clear and night, coarse and fine feature"
+            rows.append(titled(grid(tiles, len(tiles)), title, height=24))
     return np.concatenate(rows) if rows else None

@@ -60,13 +60,14 @@ def _write(folder: Path, comparison: Comparison, panels: int, published: bool) -
     from querydiff_core.evaluation.compare.csv_file import write_csv
     from querydiff_core.evaluation.compare.html_page import write_page
     from querydiff_core.utils.image_files import write_image
+    from querydiff_core.utils.plots import picture
 
     write_csv(folder / "scores.csv", comparison, published)
-    write_image(folder / "miou.png", bar_chart(comparison).image())
+    write_image(folder / "miou.png", picture(bar_chart(comparison)))
     first, *others = comparison.names
     for number, name in enumerate(others, 1):
         suffix = "" if len(others) == 1 else f"_{number}"
-        write_image(folder / f"gain{suffix}.png", heat_map(comparison, first, name).image())
+        write_image(folder / f"gain{suffix}.png", picture(heat_map(comparison, first, name)))
     drawn = _panels(comparison, panels) if panels else []
     for number, panel in enumerate(drawn, 1):
         write_image(folder / f"panel_{number:02d}.png", panel.picture)

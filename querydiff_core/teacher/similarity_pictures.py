@@ -5,8 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from querydiff_core.utils.panels import grid, scaled, titled
+
 TILE_WIDTH = 384  # of a sheet, in pixels
 COLUMNS = 4
+BLACK = (0, 0, 0)
 _STEPS = (0.8191725, 0.6710436, 0.5497005)  # multiples of these, modulo 1, spread evenly over a cube (Roberts' R3)
 
 
@@ -43,15 +46,13 @@ def query_sheet(image: np.ndarray, similarity: np.ndarray, size: tuple[int, int]
     """
     share = similarity.mean(0)  # (r,)
     most_used = np.argsort(-share, kind="stable")[:queries]
-    small = cv2.resize(
-        image, (TILE_WIDTH, round(TILE_WIDTH * image.shape[0] / image.shape[1])), interpolation=cv2.INTER_AREA
-    )
+    small = scaled(image, TILE_WIDTH, round(TILE_WIDTH * image.shape[0] / image.shape[1]))
     tiles = []
     for query in most_used:
         attention = similarity[:, query].reshape(size)
-        text = f"query {query}: {share[query]:.1%}, peak {attention.max():.2f}"
-        tiles.append(_titled(_heat(small, attention), text))
-    return _grid(tiles)
+        title = f"query {query}: {share[query]:.1%}, peak {attention.max():.2f}"
+        tiles.append(titled(_heat(small, attention), title, BLACK))
+    return grid(tiles, min(COLUMNS, len(tiles)), ground=BLACK)
 
 
 def query_colors(queries: int) -> np.ndarray:
@@ -75,17 +76,3 @@ def _gray(image: np.ndarray) -> np.ndarray:
     """Return the image without its colours, so that colour says attention alone."""
     gray: np.ndarray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return gray
-
-
-def _titled(tile: np.ndarray, text: str) -> np.ndarray:
-    title = np.zeros((26, tile.shape[1], 3), np.uint8)
-    cv2.putText(title, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), 1, cv2.LINE_AA)
-    return np.concatenate([title, tile])
-
-
-def _grid(tiles: list[np.ndarray]) -> np.ndarray:
-    columns = min(COLUMNS, len(tiles))
-    blank = np.zeros_like(tiles[0])
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    rows[-1] = rows[-1] + [blank] * (columns - len(rows[-1]))
-    return np.concatenate([np.concatenate(row, 1) for row in rows])

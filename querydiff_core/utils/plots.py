@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
-COLORS = ("#1f77b4", "#e67e22", "#2c8c50", "#9467bd", "#c0392b", "#5a5a5a")
-"""What stands beside each other in one chart, in this order."""
 _HINT = "hint: "
 
 
@@ -61,8 +59,8 @@ def svg(figure: Figure, title: str) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "querydiff"}):
         figure.savefig(file, format="svg", metadata={**nothing, "Title": title})
     text = file.getvalue()
-    text = re.sub(rf' id="{_HINT}([^"]*)">', r"><title>\1</title>", text[text.index("<svg") :])
-    return re.sub(r' id="\w+_\d+"', "", text).replace("<svg", '<svg role="img"', 1)
+    text = re.sub(rf""" id=(["']){_HINT}(.*?)\1>""", r"><title>\2</title>", text[text.index("<svg") :])
+    return re.sub(r' id="[\w.]+_\d+"', "", text).replace("<svg", '<svg role="img"', 1)
 
 
 def _take_text_literally(figure: Figure) -> None:

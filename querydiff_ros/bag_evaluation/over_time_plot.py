@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from querydiff_core.utils.plots import COLORS, clear_up, new_figure, picture
+from querydiff_core.utils.plots import clear_up, new_figure, picture
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ def over_time_plot(title: str, scores: Sequence[FrameScore]) -> np.ndarray:
     rows = figure.subplots(len(strips), sharex=True, squeeze=False)[:, 0]
     seconds = np.array([score.stamp_ns - scores[0].stamp_ns for score in scores]) / 1e9
     ends = np.append(seconds[1:], max(seconds[-1], 0.1))
-    for axes, (name, caption), color in zip(rows, strips, COLORS, strict=False):
+    for index, (axes, (name, caption)) in enumerate(zip(rows, strips, strict=True)):
         clear_up(axes)
         _draw_conditions(axes, seconds, ends, [conditions.index(score.condition or "unknown") for score in scores])
+        # At a share that is not known (NaN) the line breaks.
         shares = [np.nan if share is None else 100 * share for share in (getattr(score, name) for score in scores)]
-        axes.plot(seconds, shares, ".-", color=color, markersize=2.5, linewidth=1.5, clip_on=False)  # a gap at a NaN
+        axes.plot(seconds, shares, ".-", color=f"C{index}", markersize=2.5, linewidth=1.5, clip_on=False)
         axes.set(xlim=(0, ends[-1]), ylim=(0, 100), yticks=range(0, 101, 25), ylabel=caption)
     grounds = [Patch(color=_ground(index), label=condition) for index, condition in enumerate(conditions)]
     rows[0].legend(handles=grounds, loc="lower left", bbox_to_anchor=(0, 1), ncol=columns, frameon=False)

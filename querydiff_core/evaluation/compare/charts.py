@@ -2,114 +2,96 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from querydiff_core.evaluation.compare.comparison import Comparison
-from querydiff_core.utils.drawing import (
-    FAINT,
-    INK,
-    Box,
-    Color,
-    Drawing,
-    Line,
-    Words,
-    readable_on,
-    shade,
-    words_width,
-)
+from querydiff_core.utils.plots import add_hint, clear_up, new_figure
 
-COLORS: tuple[Color, ...] = (
-    (31, 119, 180),
-    (230, 126, 34),
-    (44, 140, 80),
-    (148, 103, 189),
-    (140, 86, 75),
-    (90, 90, 90),
-)
-CELL_WIDTH, CELL_HEIGHT = 62, 22
-PLOT_HEIGHT = 220
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+CELL_WIDTH, CELL_HEIGHT, BAR, BARS_HEIGHT, LETTER = 100, 38, 54, 560, 13
+"""Pixels; `LETTER` is what a letter needs at most on average."""
+WORSE, BETTER = "#b2182b", "#1b7837"
 
 
-def heat_map(comparison: Comparison, a: str, b: str) -> Drawing:
+def heat_map(comparison: Comparison, a: str, b: str) -> Figure:
     """Draw the gain of `b` over `a` in percentage points, a row a class and a column a domain (as the paper's Fig. 3).
 
     The last row is the gain of the mIoU; green is better, red worse, a dot where one of them has no score.
     """
-    gain = 100 * comparison.gain(a, b)
-    mean = [100 * _difference(comparison.miou(a, domain), comparison.miou(b, domain)) for domain in comparison.domains]
-    rows = [*zip(comparison.classes, gain, strict=True), ("mIoU", np.array(mean))]
-    left = 16 + max(words_width(name) for name, _ in rows)
-    top = 34 + max(words_width(domain) for domain in comparison.domains)
-    width = max(left + CELL_WIDTH * len(comparison.domains) + 16, words_width(f"{b} less {a}, points of IoU") + 16)
-    drawing = Drawing(width, top + CELL_HEIGHT * len(rows) + 24, f"Gain of {b} over {a} by class and domain")
-    drawing.add(Words(8, 18, f"{b} less {a}, points of IoU"))
-    for column, domain in enumerate(comparison.domains):
-        drawing.add(Words(left + CELL_WIDTH * (column + 0.5) + 4, top - 6, domain, up=True))
-    finite = np.abs(gain[np.isfinite(gain)])
-    reach = max(5.0, float(np.percentile(finite, 95)) if finite.size else 0.0)  # one outlier must not pale the rest
-    for row, (name, values) in enumerate(rows):
-        y = top + CELL_HEIGHT * row + (8 if name == "mIoU" and row == len(rows) - 1 else 0)
-        drawing.add(Words(left - 8, y + 15, name, "end"))
+    classes, domains = comparison.classes, comparison.domains
+    gain = comparison.gain(a, b)
+    mious = np.array([[comparison.miou(name, domain) for domain in domains] for name in (a, b)], np.float64)
+    title = f"{b} less {a}, points of IoU"
+    width = LETTER * _longest(classes) + CELL_WIDTH * len(domains) + 190
+    height = LETTER * _longest(domains) + CELL_HEIGHT * (len(classes) + 1) + 90
+    figure = new_figure(max(width, LETTER * len(title) + 40), max(height, 360))
+    figure.suptitle(title, x=0.01, horizontalalignment="left")
+    axes = figure.add_subplot()
+    colors = _colors(100 * gain)
+    for row, (name, values) in enumerate([*zip(classes, gain, strict=True), ("mIoU", mious[1] - mious[0])]):
         for column, value in enumerate(values):
-            drawing.add(
-                *_cell(left + CELL_WIDTH * column, y, float(value), reach, f"{name}, {comparison.domains[column]}")
-            )
-    return drawing
+            _draw_cell(axes, column, row, 100 * value, colors, f"{name}, {domains[column]}")
+    axes.axhline(len(classes) - 0.5, color="0.2", linewidth=1)
+    axes.set_xticks(range(len(domains)), domains, rotation=90)
+    axes.set_yticks(range(len(classes) + 1), [*classes, "mIoU"])
+    axes.set(xlim=(-0.5, len(domains) - 0.5), ylim=(len(classes) + 0.5, -0.5))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    figure.colorbar(colors, ax=axes, extend="both", label="points of IoU")
+    return figure
 
 
-def bar_chart(comparison: Comparison) -> Drawing:
+def bar_chart(comparison: Comparison) -> Figure:
     """Draw the mIoU by domain in percent, a bar for each result."""
     names, domains = comparison.names, comparison.domains
-    bar = 26
-    group = max(bar * len(names) + 24, max(words_width(domain) for domain in domains) + 16)
-    legend = max(words_width(name) for name in names) + 36
-    drawing = Drawing(56 + group * len(domains) + legend, PLOT_HEIGHT + 64, "mIoU by domain")
-    base, left = PLOT_HEIGHT + 32, 44
-    top = _round_up(max((comparison.miou(name, d) or 0.0 for name in names for d in domains), default=0.0))
-    for tick in np.linspace(0, top, 6):
-        y = base - PLOT_HEIGHT * tick / top
-        drawing.add(Line(left, y, left + group * len(domains), y), Words(left - 6, y + 4, f"{100 * tick:.0f}", "end"))
-    drawing.add(Words(8, 16, "mIoU, %"))
-    for column, domain in enumerate(domains):
-        center = left + group * (column + 0.5)
-        drawing.add(Words(center, base + 18, domain, "middle"))
-        for index, name in enumerate(names):
-            x = center + bar * (index - len(names) / 2)
-            drawing.add(*_bar(x, base, bar, comparison.miou(name, domain), top, f"{name}, {domain}", _color(index)))
-    drawing.add(Line(left, base, left + group * len(domains), base, INK))
+    group = max(BAR * (len(names) + 1), LETTER * (_longest(domains) + 2))
+    figure = new_figure(group * len(domains) + LETTER * _longest(names) + 220, BARS_HEIGHT)
+    axes = figure.add_subplot()
+    clear_up(axes)
+    axes.grid(visible=False, axis="x")
+    width = BAR / group
     for index, name in enumerate(names):
-        x, y = left + group * len(domains) + 12, 40 + 20 * index
-        drawing.add(Box(x, y - 10, 12, 12, _color(index)), Words(x + 18, y, name))
-    return drawing
+        mious = [comparison.miou(name, domain) for domain in domains]
+        places = np.arange(len(domains)) + width * (index - (len(names) - 1) / 2)
+        bars = axes.bar(places, [100 * (miou or 0.0) for miou in mious], 0.95 * width, label=name)
+        axes.bar_label(bars, ["-" if miou is None else f"{100 * miou:.0f}" for miou in mious], padding=2)
+        for bar, domain, miou in zip(bars, domains, mious, strict=True):
+            add_hint(bar, f"{name}, {domain}: {'no score' if miou is None else f'{100 * miou:.2f}'}")
+    axes.set_xticks(range(len(domains)), domains)
+    axes.set(ylabel="mIoU, %", xlim=(-0.5, len(domains) - 0.5))
+    axes.margins(y=0.1)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return figure
 
 
-def _cell(x: float, y: float, value: float, reach: float, where: str) -> tuple[Box | Words, ...]:
-    middle = x + CELL_WIDTH / 2
-    if not np.isfinite(value):
-        return (Words(middle, y + 15, "·", "middle", FAINT),)
-    color = shade(value / reach)
-    box = Box(x + 1, y + 1, CELL_WIDTH - 2, CELL_HEIGHT - 2, color, f"{where}: {value:+.2f}")
-    return box, Words(middle, y + 15, f"{round(value, 1) + 0.0:+.1f}", "middle", readable_on(color))
+def _longest(names: list[str]) -> int:
+    return max(map(len, names), default=0)
 
 
-def _bar(
-    x: float, base: float, width: float, miou: float | None, top: float, where: str, color: Color
-) -> tuple[Box | Words, ...]:
-    if miou is None:
-        return (Words(x + width / 2, base - 6, "-", "middle", FAINT),)
-    height = PLOT_HEIGHT * miou / top
-    box = Box(x + 1, base - height, width - 2, height, color, f"{where}: {100 * miou:.2f}")
-    return box, Words(x + width / 2, base - height - 4, f"{100 * miou:.0f}", "middle")
+def _colors(points: np.ndarray) -> ScalarMappable:
+    """Return the colours of differences, deepest where 19 of 20 end, so that one outlier does not pale the rest."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    finite = np.abs(points[np.isfinite(points)])
+    reach = max(5.0, float(np.percentile(finite, 95)) if finite.size else 0.0)
+    return ScalarMappable(Normalize(-reach, reach), LinearSegmentedColormap.from_list("gain", (WORSE, "white", BETTER)))
 
 
-def _color(index: int) -> Color:
-    return COLORS[index % len(COLORS)]
+def _draw_cell(axes: Axes, column: int, row: int, points: np.floating, colors: ScalarMappable, where: str) -> None:
+    from matplotlib.patches import Rectangle
 
-
-def _difference(a: float | None, b: float | None) -> float:
-    return float("nan") if a is None or b is None else b - a
-
-
-def _round_up(share: float) -> float:
-    """Return the next tenth, at least one."""
-    return max(1, np.ceil(10 * share)) / 10
+    if not np.isfinite(points):
+        axes.text(column, row, "·", color="0.6", ha="center", va="center")
+        return
+    color = colors.to_rgba(np.array(points))
+    cell = axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, facecolor=color))
+    add_hint(cell, f"{where}: {points:+.2f}")
+    ink = "white" if np.dot(color[:3], (0.299, 0.587, 0.114)) < 0.55 else "black"
+    axes.text(column, row, f"{round(points, 1) + 0.0:+.1f}", color=ink, fontsize=9, ha="center", va="center")

@@ -16,6 +16,7 @@ from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import UNLABELLED, LabelMapping, cityscapes
 from querydiff_core.utils.file_hash import file_hash
+from querydiff_core.utils.panels import grid, scaled, titled
 
 WIDTH = 480
 """Pixels that each of the four pictures is wide."""
@@ -129,22 +130,17 @@ def _panel(
     titles = ["input", f"A: {names[0]}, {100 * a:.1f} % right", f"B: {names[1]}, {100 * b:.1f} % right", "ground truth"]
     boxes = regions(*right)
     tiles = [_tile(picture, title, boxes) for picture, title in zip(pictures, titles, strict=True)]
-    gap = np.full((tiles[0].shape[0], 6, 3), 255, np.uint8)
-    row = [tiles[0], *(part for tile in tiles[1:] for part in (gap, tile))]
-    return Panel(np.concatenate(row, axis=1), *where, a, b)
+    return Panel(grid(tiles, len(tiles), 6), *where, a, b)
 
 
 def _tile(picture: np.ndarray, title: str, boxes: list[tuple[int, int, int, int, bool]]) -> np.ndarray:
     scale = WIDTH / picture.shape[1]
-    size = WIDTH, max(1, round(picture.shape[0] * scale))
-    tile = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    tile = scaled(picture, WIDTH, max(1, round(picture.shape[0] * scale)))
     for x, y, width, height, b_alone in boxes:
         box = [round(side * scale) for side in (x, y, width, height)]
         cv2.rectangle(tile, box, (0, 0, 0), 4)
         cv2.rectangle(tile, box, BETTER if b_alone else WORSE, 2)
-    head = np.full((26, WIDTH, 3), 255, np.uint8)
-    cv2.putText(head, title, (2, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
-    return np.concatenate([head, tile])
+    return titled(tile, title)
 
 
 def _one_id_a_group(mapping: LabelMapping) -> np.ndarray:

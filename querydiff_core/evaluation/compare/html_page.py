@@ -22,6 +22,7 @@ from querydiff_core.evaluation.result import Result
 from querydiff_core.label_space import cityscapes
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.image_files import encode_jpeg
+from querydiff_core.utils.plots import svg
 
 STYLE = """
 :root { color-scheme: light; }
@@ -41,7 +42,7 @@ th:first-child, td:first-child, .facts td { text-align: left; }
 .published td { color: #666; font-style: italic; }
 .note, figcaption { color: #555; font-size: .87rem; margin: .3rem 0 0; }
 figure { margin: 1rem 0; }
-svg { width: 100%; height: auto; }
+svg { max-width: 100%; height: auto; }
 img { width: 100%; height: auto; }
 .better { color: #007a2e; font-weight: bold; }
 .worse { color: #b00020; font-weight: bold; }
@@ -52,7 +53,7 @@ img { width: 100%; height: auto; }
   h2 { break-after: avoid; }
   table { font-size: 8.5pt; }
   table, tr, figure { break-inside: avoid; }
-  svg { max-height: 105mm; }
+  svg { max-height: 105mm; width: auto; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
@@ -68,11 +69,12 @@ def write_page(path: Path, comparison: Comparison, panels: Sequence[Panel], publ
     body = [
         f"<h1>{escape(' / '.join(comparison.names))}</h1>",
         _table(miou_table(comparison)),
-        _figure(bar_chart(comparison).svg()),
+        _figure(svg(bar_chart(comparison), "mIoU by domain")),
     ]
     for name in others:
         body.append(_table(difference_table(comparison, first, name)))
-        body.append(_figure(heat_map(comparison, first, name).svg(), "Green: better, red: worse; · no score."))
+        chart = svg(heat_map(comparison, first, name), f"Gain of {name} over {first} by class and domain")
+        body.append(_figure(chart, "Green: better, red: worse; · no score."))
     body += [_panels(panels), _table(scores_table(comparison)), _table(threshold_table(comparison))]
     if published:
         body.append(_table(published_table(), "published"))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.compare.bootstrap import miou_difference
-from querydiff_core.evaluation.compare.charts import heat_map
+from querydiff_core.evaluation.compare.charts import bar_chart, heat_map
 from querydiff_core.evaluation.compare.comparison import Comparison
 from querydiff_core.evaluation.compare.difference_panels import difference_panels, regions
 from querydiff_core.evaluation.compare.tables import difference_table, miou_table
@@ -29,7 +30,7 @@ from querydiff_core.evaluation.provenance import model_facts, versions
 from querydiff_core.evaluation.result import Evaluation, Result
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import label_mapping
-from querydiff_core.utils.drawing import Box, Drawing, Line, Words
+from querydiff_core.utils.plots import svg
 
 EVALUATE = "import sys; from querydiff_core.cli.main import exit_cleanly as e; from querydiff_core.cli import {} as v; "
 RUN = "e(lambda: v.main(sys.argv[1:]))"
@@ -143,24 +144,29 @@ def test_results_of_one_name_are_numbered_and_other_classes_refused():
 def test_better_is_green_and_worse_is_red():
     low, high = result(evaluated("fog", 0.2)), result(evaluated("fog", 0.9))
     for results, stronger in ((("a", low), ("b", high)), 1), ((("a", high), ("b", low)), 0):
-        drawing = heat_map(Comparison.of(results), "a", "b")
-        colors = [shape.color for shape in drawing.shapes if isinstance(shape, Box)]
+        axes, _ = heat_map(Comparison.of(results), "a", "b").axes
+        colors = [cell.get_facecolor() for cell in axes.patches]
         assert len(colors) == 7
         assert all(np.argmax(color[:2]) == stronger for color in colors)
 
 
-def test_a_drawing_is_the_same_as_svg_and_as_picture():
-    drawing = Drawing(60, 40, "a < b")
-    drawing.add(Box(10, 5, 20, 10, (255, 0, 0), "hint"), Line(0, 30, 60, 30, (0, 0, 255)), Words(2, 39, "x & y"))
-    svg = drawing.svg()
-    assert 'x="10.0" y="5.0" width="20.0" height="10.0" fill="#ff0000"' in svg
-    assert "a &lt; b" in svg
-    assert "x &amp; y" in svg
-    image = drawing.image(scale=2)
-    assert image.shape == (80, 120, 3)
-    red = (image == (255, 0, 0)).all(-1)
-    assert red.sum() == 40 * 20
-    assert red[10:30, 20:60].all()
+def test_charts_say_every_score_in_words():
+    a, b = result(evaluated("fog", 0.5), evaluated("night", 0.5, seed=1)), result(evaluated("fog", 0.9))
+    comparison = Comparison.of([("a", a), ("b < a", b)])
+    bars, cells = svg(bar_chart(comparison), "bars"), svg(heat_map(comparison, "a", "b < a"), "cells")
+    for text, words in (
+        (bars, ["mIoU, %", "fog", "night", "a", "b &lt; a"]),
+        (cells, ["fog", "night", "road", "mIoU"]),
+    ):
+        assert set(words) <= set(re.findall(r">([^<>]+)</text>", text))
+    mious = [f"{name}, fog: {100 * each.domains[0].miou:.2f}" for name, each in (("a", a), ("b &lt; a", b))]
+    for hint in (*mious, "b &lt; a, night: no score"):
+        assert f"<title>{hint}</title>" in bars
+    gains = 100 * (b.domains[0].iou - a.domains[0].iou)[:6]
+    hints = re.findall(r"<title>(.+), fog: (.+)</title>", cells)
+    assert [name for name, _ in hints] == [*comparison.classes, "mIoU"]
+    np.testing.assert_allclose([float(points) for _, points in hints[:-1]], gains, atol=0.006)
+    assert not re.search("<title>.*night", cells), "what one of them has no score of is no gain"
 
 
 def test_regions_are_where_one_model_alone_is_right():
