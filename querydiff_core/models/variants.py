@@ -83,7 +83,7 @@ VARIANTS: Mapping[str, VariantConfig] = MappingProxyType(
             encoder_feedforward=64,
             decoder_feedforward=64,
         ),
-        # docs/backbone_choice.md has the measurements behind it.
+        # docs/benchmarks.md has the measurements behind it.
         "small": VariantConfig(
             "timm",
             "resnet18d",

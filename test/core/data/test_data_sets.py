@@ -63,7 +63,7 @@ def test_the_guide_names_every_set_and_its_example_of_a_mapping_is_one(tmp_path)
     (tmp_path / "mine.yaml").write_text(example)
     mapping = label_mapping(tmp_path / "mine.yaml")
     assert mapping.to_train_id == {1: 0, 2: 0, 5: 13}
-    assert (mapping.images, mapping.labels, mapping.first_channel) == ("camera", "truth", True)
+    assert (mapping.images, mapping.labels, mapping.first_channel) == ("camera", "ground_truth", True)
 
 
 def test_cityscapes(tmp_path):

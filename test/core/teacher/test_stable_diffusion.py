@@ -11,7 +11,7 @@ from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
 from querydiff_core.teacher.teacher_description import meta_unet, meta_vae_encoder
 from querydiff_core.teacher.unet_features import DEFAULT_FEATURES, UNetFeatures
 
-GUIDE = Path(__file__).parents[3] / "docs" / "teacher.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
 
 
 def parameters(network: torch.nn.Module) -> int:
