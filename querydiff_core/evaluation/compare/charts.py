@@ -60,7 +60,7 @@ def bar_chart(comparison: Comparison) -> Figure:
         mious = [comparison.miou(name, domain) for domain in domains]
         places = np.arange(len(domains)) + width * (index - (len(names) - 1) / 2)
         bars = axes.bar(places, [100 * (miou or 0.0) for miou in mious], 0.95 * width, label=name)
-        axes.bar_label(bars, ["-" if miou is None else f"{100 * miou:.0f}" for miou in mious], padding=2)
+        axes.bar_label(bars, ["-" if miou is None else f"{100 * miou:.1f}" for miou in mious], padding=2, fontsize=9)
         for bar, domain, miou in zip(bars, domains, mious, strict=True):
             add_hint(bar, f"{name}, {domain}: {'no score' if miou is None else f'{100 * miou:.2f}'}")
     axes.set_xticks(range(len(domains)), domains)
