@@ -21,10 +21,11 @@ test: $(VENV)/.dev ## Run the whole test suite: test/core and test/experiments i
 	$(BIN)/python -m pytest test/ros test/launch || failed="$$failed test/ros test/launch"; \
 	test -z "$$failed" || { echo "error: tests failed in$$failed"; exit 1; }
 
-check: $(VENV)/.dev ## Check format, lint and types
+check: $(VENV)/.dev ## Check format, lint, types and which part imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.dev ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .
@@ -34,7 +35,7 @@ bench: $(VENV)/.dev ## Run the benchmarks that finish unattended (docs/benchmark
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## Remove the environment and everything that was built
-	rm -rf $(VENV) build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \

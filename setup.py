@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGE = "querydiff_ros"
+HERE = Path(__file__).resolve().parent  # `colcon build --symlink-install` runs a link to this file in its build folder
 
 RUN = [
     "numpy>=1.24,<3",
@@ -47,6 +48,7 @@ EXTRAS = {
         "pytest-timeout>=2.3,<3",
         "pytest-xdist>=3.6,<4",
         "hypothesis>=6.100,<7",
+        "import-linter>=2.5,<3",
         "psutil>=5.9,<8",
         "ruff>=0.16,<0.17",
         "mypy>=2.4,<3",
@@ -68,7 +70,7 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     description="Semantic segmentation of camera streams that holds in fog, night, rain and snow (QueryDiff)",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     author="QueryDiff ROS maintainers",

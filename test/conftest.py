@@ -5,9 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent)] + [
-    str(Path(__file__).parents[1] / f) for f in ("benchmarks", "experiments")
-]
+TEST = Path(__file__).parent
+sys.path[:0] = [str(folder) for folder in (TEST, TEST.parent / "benchmarks", TEST.parent / "experiments")]
 
 # A shell starts background jobs with SIGINT ignored, which every process that a test starts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)

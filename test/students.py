@@ -6,6 +6,8 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+from paths import REPOSITORY
+
 from querydiff_core.inference.archive import write_plan
 from querydiff_core.inference.build_target import BuildTarget, EngineBuild
 from querydiff_core.inference.metadata import ModelMetadata
@@ -16,7 +18,7 @@ SIZE = (64, 128)
 
 # `tiny` after 150 steps on eight street scenes of this size, with test_overfit's settings. With random weights it would
 # know one class, and all engines would agree.
-TRAINED = Path(__file__).parent / "data" / "tiny.safetensors"
+TRAINED = REPOSITORY / "test" / "data" / "tiny.safetensors"
 
 
 FAR_AWAY = BuildTarget("Imaginary GPU", "99.9", tensorrt="99.9.9")

@@ -114,8 +114,8 @@ def _compare(
 
 
 def _report(arguments: argparse.Namespace, engines: list[EngineProcess], times: list[EngineTimes]) -> None:
+    from querydiff_core.benchmark.engine_times import print_times
     from querydiff_core.benchmark.latency_plot import write_latency_plot
-    from querydiff_core.benchmark.times_table import print_times
 
     for engine, row in zip(engines, times, strict=True):
         row.memory = engine.peak_memory()

@@ -10,8 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.out_of_memory import is_out_of_memory
+from querydiff_core.errors import QueryDiffError, is_out_of_memory
 
 SUMMARY = "train a student: a YAML experiment plus typed flags"
 

@@ -7,7 +7,9 @@ graph's, never a choice of TensorRT's. docs/deployment.md lists the operators an
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,6 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.export.engine_key import engine_key
 from querydiff_core.export.traced_program import check_precision
 from querydiff_core.inference.archive import write_plan
 from querydiff_core.inference.build_target import EngineBuild
@@ -67,6 +68,24 @@ def write_engine(graph: SegmentationGraph, metadata: ModelMetadata, path: Path, 
             temporary.write_bytes(bytes(plan))
     write_plan(path, kept.read_bytes(), metadata)
     return coverage
+
+
+def engine_key(metadata: ModelMetadata, program: str) -> str:
+    """Return the name of a built engine in the cache: equal for what would be built alike, and only for that.
+
+    It is a hash of the program (its operators, as text), the weights' file, the request, the GPU and the versions.
+    """
+    assert metadata.build is not None
+    build = {name: value for name, value in metadata.build.fields().items() if name != "checkpoint"}  # a mere path
+    parts = {
+        "program": program,
+        "build": build,
+        "size": metadata.input_size,
+        "mean": metadata.mean,
+        "std": metadata.std,
+        "versions": dict(metadata.versions),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def load_torch_tensorrt() -> Any:

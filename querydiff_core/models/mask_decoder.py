@@ -12,7 +12,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerMaskedAttentionDecoderLayer,
 )
 
-from querydiff_core.models.sine_position_embedding import sine_position_embedding
+from querydiff_core.models.attention import sine_position_embedding
 
 LEVELS = 3
 

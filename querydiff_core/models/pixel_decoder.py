@@ -14,7 +14,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention,
 )
 
-from querydiff_core.models.sine_position_embedding import sine_position_embedding
+from querydiff_core.models.attention import sine_position_embedding
 
 Sizes = Sequence[tuple[int, int]]
 

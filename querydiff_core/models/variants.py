@@ -69,32 +69,29 @@ def _mix_transformer(index: int, depths: Sequence[int], widths: Sequence[int]) -
     return VariantConfig("mit", f"nvidia/mit-b{index}", {"depths": list(depths), "hidden_sizes": list(widths)})
 
 
+def _light_student(
+    backbone: str, widths: Sequence[int], *, channels: int, queries: int, heads: int, feedforward: int
+) -> VariantConfig:
+    """Return a student with few decoder layers behind a narrow ResNet."""
+    return VariantConfig(
+        "timm",
+        backbone,
+        {"channels": list(widths)},
+        channels=channels,
+        queries=queries,
+        heads=heads,
+        encoder_layers=1,
+        decoder_layers=3,
+        encoder_feedforward=feedforward,
+        decoder_feedforward=feedforward,
+    )
+
+
 VARIANTS: Mapping[str, VariantConfig] = MappingProxyType(
     {
-        "tiny": VariantConfig(
-            "timm",
-            "resnet18",
-            {"channels": [16, 24, 32, 48]},
-            channels=64,
-            queries=20,
-            heads=2,
-            encoder_layers=1,
-            decoder_layers=3,
-            encoder_feedforward=64,
-            decoder_feedforward=64,
-        ),
+        "tiny": _light_student("resnet18", (16, 24, 32, 48), channels=64, queries=20, heads=2, feedforward=64),
         # docs/benchmarks.md has the measurements behind it.
-        "small": VariantConfig(
-            "timm",
-            "resnet18d",
-            {"channels": [48, 96, 192, 320]},
-            channels=96,
-            heads=3,
-            encoder_layers=1,
-            decoder_layers=3,
-            encoder_feedforward=384,
-            decoder_feedforward=384,
-        ),
+        "small": _light_student("resnet18d", (48, 96, 192, 320), channels=96, queries=100, heads=3, feedforward=384),
         "resnet50": VariantConfig("timm", "resnet50.a1_in1k"),
         **{f"mit-b{i}": _mix_transformer(i, *sizes) for i, sizes in enumerate(_MIT_SIZES)},
         "dinov2-s": VariantConfig("vit", "vit_small_patch14_dinov2.lvd142m", _ANY_SIZE),

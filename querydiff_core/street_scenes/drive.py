@@ -13,8 +13,8 @@ from querydiff_core.street_scenes.image.camera import Camera
 from querydiff_core.street_scenes.image.optics import draw_lens
 from querydiff_core.street_scenes.render import View, look
 from querydiff_core.street_scenes.scene import check_request
+from querydiff_core.street_scenes.weather import Weather, draw_weather
 from querydiff_core.street_scenes.world.street import Street, draw_street
-from querydiff_core.street_scenes.world.weather import Weather, draw_weather
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from querydiff_core.street_scenes.image.labels import VOID
 from querydiff_core.street_scenes.image.lighting import light_up, vary_tones
 from querydiff_core.street_scenes.image.optics import Lens, photograph
 from querydiff_core.street_scenes.image.precipitation import drops_on_lens, fall, lay_snow, veil, wet_the_road
-from querydiff_core.street_scenes.things.drawable import Drawable
+from querydiff_core.street_scenes.things import Drawable
 from querydiff_core.street_scenes.things.furniture import Lamp
+from querydiff_core.street_scenes.weather import Weather
 from querydiff_core.street_scenes.world.ground import paint_ground
 from querydiff_core.street_scenes.world.layout import block
 from querydiff_core.street_scenes.world.sky import paint_sky, paint_skyline
 from querydiff_core.street_scenes.world.street import Street
 from querydiff_core.street_scenes.world.traffic import traffic
-from querydiff_core.street_scenes.world.weather import Weather
 
 SIGHT = 150.0
 """How many metres ahead things are drawn; the skyline stands behind."""

@@ -12,8 +12,8 @@ from querydiff_core.street_scenes.image.camera import Camera
 from querydiff_core.street_scenes.image.optics import draw_lens
 from querydiff_core.street_scenes.image.painterly import PAINTED, paint
 from querydiff_core.street_scenes.render import View, look
+from querydiff_core.street_scenes.weather import draw_weather
 from querydiff_core.street_scenes.world.street import Street, draw_street
-from querydiff_core.street_scenes.world.weather import draw_weather
 
 SMALLEST, LARGEST = 16, 8192
 """The least and the most pixels on a side."""

@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import REPOSITORY
 
-STUDENT = Path(__file__).parents[2] / "querydiff_core" / "weights" / "small.safetensors"
+STUDENT = REPOSITORY / "querydiff_core" / "weights" / "small.safetensors"
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import threading
 from pathlib import Path
 
 import psutil
+from paths import REPOSITORY
 
-LAUNCH_FOLDER = Path(__file__).parents[2] / "launch"
+LAUNCH_FOLDER = REPOSITORY / "launch"
 PATIENCE = 90
 """Seconds after which what was waited for will not come."""
 DOMAIN = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}

@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+UP = np.array([0.0, 1.0, 0.0])
+"""The direction up in world coordinates, which are metres to the right, up and along the road."""
 NEAR = 0.4
 """Metres before the camera at which polygons are cut."""
 SLOPE_END = 90.0

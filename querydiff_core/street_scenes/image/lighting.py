@@ -25,7 +25,7 @@ from querydiff_core.street_scenes.image.labels import (
     VEGETATION,
     WALL,
 )
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
 COARSE = 4
 """Light is worked out for every fourth pixel: it changes slowly."""

@@ -8,7 +8,7 @@ import numpy as np
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import ROAD, SIDEWALK, TERRAIN, VEGETATION
 from querydiff_core.street_scenes.image.noise import noise_tile
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
 SNOW = np.array([228, 232, 240], np.float32)
 

@@ -6,35 +6,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from querydiff_core.street_scenes.image.camera import UP
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import FENCE, VEGETATION, WALL
+from querydiff_core.street_scenes.things import LongThing
 from querydiff_core.street_scenes.things.foliage import hedge_texture
 from querydiff_core.street_scenes.things.wall_textures import fence_texture, wall_texture
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
-UP = np.array([0.0, 1.0, 0.0])
 RAILINGS = 4
 """Every RAILINGS-th fence is an iron railing."""
 
 
 @dataclass(frozen=True)
-class Barrier:
+class Barrier(LongThing):
     """A straight piece of `kind` (wall, plinth, fence, hedge) from `near` to `far_end` `(3,)`, `base` to `top` high.
 
     A plinth is the low wall below a railing: annotators give it to the fence. Lengths in metres.
     """
 
-    near: np.ndarray
-    far_end: np.ndarray
     kind: str
     index: int
     base: float
     top: float
-
-    @property
-    def foot(self) -> np.ndarray:
-        """Return its far end, which nothing that stands before it is farther than."""
-        return self.far_end
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw it."""

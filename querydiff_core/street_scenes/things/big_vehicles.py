@@ -8,16 +8,16 @@ from functools import cache
 import cv2
 import numpy as np
 
+from querydiff_core.street_scenes.image.camera import UP
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import BUS, NOTHING, TRAIN, TRUCK
 from querydiff_core.street_scenes.image.noise import noise_patch
 from querydiff_core.street_scenes.image.sprite import Sprite
 from querydiff_core.street_scenes.things.vehicles import cast_shadow, turn_about_up
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
 BIG_VEHICLES = 24
 SCALE = 40
-UP = np.array([0.0, 1.0, 0.0])
 DOUBLE_DECKERS = 3
 """One bus in so many has two decks."""
 _LIVERIES = np.array(

@@ -6,25 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from querydiff_core.street_scenes.image.camera import UP
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import BUILDING
 from querydiff_core.street_scenes.image.sprite import Sprite
+from querydiff_core.street_scenes.things import LongThing
 from querydiff_core.street_scenes.things.facade_textures import facade
 from querydiff_core.street_scenes.things.wall_textures import end_wall_texture, roof_texture
-from querydiff_core.street_scenes.world.weather import Weather
-
-UP = np.array([0.0, 1.0, 0.0])
+from querydiff_core.street_scenes.weather import Weather
 
 
 @dataclass(frozen=True)
-class Building:
+class Building(LongThing):
     """A building whose front runs from `near` to `far_end` (world points `(3,)`), on `side` (-1 left, +1 right).
 
     Its end wall is `hidden_below` a height by its neighbour. `depth`: away from the road; `roof`: its rise, 0 if flat.
     """
 
-    near: np.ndarray
-    far_end: np.ndarray
     side: int
     height: float
     style: str
@@ -33,11 +31,6 @@ class Building:
     hidden_below: float
     roof: float
     depth: float
-
-    @property
-    def foot(self) -> np.ndarray:
-        """Return its far end, which nothing that stands before it is farther than."""
-        return self.far_end
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw the end wall, the roof and the front."""

@@ -11,7 +11,7 @@ from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import BICYCLE, MOTORCYCLE, RIDER
 from querydiff_core.street_scenes.image.sprite import Brush, Points, Sprite
 from querydiff_core.street_scenes.things.people import Outfit, draw_outfit
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
 CYCLES = 48
 PHASES = 4

@@ -12,7 +12,7 @@ from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import NOTHING, VEGETATION
 from querydiff_core.street_scenes.image.noise import noise_patch
 from querydiff_core.street_scenes.image.sprite import Brush, Sprite, spread
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
 KINDS = 120
 """How many trees and bushes there are; the first BUSHES of them are bushes."""

@@ -1,4 +1,4 @@
-"""Street lamps, masts, bollards, bins and benches."""
+"""Street lamps, poles, bollards, bins and benches."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from querydiff_core.street_scenes.image.camera import UP
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import POLE, VOID
-from querydiff_core.street_scenes.world.weather import Weather
-
-UP = np.array([0.0, 1.0, 0.0])
+from querydiff_core.street_scenes.weather import Weather
 
 
 @dataclass(frozen=True)
@@ -44,32 +43,18 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Post:
-    """A bollard or a bare pole at `foot` `(3,)`."""
+    """A bollard or a pole at `foot` `(3,)`; one that carries wires has cross-`bars` at its top."""
 
     foot: np.ndarray
     height: float
     width: float
     color: tuple[float, float, float]
-
-    def draw(self, canvas: Canvas, weather: Weather) -> None:
-        """Draw it."""
-        paint = tuple(weather.brightness * c for c in self.color)
-        canvas.bar(self.foot, self.foot + self.height * UP, self.width, paint, POLE)
-
-
-@dataclass(frozen=True)
-class Mast:
-    """A pole of wood or steel at `foot` `(3,)` that carries wires, with `bars` cross-bars at its top."""
-
-    foot: np.ndarray
-    height: float
-    bars: int
-    color: tuple[float, float, float]
+    bars: int = 0
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw the pole and the cross-bars."""
         paint = tuple(weather.brightness * c for c in self.color)
-        canvas.bar(self.foot, self.foot + self.height * UP, 0.2, paint, POLE)
+        canvas.bar(self.foot, self.foot + self.height * UP, self.width, paint, POLE)
         half = np.array([0.75, 0.0, 0.0])
         for bar in range(self.bars):
             middle = self.foot + (self.height - 0.3 - 0.45 * bar) * UP

@@ -10,7 +10,7 @@ import numpy as np
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import PERSON
 from querydiff_core.street_scenes.image.sprite import Brush, Sprite
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
 PEOPLE = 80
 PHASES = 6

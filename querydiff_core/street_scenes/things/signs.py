@@ -7,13 +7,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from querydiff_core.street_scenes.image.camera import UP
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN
 from querydiff_core.street_scenes.image.sprite import Brush, Sprite
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
 SIGNS = 90
-UP = np.array([0.0, 1.0, 0.0])
 _RED, _WHITE, _BLUE, _YELLOW, _BLACK = (196, 24, 32), (236, 236, 232), (28, 78, 168), (246, 200, 30), (22, 22, 22)
 
 

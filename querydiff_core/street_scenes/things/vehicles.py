@@ -26,7 +26,7 @@ from querydiff_core.street_scenes.things.car_shapes import (
     Mesh,
     car_mesh,
 )
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
 SILVER, GREY, ANTHRACITE, BLACK, WHITE = (176, 179, 182), (118, 121, 125), (70, 73, 77), (26, 27, 30), (226, 226, 223)
 NAVY, BLUE, RED, GREEN, BEIGE = (30, 40, 76), (52, 82, 130), (136, 24, 28), (38, 58, 48), (146, 134, 112)

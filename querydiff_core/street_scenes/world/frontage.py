@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from querydiff_core.street_scenes.things import Drawable
 from querydiff_core.street_scenes.things.barriers import RAILINGS, Barrier
 from querydiff_core.street_scenes.things.buildings import Building, draw_tint
-from querydiff_core.street_scenes.things.drawable import Drawable
 from querydiff_core.street_scenes.things.facade_textures import FACADES, STYLES, facade_size
 from querydiff_core.street_scenes.things.foliage import BUSHES, KINDS, Tree
 from querydiff_core.street_scenes.world.street import Street

@@ -11,10 +11,10 @@ import numpy as np
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import ROAD, SIDEWALK, TERRAIN
 from querydiff_core.street_scenes.image.noise import noise_tile
+from querydiff_core.street_scenes.weather import Weather
 from querydiff_core.street_scenes.world.markings import GroundPixels, mark_road
 from querydiff_core.street_scenes.world.road_wear import dappled_shade, road_wear
 from querydiff_core.street_scenes.world.street import Street
-from querydiff_core.street_scenes.world.weather import Weather
 
 TILE = 512
 PIXELS_PER_METRE = 48.0

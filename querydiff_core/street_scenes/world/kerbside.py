@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from querydiff_core.street_scenes.things import Drawable
 from querydiff_core.street_scenes.things.barriers import RAILINGS, Barrier
-from querydiff_core.street_scenes.things.drawable import Drawable
 from querydiff_core.street_scenes.things.foliage import Tree
-from querydiff_core.street_scenes.things.furniture import Box, Lamp, Mast, Post
+from querydiff_core.street_scenes.things.furniture import Box, Lamp, Post
 from querydiff_core.street_scenes.things.signs import SIGNS, SignPost
 from querydiff_core.street_scenes.world.street import Street
 
@@ -59,7 +59,7 @@ def _masts(street: Street, side: int, start: float, end: float, rng: np.random.G
     outer = side * (street.frontage_line - 0.4)
     if rng.random() < 0.25:
         for s in np.arange(start + rng.uniform(0, 20), end, rng.uniform(22, 40)):
-            yield Mast(street.place(s, outer), float(rng.uniform(7, 9)), bars, color)
+            yield Post(street.place(s, outer), float(rng.uniform(7, 9)), 0.2, color, bars)
     for _ in range(rng.poisson(0.8 * street.clutter)):
         d = side * rng.uniform(street.half_width + 0.4, street.frontage_line - 0.3)
         yield Post(street.place(rng.uniform(start, end), d), float(rng.uniform(2.2, 4.5)), 0.09, (grey, grey, grey))

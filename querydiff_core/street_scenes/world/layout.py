@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from querydiff_core.street_scenes.things import Drawable
 from querydiff_core.street_scenes.things.big_vehicles import BIG_VEHICLES, BigVehicle
 from querydiff_core.street_scenes.things.car_shapes import CARS
 from querydiff_core.street_scenes.things.cycles import CYCLES, Cycle
-from querydiff_core.street_scenes.things.drawable import Drawable
 from querydiff_core.street_scenes.things.foliage import BUSHES, KINDS, Tree
 from querydiff_core.street_scenes.things.people import PEOPLE, Person
 from querydiff_core.street_scenes.things.signs import TrafficLight

@@ -8,7 +8,7 @@ import numpy as np
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import BUILDING, SKY, VEGETATION
 from querydiff_core.street_scenes.image.noise import noise_tile
-from querydiff_core.street_scenes.world.weather import Weather
+from querydiff_core.street_scenes.weather import Weather
 
 SKYLINE = 165.0
 """Metres to the skyline; what is nearer is drawn before it."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from querydiff_core.street_scenes.things import Drawable
 from querydiff_core.street_scenes.things.big_vehicles import BIG_VEHICLES, BigVehicle
 from querydiff_core.street_scenes.things.car_shapes import CARS
 from querydiff_core.street_scenes.things.cycles import CYCLES, Cycle
-from querydiff_core.street_scenes.things.drawable import Drawable
 from querydiff_core.street_scenes.things.people import PEOPLE, PHASES, Person
 from querydiff_core.street_scenes.things.vehicles import Car
 from querydiff_core.street_scenes.world.street import Street

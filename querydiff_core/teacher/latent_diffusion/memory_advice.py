@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.out_of_memory import is_out_of_memory
+from querydiff_core.errors import QueryDiffError, is_out_of_memory
 
 
 @contextmanager

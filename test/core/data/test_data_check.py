@@ -4,11 +4,11 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from paths import CAMVID
 from PIL import Image
 
 from querydiff_core.data.check_pictures import bar_chart
@@ -18,7 +18,6 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import cityscapes
 from querydiff_core.utils.image_files import read_image
 
-CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
 SIZE = (40, 60)
 
 

@@ -2,11 +2,11 @@
 
 import json
 import pickle
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from paths import REPOSITORY
 from PIL import Image
 
 from querydiff_core.data.data_sets.camvid import original_split
@@ -57,7 +57,7 @@ def test_every_name_has_a_reader_that_tells_how_to_unpack():
 
 
 def test_the_guide_names_every_set_and_its_example_of_a_mapping_is_one(tmp_path):
-    guide = (Path(__file__).parents[3] / "docs" / "data_sets.md").read_text()
+    guide = (REPOSITORY / "docs" / "data_sets.md").read_text()
     assert all(f"| `{kind.name}` |" in guide for kind in DATA_SETS)
     example = guide.split("```yaml\n")[-1].split("```")[0]
     (tmp_path / "mine.yaml").write_text(example)

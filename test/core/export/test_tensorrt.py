@@ -9,21 +9,20 @@ import dataclasses
 import inspect
 import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from paths import REPOSITORY
 from students import write_student
 from torch._decomp import get_decompositions
 from torch._export.utils import _collect_all_valid_cia_ops_for_aten_namespace, _get_decomp_for_cia
 
 from querydiff_core.cli.export import main as export
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.export.engine_key import engine_key
 from querydiff_core.export.half_precision import in_precision
 from querydiff_core.export.parity import bundled_frames
-from querydiff_core.export.tensorrt_export import conversion_options, load_torch_tensorrt, trace_labels
+from querydiff_core.export.tensorrt_export import conversion_options, engine_key, load_torch_tensorrt, trace_labels
 from querydiff_core.export.traced_program import check_precision
 from querydiff_core.inference.build_target import BuildTarget, EngineBuild, target_here
 from querydiff_core.inference.metadata import ModelMetadata
@@ -31,7 +30,7 @@ from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.build import build_model
 
-FACTS = json.loads((Path(__file__).parents[2] / "torch_tensorrt_2_14.json").read_text())
+FACTS = json.loads((REPOSITORY / "test" / "torch_tensorrt_2_14.json").read_text())
 CONVERT = "dynamo.convert_exported_program_to_serialized_trt_engine"
 BUILD = EngineBuild("tensorrt", "fp16", (1, 4), device="cuda", target=BuildTarget("GPU A", "9.0", tensorrt="10.1"))
 METADATA = ModelMetadata("tiny", (64, 128), (0.5,) * 3, (0.2,) * 3, versions={"torch_tensorrt": "2.14"}, build=BUILD)

@@ -1,7 +1,6 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
+from paths import CAMVID
 
 from querydiff_core.data.labelled_folder import LabelledFolder
 from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix
@@ -9,7 +8,7 @@ from querydiff_core.inference.segmenter import Segmenter, default_model
 from querydiff_core.label_space import cityscapes, label_mapping
 from querydiff_core.street_scenes import CONDITIONS, render_scene
 
-CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid" / "val"
+CAMVID_VAL = CAMVID / "val"
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +43,10 @@ def test_it_has_learned_streets_in_every_condition(segmenter):
         assert matrix.pixel_accuracy > 0.6, condition
 
 
-@pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid's validation half is not on this machine")
+@pytest.mark.skipif(not CAMVID_VAL.is_dir(), reason="CamVid's validation half is not on this machine")
 def test_it_sees_roads_and_skies_of_real_streets(segmenter):
     matrix = ConfusionMatrix(label_mapping("camvid"))
-    folder = LabelledFolder(CAMVID, mapping=label_mapping("camvid"))
+    folder = LabelledFolder(CAMVID_VAL, mapping=label_mapping("camvid"))
     for index in range(0, len(folder), 10):
         image, labels, _ = folder[index]
         matrix.update(segmenter(image).labels, labels)

@@ -4,9 +4,9 @@ import math
 
 import torch
 
+from querydiff_core.models.attention import sine_position_embedding
 from querydiff_core.models.mask_decoder import MaskDecoder, outside
 from querydiff_core.models.pixel_decoder import PixelDecoder
-from querydiff_core.models.sine_position_embedding import sine_position_embedding
 
 C, R, CLASSES = 32, 6, 4
 

@@ -10,7 +10,7 @@ from querydiff_core.street_scenes.image.labels import BUS, CAR
 from querydiff_core.street_scenes.things.big_vehicles import BigVehicle, body_size
 from querydiff_core.street_scenes.things.car_shapes import CARS, car_mesh
 from querydiff_core.street_scenes.things.vehicles import Car
-from querydiff_core.street_scenes.world.weather import draw_weather
+from querydiff_core.street_scenes.weather import draw_weather
 
 FOCAL = 200.0
 

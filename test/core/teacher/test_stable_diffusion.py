@@ -1,17 +1,16 @@
 """Stable Diffusion 1.5 and 2.1 in full size on the meta device, which computes shapes and counts without weights."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from diffusers.models import AutoencoderKL
+from paths import REPOSITORY
 from teacher_cost import UNETS, VAE, print_flops
 
 from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
 from querydiff_core.teacher.teacher_description import meta_unet, meta_vae_encoder
 from querydiff_core.teacher.unet_features import DEFAULT_FEATURES, UNetFeatures
 
-GUIDE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
+GUIDE = REPOSITORY / "docs" / "benchmarks.md"
 
 
 def parameters(network: torch.nn.Module) -> int:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import safetensors
 import yaml
+from paths import REPOSITORY
 from teachers import write_tiny_teacher
 
 from querydiff_core.cli.main import main
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 
-REPOSITORY = Path(__file__).parents[3]
 FOLDER = REPOSITORY / "config" / "train"
 EXPERIMENTS = sorted(path.relative_to(REPOSITORY).as_posix() for path in FOLDER.rglob("*.yaml"))
 TEACHERS = (

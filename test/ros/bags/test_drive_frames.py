@@ -1,11 +1,11 @@
 """Data sets in their published layouts, recorded through `querydiff record-drive --data-set`."""
 
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from paths import CAMVID
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -17,7 +17,6 @@ from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS
 from querydiff_ros.bags.data_set_frames import PAUSE_NS
 from querydiff_ros.cli import record_drive
 
-CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
 SIZE = (6, 8)
 
 

@@ -1,11 +1,11 @@
 """Bags that the recorder and `querydiff record-drive` write, read by an independent reader."""
 
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from paths import CAMVID
 from rclpy.serialization import deserialize_message
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
@@ -17,7 +17,7 @@ from querydiff_core.label_space import label_mapping
 from querydiff_ros.bags.bag_recorder import DriveRecorder
 from querydiff_ros.cli import record_drive
 
-CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid" / "val"
+CAMVID_VAL = CAMVID / "val"
 STORAGES = pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 CLASSES = {"image": Image, "image/compressed": CompressedImage, "camera_info": CameraInfo, "label_ground_truth": Image}
 
@@ -150,12 +150,12 @@ def test_the_command_records_a_folder(tmp_path, storage, capsys):
     assert [message.data for topic, _, message in messages if topic == "/condition"] == ["rain"]
 
 
-@pytest.mark.skipif(not CAMVID.is_dir(), reason=f"CamVid is not at {os.path.relpath(CAMVID)}")
+@pytest.mark.skipif(not CAMVID_VAL.is_dir(), reason=f"CamVid is not at {os.path.relpath(CAMVID_VAL)}")
 def test_camvid_becomes_a_bag(tmp_path):
-    assert record_drive.main([str(CAMVID), str(tmp_path / "bag"), "--mapping", "camvid"]) == 0
-    images = sorted((CAMVID / "images").iterdir())
+    assert record_drive.main([str(CAMVID_VAL), str(tmp_path / "bag"), "--mapping", "camvid"]) == 0
+    images = sorted((CAMVID_VAL / "images").iterdir())
     messages = read(tmp_path / "bag")
     truths = [message for topic, _, message in messages if topic == "/front/label_ground_truth"]
     assert len(truths) == len(images)
-    values = cv2.imread(str(CAMVID / "labels" / f"{images[-1].stem}.png"), cv2.IMREAD_UNCHANGED)
+    values = cv2.imread(str(CAMVID_VAL / "labels" / f"{images[-1].stem}.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(np.asarray(truths[-1].data).reshape(values.shape), label_mapping("camvid")(values))

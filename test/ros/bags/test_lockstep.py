@@ -2,11 +2,11 @@
 
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from engines import expected_labels
+from paths import CAMVID
 from peer import BEST_EFFORT, EVERYTHING
 from sensor_msgs.msg import Image
 from short_drive import COUNT, SIZE, START, STEP, image, stamps
@@ -14,7 +14,7 @@ from short_drive import COUNT, SIZE, START, STEP, image, stamps
 from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS
 from querydiff_ros.cli import record_drive
 
-CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid" / "val"
+CAMVID_VAL = CAMVID / "val"
 
 
 @pytest.fixture
@@ -92,10 +92,10 @@ def test_lockstep_without_a_node_says_so(bag, replay):
     assert re.fullmatch(r"error: Within 0.2 s no active node .* start segment_node .*\n", err)
 
 
-@pytest.mark.skipif(not CAMVID.is_dir(), reason=f"CamVid is not at {os.path.relpath(CAMVID)}")
+@pytest.mark.skipif(not CAMVID_VAL.is_dir(), reason=f"CamVid is not at {os.path.relpath(CAMVID_VAL)}")
 def test_camvid_through_the_real_node(tmp_path, peer, replay, start_segment_node, pixel_engine):
-    assert record_drive.main([str(CAMVID), str(tmp_path / "bag"), "--mapping", "camvid", "--camera", "rear"]) == 0
-    count = len(list((CAMVID / "images").iterdir()))
+    assert record_drive.main([str(CAMVID_VAL), str(tmp_path / "bag"), "--mapping", "camvid", "--camera", "rear"]) == 0
+    count = len(list((CAMVID_VAL / "images").iterdir()))
     labels = start_segment_node("rear", pixel_engine)
     code, out, _ = replay(tmp_path / "bag", "--lockstep", "--rate", 0, "--timeout", 60).finish()
     assert code == 0

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from carla_run import evaluation_node
+from paths import REPOSITORY
 from peer import Peer
 from rclpy.node import Node
 
 from querydiff_ros.carla.interface import RGB, carla_interface
 from querydiff_ros.examples.drivable_area_node import DrivableAreaNode
 
-CONFIG = Path(__file__).parents[3] / "config"
+CONFIG = REPOSITORY / "config"
 LAYOUT = json.loads((CONFIG / "foxglove" / "carla.json").read_text())
 RVIZ = yaml.safe_load((CONFIG / "rviz" / "carla.rviz").read_text())
 
