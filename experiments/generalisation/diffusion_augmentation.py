@@ -1,7 +1,7 @@
-"""The other use of a diffusion model: let it paint more training images over labelled ones (image-to-image).
+"""The other use of a diffusion model: let it paint further training images over labelled ones (image-to-image).
 
-The time is limited to what teaching with the same model cost: the CPU time of a run that was taught less that of the
-same run without a teacher.
+It may take as long as distillation with the same model: the time of a run with the teacher less that of the same run
+without it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ BATCH = 4
 
 
 def main(argv: Sequence[str]) -> None:
-    """Paint until the time is spent; exits with 130 on Ctrl-C, and goes on from there the next time."""
+    """Paint until the time is spent; Ctrl-C exits with 130, and the next call goes on from there."""
     arguments = _parser().parse_args(argv)
     measure = "cpu_seconds" if arguments.device == "cpu" else "wall_seconds"
-    budget = max(0.0, _seconds(arguments.taught, measure) - _seconds(arguments.untaught, measure))
+    budget = max(0.0, _seconds(arguments.with_teacher, measure) - _seconds(arguments.without_teacher, measure))
     stems = sorted(file.stem for file in (arguments.source / "images").iterdir())
     order = np.random.default_rng(arguments.seed).permutation(stems)
-    given = Path("given.json")
-    spent, done = json.loads(given.read_text()).values() if given.exists() else (0.0, 0)
+    progress = Path("augmentation.json")
+    spent, done = json.loads(progress.read_text()).values() if progress.exists() else (0.0, 0)
     paint = Painter(arguments.teacher, arguments.strength, arguments.inference_steps, arguments.device)
     with StopSignal() as stop:
         while done < len(order) and (done == 0 or spent < budget):
@@ -45,18 +45,18 @@ def main(argv: Sequence[str]) -> None:
                 label.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(arguments.source / "labels" / f"{stem}.png", label)
             spent, done = spent + paint.clock() - began, min(done + BATCH, len(order))
-            with atomic_file(given) as temporary:
+            with atomic_file(progress) as temporary:
                 temporary.write_text(json.dumps({"seconds": spent, "images": done}))
-    print(f"{done} images in {spent:.0f} s; teaching cost {budget:.0f} s")
+    print(f"{done} images in {spent:.0f} s; distillation took {budget:.0f} s")
 
 
 class Painter:
-    """Image-to-image with the empty text by diffusers' own pipeline.
+    """Image-to-image translation with the empty text, by the pipeline of diffusers.
 
     Args:
-        teacher: folder in the diffusers layout.
-        strength: share of the noise schedule that images go back, 0 to 1.
-        steps: of the whole schedule.
+        teacher: folder in the layout of diffusers.
+        strength: share of the noise schedule that is added to an image and removed again, 0 to 1.
+        steps: of the complete schedule.
         device: cpu or cuda.
     """
 
@@ -70,7 +70,7 @@ class Painter:
         self.strength, self.steps, self.device = strength, steps, device
 
     def __call__(self, source: Path, stems: Sequence[str], seed: int) -> tuple[list[str], list[np.ndarray]]:
-        """Return the stems and what was painted over their images, uint8 RGB `(H, W, 3)`."""
+        """Return the stems and the pictures painted over their images, uint8 RGB `(H, W, 3)`."""
         images = [read_image(source / "images" / f"{stem}.jpg") for stem in stems]
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255
         generator = torch.Generator().manual_seed(seed)
@@ -86,7 +86,7 @@ class Painter:
         return list(stems), list((255 * painted).round().astype(np.uint8))
 
     def clock(self) -> float:
-        """Return seconds of CPU time, or on a GPU of the wall."""
+        """Return seconds of CPU time, on a GPU of wall-clock time."""
         return time.process_time() if self.device == "cpu" else time.monotonic()
 
 
@@ -94,12 +94,12 @@ def _seconds(record: Path, measure: str) -> float:
     try:
         return float(json.loads(record.read_text())[measure])
     except (OSError, ValueError, KeyError) as error:
-        raise QueryDiffError(f"{record} does not say what a run took: run the ladder again.") from error
+        raise QueryDiffError(f"{record} does not record the time of a run: run the study again.") from error
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("give", description=__doc__)
-    for name in ("teacher", "source", "output", "taught", "untaught"):
+    parser = argparse.ArgumentParser("diffusion-augmentation", description=__doc__)
+    for name in ("teacher", "source", "output", "with-teacher", "without-teacher"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--strength", type=float, default=0.4)
     parser.add_argument("--inference-steps", type=int, default=10)

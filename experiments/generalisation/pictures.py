@@ -1,4 +1,4 @@
-"""The ladder's pictures: where the method gains, what it labels otherwise, what its queries attend to."""
+"""The pictures of the study: where the method gains, what it labels differently, what its queries attend to."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from plan import PLAIN, Plan, Rung, full, pictures
+from plan import Plan, pictures
 from scores import LABELS, Scores
+from variants import PLAIN, Variant, full
 
 from querydiff_core.evaluation.compare.charts import heat_map
 from querydiff_core.evaluation.compare.comparison import Comparison
@@ -37,17 +38,17 @@ def write_pictures(plan: Plan, scores: Scores, stem: Path) -> list[Path]:
     return written
 
 
-def _heat_map(scores: Scores, best: Rung) -> np.ndarray | None:
-    results = {rung.name: scores.pooled(rung) for rung in (PLAIN, best)}
+def _heat_map(scores: Scores, best: Variant) -> np.ndarray | None:
+    results = {variant.name: scores.pooled(variant) for variant in (PLAIN, best)}
     if any(result is None for result in results.values()):
         return None
     comparison = Comparison({name: result for name, result in results.items() if result})
     return picture(heat_map(comparison, PLAIN.name, best.name))
 
 
-def _panels(scores: Scores, best: Rung) -> np.ndarray | None:
+def _panels(scores: Scores, best: Variant) -> np.ndarray | None:
     """Return the scene of each shifted domain where the two differ most; real images are not ours to publish."""
-    a, b = (scores.results.get((rung, 0)) for rung in (PLAIN, best))
+    a, b = (scores.results.get((variant, 0)) for variant in (PLAIN, best))
     if a is None or b is None:
         return None
     rows = []

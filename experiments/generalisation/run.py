@@ -1,7 +1,8 @@
-"""Does teaching help? A small ladder of the paper's shape, from clear street scenes to other weather and real streets.
+"""Does the diffusion teacher help? A small study of the paper's claim.
 
-One command runs the whole ladder, or goes on where it stopped, and writes docs/generalisation.md with its pictures.
-What is done is known by its settings: changed ones are done again, with all that depends on them.
+Students learn from clear street scenes, and are scored in other weather and on real streets. One command runs the
+study, or goes on where it stopped, and writes docs/generalisation.md with its pictures. Steps are recognised by their
+settings: after a change, the steps that it concerns are done again.
 
     OMP_NUM_THREADS=1 python experiments/generalisation/run.py --jobs 2
     python experiments/generalisation/run.py --device cuda --jobs 1 --steps 4000 --start-steps 4000 --scenes 10000
@@ -13,24 +14,25 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from plan import REPOSITORY, Plan, Settings
-from run_steps import run_steps
+from plan import Plan
+from steps import run_steps
+from variants import REPOSITORY, Settings
 
 from querydiff_core.cli.image_size import image_size
 from querydiff_core.cli.main import exit_cleanly
 
 
 def main() -> int:
-    """Run what is not done and write the document; 0 on success, 130 if Ctrl-C ended it with its state kept."""
+    """Run what is not done and write the document; return 0, or 130 if Ctrl-C ended it with its state kept."""
     arguments = _parser().parse_args()
     plan = Plan(_settings(arguments))
     if not arguments.document_only and not run_steps(plan.steps, arguments.jobs, arguments.threads):
-        print("stopped; what was under way kept its state: the same command goes on")
+        print("stopped; unfinished steps kept their state: the same command goes on")
         return 130
     from document import write_document
 
     write_document(plan, arguments.document, arguments.jobs)
-    print(f"{arguments.document} has the table, the heat map and the panels")
+    print(f"{arguments.document} has the tables, the heat map and the panels")
     return 0
 
 
@@ -50,28 +52,44 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add, shared = parser.add_argument, REPOSITORY.parent / "shared" / "data"
-    add("--folder", type=Path, default=REPOSITORY / "build" / "generalisation", help="of all runs and results")
-    add("--document", type=Path, default=REPOSITORY / "docs" / "generalisation.md", help="what is written in the end")
-    add("--camvid", type=Path, default=shared / "camvid", help="the real domains (default: ../shared/data/camvid)")
-    add("--real-images", dest="idd", type=Path, default=shared / "idd_lite_images", help="to train a teacher on")
+    add(
+        "--folder",
+        type=Path,
+        default=REPOSITORY / "build" / "generalisation",
+        help="where runs and results are written",
+    )
+    add(
+        "--document",
+        type=Path,
+        default=REPOSITORY / "docs" / "generalisation.md",
+        help="page to write",
+    )
+    add("--camvid", type=Path, default=shared / "camvid", help="folder of the real domains (default: %(default)s)")
+    add(
+        "--real-images",
+        dest="idd",
+        type=Path,
+        default=shared / "idd_lite_images",
+        help="images for a second teacher",
+    )
     for name in ("seeds", "steps", "start_steps", "scenes", "targets", "autoencoder_steps", "denoiser_steps", "batch"):
         add(f"--{name.replace('_', '-')}", type=int, default=getattr(Settings, name), help="(default: %(default)s)")
     add("--teacher-crop", type=int, default=Settings.teacher_crop, help="side of a teacher's crops")
-    add("--variant", default=Settings.variant, help="student (default: %(default)s)")
+    add("--student", default=Settings.student, help="variant of the student (default: %(default)s)")
     add("--conditions", default=",".join(Settings.conditions), help="of the generated targets (default: %(default)s)")
-    add("--size", type=image_size, default=Settings.size, metavar="HxW", help="of scenes")
-    add("--crop", type=image_size, default=Settings.crop, metavar="HxW", help="of crops, and of what the network sees")
-    add("--rate", type=float, help="learning rate of the rungs, instead of student.yaml's")
-    add("--sweep", type=int, nargs="?", const=1, default=0, help="extra rungs on alpha, features, timesteps: seeds")
+    add("--size", type=image_size, default=Settings.size, metavar="HxW", help="size of street scenes")
+    add("--crop", type=image_size, default=Settings.crop, metavar="HxW", help="size of crops and of the input")
+    add("--rate", type=float, help="learning rate (default: that of student.yaml)")
+    add("--sweep", type=int, nargs="?", const=1, default=0, help="seeds of variants with one setting changed")
     add(
         "--only",
         default="",
-        help="rungs with one of these words in their name, comma-separated, plain and agent queries",
+        help="run plain, agent queries and variants with one of these words in their name, comma-separated",
     )
     add("--device", default="cpu", choices=("cpu", "cuda"))
-    add("--jobs", type=int, default=1, help="steps side by side (default: %(default)s)")
-    add("--threads", type=int, default=1, help="of each (default: %(default)s)")
-    add("--document-only", action="store_true", help="run nothing, write what there is")
+    add("--jobs", type=int, default=1, help="steps that run at the same time (default: %(default)s)")
+    add("--threads", type=int, default=1, help="threads of each step (default: %(default)s)")
+    add("--document-only", action="store_true", help="run nothing and write what has been scored")
     return parser
 
 

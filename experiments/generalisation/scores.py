@@ -1,4 +1,4 @@
-"""The ladder's numbers: mIoU by rung, seed and domain, their means, spreads and paired differences."""
+"""The numbers of the study: mIoU by variant, seed and domain, their means, spreads and paired differences."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import dataclasses
 from functools import cached_property, reduce
 
 import numpy as np
-from plan import Plan, Rung
+from plan import Plan
 from scipy.stats import t
 from steps import DIVERGED
+from variants import Variant
 
 from querydiff_core.evaluation.result import DomainResult, Result
 
@@ -19,10 +20,10 @@ LABELS = {"camvid": "CamVid day", "camvid train dusk": "CamVid dusk"}
 
 
 class Scores:
-    """What the scoring steps of a plan have found so far.
+    """The scores of a plan so far.
 
     Attributes:
-        plan: the ladder.
+        plan: of the study.
         domains: names of the domains in the order of the table, the two means among them.
     """
 
@@ -35,46 +36,46 @@ class Scores:
         self.domains = [*generated, *([SHIFTED] if generated[1:] else []), *real, *([REAL] if real[1:] else [])]
 
     @cached_property
-    def results(self) -> dict[tuple[Rung, int], Result]:
+    def results(self) -> dict[tuple[Variant, int], Result]:
         """Return the result of every run that was scored."""
         found = {}
-        for rung in self.plan.rungs:
-            for seed in self.plan.seeds(rung):
-                steps = self.plan.evaluations(rung, seed)
-                if all(step.record().done for step in steps) and not self.diverged(rung, seed):
+        for variant in self.plan.variants:
+            for seed in self.plan.seeds(variant):
+                steps = self.plan.evaluations(variant, seed)
+                if all(step.record().done for step in steps) and not self.diverged(variant, seed):
                     results = [Result.load(step.folder / "result.json") for step in steps]
-                    found[rung, seed] = reduce(Result.merge, results)
+                    found[variant, seed] = reduce(Result.merge, results)
         return found
 
-    def diverged(self, rung: Rung, seed: int) -> bool:
-        """Return whether a run's loss stopped being finite."""
-        return self.plan.run(rung, seed).record().state == DIVERGED
+    def diverged(self, variant: Variant, seed: int) -> bool:
+        """Return whether the loss of a run stopped being finite."""
+        return self.plan.run(variant, seed).record().state == DIVERGED
 
-    def points(self, rung: Rung) -> np.ndarray:
+    def points(self, variant: Variant) -> np.ndarray:
         """Return mIoU in percent, `(seeds, domains)`; NaN for a run that diverged or is not done."""
-        seeds = self.plan.seeds(rung)
-        return np.array([[self._miou(rung, seed, domain) for domain in self.domains] for seed in seeds])
+        seeds = self.plan.seeds(variant)
+        return np.array([[self._miou(variant, seed, domain) for domain in self.domains] for seed in seeds])
 
-    def difference(self, rung: Rung, base: Rung) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean over seeds of `rung` less `base` with the same seed, and half its 95 % interval.
+    def difference(self, variant: Variant, base: Variant) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean over seeds of `variant` less `base` with the same seed, and half its 95 % interval.
 
         The interval is Student's over the seeds that both have; NaN for fewer than two.
         """
-        seeds = min(len(self.plan.seeds(rung)), len(self.plan.seeds(base)))
-        found = self.points(rung)[:seeds] - self.points(base)[:seeds]
+        seeds = min(len(self.plan.seeds(variant)), len(self.plan.seeds(base)))
+        found = self.points(variant)[:seeds] - self.points(base)[:seeds]
         return mean(found), half_interval(found)
 
-    def pooled(self, rung: Rung) -> Result | None:
+    def pooled(self, variant: Variant) -> Result | None:
         """Return one result whose counts are the sums over the seeds; None if no seed has any."""
-        results = [result for (each, _), result in self.results.items() if each == rung]
+        results = [result for (each, _), result in self.results.items() if each == variant]
         if not results:
             return None
         named = [[dataclasses.replace(d, name=_label(d.name), by_image=None) for d in r.domains] for r in results]
         domains = [reduce(DomainResult.merge, same) for same in zip(*named, strict=True)]
         return dataclasses.replace(results[0], domains=tuple(domains))
 
-    def _miou(self, rung: Rung, seed: int, domain: str) -> float:
-        result = self.results.get((rung, seed))
+    def _miou(self, variant: Variant, seed: int, domain: str) -> float:
+        result = self.results.get((variant, seed))
         if result is None:
             return float("nan")
         mious = {_label(d.name): 100 * (d.miou or 0.0) for d in result.domains}

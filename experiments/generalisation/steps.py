@@ -1,40 +1,51 @@
-"""One step of the ladder: a few commands in a folder of their own, done once and known by their settings."""
+"""Steps of the study: commands in a folder of their own, run once and recognised by their settings."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import json
+import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from querydiff_core.cli.main import main as querydiff
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.utils.atomic_file import atomic_file
+from querydiff_core.utils.stop_signal import StopSignal
 
 FINISHED, DIVERGED, STOPPED, FAILED = "finished", "diverged", "stopped", "failed"
 NOT_FINITE = "is not finite at step"
-"""What `querydiff fit` says where training diverges."""
+"""Part of the message of `querydiff fit` when training diverges."""
+
+AUGMENT = "diffusion-augmentation"
+"""The one command of a step that is not a subcommand of `querydiff`: `diffusion_augmentation.py`."""
+
+# Imported once, for all processes: it takes seconds.
+PRELOADED = ["querydiff_core.training.command_line", "querydiff_core.evaluation.evaluate_sources", "steps"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """Commands of `querydiff` that fill `folder`, which is `name` below the ladder's.
+    """Commands of `querydiff` that fill `folder`, which is `name` below the folder of the study.
 
     Attributes:
         name: of the step and of its folder.
-        stage: what the time is counted under.
+        stage: the row of the table of times that it is counted in.
         folder: of the step.
-        commands: arguments of `querydiff`, or of `give` (image-to-image), one list a command.
+        commands: arguments of `querydiff`, or AUGMENT and its arguments, one list for each command.
         needs: steps that must be done before.
         files: configuration files whose text belongs to the settings.
     """
@@ -51,7 +62,7 @@ class Step:
         """Return a digest of the commands, the configuration files and the settings of what is needed."""
         repository = Path(__file__).resolve().parents[2]
         roots = {
-            str(self.folder.parent): "{ladder}",
+            str(self.folder.parent): "{study}",
             str(repository): "{repository}",
             str(repository.parent): "{beside}",
         }
@@ -67,7 +78,7 @@ class Step:
         return self.folder / "log.txt"
 
     def record(self) -> Record:
-        """Return how far the step is, by its settings: another step's folder counts for nothing."""
+        """Return how far the step is; a folder that other settings have written counts for nothing."""
         try:
             record = Record(**json.loads((self.folder / "step.json").read_text()))
         except (OSError, ValueError, TypeError):
@@ -86,13 +97,13 @@ class Step:
 
 @dataclass
 class Record:
-    """How far a step is. `cpu_seconds` and `wall_seconds` count all attempts; `says`: of a failure or of divergence."""
+    """How far a step is. Seconds count all attempts; `message` tells of a failure or of divergence."""
 
     settings: str
     state: str = ""
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
-    says: str = ""
+    message: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -107,8 +118,8 @@ class Record:
 
 
 def run_step(step: Step, threads: int) -> None:
-    """Do, or go on with, a step in a process of its own; exit with 0 where it is done."""
-    os.setsid()  # Ctrl-C is the ladder's, which hands it on
+    """Run a step, or go on with it, in a process of its own; exit with 0 if it is done."""
+    os.setsid()  # Ctrl-C goes to the parent, which hands it on
     os.environ["OMP_NUM_THREADS"] = str(threads)
     record = step.record()
     if not record.state:
@@ -124,12 +135,12 @@ def run_step(step: Step, threads: int) -> None:
 
         torch.set_num_threads(threads)
         with _timed(record, step.folder):
-            record.state, record.says = _run(step)
+            record.state, record.message = _run(step)
     sys.exit(0 if record.done else 1)
 
 
 def _run(step: Step) -> tuple[str, str]:
-    """Return the state that the commands leave, and what they say about it."""
+    """Run the commands; return the state of the step and a message."""
     for command in step.commands:
         words = [*command, *_resume(step, command)]
         print("$ querydiff", *words, flush=True)
@@ -143,16 +154,16 @@ def _run(step: Step) -> tuple[str, str]:
             last = next((line for line in reversed(lines) if line.strip()), f"exit code {code}")
             return (DIVERGED, broken) if broken else (FAILED, last)
     for states in step.folder.glob("runs/*/*/checkpoints"):
-        if step.stage == "runs":  # the start's is what the others begin with
+        if step.stage == "runs":  # the other runs begin with the state of the common start
             shutil.rmtree(states)
     return FINISHED, ""
 
 
 def _program(words: Sequence[str]) -> Callable[[], object]:
-    if words[0] == "give":
-        from diffusion_augmentation import main as give
+    if words[0] == AUGMENT:
+        from diffusion_augmentation import main as augment
 
-        return lambda: give(list(words[1:]))
+        return lambda: augment(list(words[1:]))
     return lambda: querydiff(list(words))
 
 
@@ -177,18 +188,18 @@ def _exit_code(program: Callable[[], object]) -> int:
 
 @contextmanager
 def _alone(step: Step) -> Iterator[None]:
-    """Refuse a step that another ladder is at."""
+    """Refuse a step that another process is running."""
     with (step.folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise QueryDiffError(f"Another ladder is at work in {step.folder}: wait for it, or end it.") from None
+            raise QueryDiffError(f"Another study is at work in {step.folder}: wait for it, or end it.") from None
         yield
 
 
 @contextmanager
 def _timed(record: Record, folder: Path) -> Iterator[None]:
-    """Add what the block took to the record, and write it."""
+    """Add the time that the block takes to the record, and write it."""
     wall, cpu = time.monotonic(), _cpu_seconds()
     yield
     record.wall_seconds += time.monotonic() - wall
@@ -199,3 +210,71 @@ def _timed(record: Record, folder: Path) -> Iterator[None]:
 def _cpu_seconds() -> float:
     used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def run_steps(steps: Sequence[Step], jobs: int, threads: int) -> bool:
+    """Run what is not done yet, `jobs` at a time; return False if Ctrl-C ended it, with the state of all steps kept.
+
+    Raises:
+        QueryDiffError: if a step fails; those that run at the same time are finished first.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    waiting = [step for step in steps if not step.record().done]
+    print(f"{len(steps) - len(waiting)} of {len(steps)} steps are done, {len(waiting)} are left", flush=True)
+    running: dict[BaseProcess, Step] = {}
+    failed: list[Step] = []
+    began, finished = time.monotonic(), 0
+    with StopSignal() as stop:
+        while running or (waiting and not (stop.made or failed)):
+            free = 0 if stop.made or failed else jobs - len(running)
+            for step in _ready(waiting, free) if free else ():
+                waiting.remove(step)
+                process = context.Process(target=run_step, args=(step, threads), name=step.name)
+                process.start()
+                running[process] = step
+            if not running:
+                break  # the steps that are left need runs that diverged
+            wait([process.sentinel for process in running], timeout=1.0)
+            if stop.made:
+                _interrupt(running)
+            for process in [each for each in running if not each.is_alive()]:
+                step, finished = running.pop(process), finished + 1
+                _report(step, len(waiting) + len(running), (time.monotonic() - began) / finished)
+                if not step.record().done and not stop.made:
+                    failed.append(step)
+    for step in failed:
+        raise QueryDiffError(f"Step {step.name} failed: {step.record().message or _end(step)} ({step.log})")
+    return not stop.made
+
+
+def _ready(waiting: Sequence[Step], places: int) -> list[Step]:
+    """Return steps that can begin; one that needs a run that diverged never can."""
+    ready = [step for step in waiting if all(_usable(need) for need in step.needs)]
+    return ready[: max(0, places)]
+
+
+def _usable(step: Step) -> bool:
+    record = step.record()
+    return record.done and record.state != DIVERGED
+
+
+def _interrupt(running: dict[BaseProcess, Step]) -> None:
+    """Ask each process once to keep its state and end."""
+    for process in running:
+        if process.pid is not None and not getattr(process, "asked", False):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGINT)
+            process.asked = True  # type: ignore[attr-defined]
+
+
+def _report(step: Step, left: int, each: float) -> None:
+    record = step.record()
+    state = record.state or FAILED
+    rest = f"{left} left, about {left * each / 60:.0f} min" if left else "none left"
+    print(f"{step.name}: {state}, {record.cpu_seconds:.0f} s of CPU; {rest} {record.message}".rstrip(), flush=True)
+
+
+def _end(step: Step) -> str:
+    lines = [line for line in step.last_lines() if line.strip()]
+    return lines[-1] if lines else "its process was killed"

@@ -1,50 +1,70 @@
-"""The ladder's tables in Markdown."""
+"""The tables of the study, in Markdown and as CSV."""
 
 from __future__ import annotations
 
-import json
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-from plan import Plan, Rung
-from scores import Scores, mean, spread
+from plan import Plan
+from scores import CLEAR, REAL, SHIFTED, Scores, mean, spread
+from variants import AGENT, PLAIN, Variant
+
+from querydiff_core.utils.atomic_file import atomic_file
 
 
-def table(scores: Scores, rungs: Sequence[Rung]) -> str:
-    """Return mIoU in percent, a row a rung and a column a domain, with how many seeds were scored."""
+def scores_table(scores: Scores, variants: Sequence[Variant]) -> str:
+    """Return the mean mIoU in percent, one row for each variant and one column for each domain."""
     rows = []
-    for rung in rungs:
-        points = scores.points(rung)
-        cells = [_with(m, s, "{:.1f}") for m, s in zip(mean(points), spread(points), strict=True)]
-        rows.append([rung.name, f"{int(np.isfinite(points[:, 0]).sum())} of {len(points)}", *cells])
-    return markdown(["rung", "seeds", *scores.domains], rows)
+    for variant in variants:
+        cells = ["–" if np.isnan(value) else f"{value:.1f}" for value in mean(scores.points(variant))]
+        rows.append([variant.name, *cells])
+    return markdown(["variant", *scores.domains], rows)
 
 
-def differences(scores: Scores, rungs: Sequence[Rung], base: Rung) -> str:
-    """Return paired differences to `base` in points, in bold where the interval leaves 0 out."""
+def comparison_table(plan: Plan, scores: Scores) -> str:
+    """Return paired differences to agent queries in points, in bold where the interval leaves 0 out, and costs."""
+    shown = [domain for domain in (CLEAR, SHIFTED, REAL) if domain in scores.domains] or scores.domains
     rows = []
-    for rung in rungs:
-        if rung != base:
-            gain, half = scores.difference(rung, base)
-            cells = [
-                _bold(_with(g, h, "{:+.1f}"), abs(g) > h if np.isfinite(h) else False)
-                for g, h in zip(gain, half, strict=True)
-            ]
-            rows.append([rung.name, *cells])
-    return markdown(["rung", *scores.domains], rows)
+    for variant in plan.variants:
+        cells = []
+        for domain, gain, half in zip(scores.domains, *scores.difference(variant, AGENT), strict=True):
+            if domain in shown:
+                text = "" if variant == AGENT else _with(gain, half)
+                cells.append(f"**{text}**" if np.isfinite(half) and abs(gain) > half else text)
+        rows.append([variant.name, *cells, _cost(plan, variant)])
+    return markdown(["variant", *shown, "CPU of a run, s"], rows)
+
+
+def write_csv(scores: Scores, file: Path) -> None:
+    """Write every score and paired difference: one row for each variant and domain."""
+    with atomic_file(file) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        bases = [f"{what}_{base.slug}" for base in (AGENT, PLAIN) for what in ("less", "half_interval_less")]
+        writer.writerow(["variant", "domain", "miou", "deviation", *bases])
+        for variant in scores.plan.variants:
+            points = scores.points(variant)
+            columns = [mean(points), spread(points)]
+            columns += [column for base in (AGENT, PLAIN) for column in scores.difference(variant, base)]
+            for domain, *values in zip(scores.domains, *columns, strict=True):
+                cells = [f"{value:.1f}" if np.isfinite(value) else "" for value in values]
+                writer.writerow([variant.name, domain, *cells])
 
 
 def failures(plan: Plan, scores: Scores) -> list[str]:
     """Return a sentence for each run that diverged, or needs one that did, and one for what is not done."""
     found = []
-    for rung in plan.rungs:
-        for seed in plan.seeds(rung):
-            run = plan.run(rung, seed)
-            if scores.diverged(rung, seed):
-                says = run.record().says.removeprefix("error: ").split(" for ")[0]
-                found.append(f"**Diverged: {rung.name}, seed {seed}.** {says}. It has no score and is not run again.")
+    for variant in plan.variants:
+        for seed in plan.seeds(variant):
+            run = plan.run(variant, seed)
+            if scores.diverged(variant, seed):
+                says = run.record().message.removeprefix("error: ").split(" for ")[0]
+                found.append(
+                    f"**Diverged: {variant.name}, seed {seed}.** {says}. It has no score and is not run again."
+                )
             elif run.blocked:
-                found.append(f"**Left out: {rung.name}, seed {seed}.** It needs a run that diverged.")
+                found.append(f"**Left out: {variant.name}, seed {seed}.** It needs a run that diverged.")
     missing = [step.name for step in plan.steps if not step.record().done and not step.blocked]
     if missing:
         found.append(f"**Not finished:** {len(missing)} of {len(plan.steps)} steps, {missing[0]} for one.")
@@ -52,44 +72,26 @@ def failures(plan: Plan, scores: Scores) -> list[str]:
 
 
 def times(plan: Plan) -> str:
-    """Return the time by stage."""
-    rows, total = [], np.zeros(2)
+    """Return how long each stage took, in one sentence."""
+    parts, total = [], 0.0
     for stage in dict.fromkeys(step.stage for step in plan.steps):
-        of_stage = [step for step in plan.steps if step.stage == stage]
-        records = [step.record() for step in of_stage]
-        seconds = np.array([[record.cpu_seconds, record.wall_seconds] for record in records]).sum(0)
+        records = {step.name: step.record() for step in plan.steps if step.stage == stage}
+        seconds = sum(record.cpu_seconds for record in records.values())
         total += seconds
-        earlier = [
-            f"{step.name}: {record.facts['earlier']}"
-            for step, record in zip(of_stage, records, strict=True)
-            if "earlier" in record.facts
-        ]
-        done = f"{sum(record.done for record in records)} of {len(records)}"
-        rows.append([stage, done, *_minutes(seconds), "; ".join(earlier)])
-    rows.append(["all", f"{sum(s.record().done for s in plan.steps)} of {len(plan.steps)}", *_minutes(total), ""])
-    return markdown(["stage", "steps done", "CPU, min", "sum of their wall-clock, min", ""], rows)
+        notes = [f" ({name}: {r.facts['earlier']})" for name, r in records.items() if "earlier" in r.facts]
+        parts.append(f"{stage} {seconds / 60:.0f}" + "".join(notes))
+    done = sum(step.record().done for step in plan.steps)
+    return f"{done} of {len(plan.steps)} steps took {total / 60:.0f} minutes of CPU time: {', '.join(parts)}."
 
 
-def costs(plan: Plan) -> str:
-    """Return the CPU time of a run by rung."""
-    rows = []
-    for rung in plan.rungs:
-        records = [plan.run(rung, seed).record() for seed in plan.seeds(rung)]
-        seconds = [record.cpu_seconds for record in records if record.done]
-        if seconds:
-            rows.append([rung.name, f"{np.mean(seconds):.0f}", f"{np.mean(seconds) / plan.settings.steps:.2f}"])
-    return markdown(["rung", "CPU of a run, s", "a step, s"], rows)
-
-
-def given(plan: Plan) -> list[str]:
-    """Return what each diffusion model painted in the time that teaching cost."""
+def augmentations(plan: Plan) -> list[str]:
+    """Return what each diffusion model painted in the time that distillation took."""
     found = []
     for teacher in plan.settings.teachers:
-        folder = plan.settings.folder / f"given_{teacher}"
-        if (folder / "given.json").exists():
-            made = json.loads((folder / "given.json").read_text())
-            said = next(line for line in reversed((folder / "log.txt").read_text().splitlines()) if line.strip())
-            found.append(f"The teacher `{teacher}` as a giver: {said} ({made['images']} in all).")
+        folder = plan.settings.folder / f"augmented_{teacher}"
+        if (folder / "augmentation.json").exists():
+            lines = [line for line in (folder / "log.txt").read_text().splitlines() if line.strip()]
+            found.append(f"The teacher `{teacher}` painted {lines[-1]}.")
     return found
 
 
@@ -99,15 +101,14 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _with(value: float, around: float, form: str) -> str:
+def _with(value: float, around: float) -> str:
     if not np.isfinite(value):
         return "–"
-    return form.format(value) + (f" ± {around:.1f}" if np.isfinite(around) else "")
+    return f"{value:+.1f}" + (f" ± {around:.1f}" if np.isfinite(around) else "")
 
 
-def _bold(text: str, clear: bool) -> str:
-    return f"**{text}**" if clear else text
-
-
-def _minutes(seconds: np.ndarray) -> list[str]:
-    return [f"{value / 60:.1f}" for value in seconds]
+def _cost(plan: Plan, variant: Variant) -> str:
+    """Return the mean CPU seconds of the runs of a variant."""
+    records = [plan.run(variant, seed).record() for seed in plan.seeds(variant)]
+    seconds = [record.cpu_seconds for record in records if record.done]
+    return f"{np.mean(seconds):.0f}" if seconds else "–"

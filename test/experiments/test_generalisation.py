@@ -1,7 +1,9 @@
-"""The ladder through its command, in miniature: interrupted and resumed, changed, diverging, without real images."""
+"""The study through its command, in miniature: interrupted and resumed, changed, diverging, without real images."""
 
+import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
-LADDER = REPOSITORY / "experiments" / "generalisation"
+STUDY = REPOSITORY / "experiments" / "generalisation"
 MINIATURE = {
     "seeds": 1,
     "steps": 2,
@@ -23,32 +25,32 @@ MINIATURE = {
     "denoiser-steps": 1,
     "batch": 1,
     "teacher-crop": 64,
-    "variant": "tiny",
+    "student": "tiny",
     "size": "64x128",
     "crop": "64x64",
     "conditions": "clear,night",
 }
-RUNGS = ("plain", "agent queries", "Rein, frozen backbone", "+ L_sup, streets", "+ L_dist, streets")
-RUNGS += ("full QueryDiff, streets", "give, streets")
+VARIANTS = ("plain", "agent queries", "Rein, frozen backbone", "+ L_sup, streets", "+ L_dist, streets")
+VARIANTS += ("full QueryDiff, streets", "diffusion augmentation, streets")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("ladder")
+    return tmp_path_factory.mktemp("study")
 
 
 def begin(folder: Path, *flags: str) -> subprocess.Popen:
     settings = [word for name, value in MINIATURE.items() for word in (f"--{name}", str(value))]
     places = ["--folder", folder / "runs", "--document", folder / "page.md"]
     missing = ["--camvid", folder / "none", "--real-images", folder / "none"]
-    command = [sys.executable, str(LADDER / "run.py"), *settings, *map(str, places + missing), *flags]
+    command = [sys.executable, str(STUDY / "run.py"), *settings, *map(str, places + missing), *flags]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def end(process: subprocess.Popen) -> str:
-    said, _ = process.communicate(timeout=240)
-    return said
+    output, _ = process.communicate(timeout=240)
+    return output
 
 
 def log(folder: Path, step: str) -> str:
@@ -62,37 +64,49 @@ def stamps(folder: Path) -> dict[str, int]:
     return {name: file.stat().st_mtime_ns for name, file in done.items()}
 
 
-def test_an_interrupted_ladder_goes_on_where_it_stopped(folder):
+def check_page(folder: Path) -> None:
+    page = (folder / "page.md").read_text()
+    assert "No folder of CamVid" in page
+    assert "No folder of real road images" in page
+    table = page.split("## mIoU by domain")[1].split("##")[0]
+    assert "| variant | clear | night | other generated |" in table
+    scored = re.findall(r"^\| ([^|]+) \|(?: \d+\.\d \|){3}$", table, re.MULTILINE)
+    assert scored == list(VARIANTS)
+    assert re.search(r"The teacher `streets` painted \d+ images in \d+ s; distillation took \d+ s\.", page)
+    differences = page.split("## Paired differences to agent queries")[1].split("##")[0]
+    assert "| variant | clear | other generated | CPU of a run, s |" in differences
+    for variant in VARIANTS:  # each with what a run costs
+        assert re.search(rf"\| {re.escape(variant)} \|.* \| \d+ \|\n", differences)
+    rows = list(csv.DictReader((folder / "page.csv").open()))
+    assert [row["variant"] for row in rows] == [v for v in VARIANTS for _ in ("clear", "night", "other generated")]
+    assert all(float(row["miou"]) >= 0 and row["deviation"] == "" for row in rows)  # one seed
+    for name in ("gain.png", "panels.jpg", "similarity.jpg"):
+        assert (folder / "images" / f"page_{name}").stat().st_size > 1000
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(folder):
     process = begin(folder)
     deadline = time.monotonic() + 120
     while "steps        0 to 30" not in log(folder, "start") and process.poll() is None:
         assert time.monotonic() < deadline, "the common start did not begin"
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said = end(process)
-    assert process.returncode == 130, said
-    assert "the same command goes on" in said
+    output = end(process)
+    assert process.returncode == 130, output
+    assert "the same command goes on" in output
     kept = stamps(folder)
     assert {"scenes_source", "scenes_targets_weather", "teacher_streets"} <= kept.keys()
     assert "start" not in kept
 
     process = begin(folder)
-    said = end(process)
-    assert process.returncode == 0, said
+    output = end(process)
+    assert process.returncode == 0, output
     assert "--resume last" in log(folder, "start")
     now = stamps(folder)
     assert kept == {name: now[name] for name in kept}
-    assert "anew: backbone.reins, agent_queries, mask_decoder\n" in log(folder, "rein_frozen_backbone_0")
-    assert "anew: agent_queries, refinements, mask_decoder\n" in log(folder, "full_querydiff_streets_0")
-    page = (folder / "page.md").read_text()
-    assert "No folder of CamVid" in page
-    assert "No folder of real road images" in page
-    table = page.split("## mIoU by domain")[1].split("##")[0]
-    assert "| rung | seeds | clear | night | other generated |" in table
-    assert [rung for rung in RUNGS if f"| {rung} | 1 of 1 |" not in table] == []
-    assert "images in" in page.split("as a giver")[1]
-    for name in ("gain.png", "panels.jpg", "similarity.jpg"):
-        assert (folder / "images" / f"page_{name}").stat().st_size > 1000
+    assert ": backbone.reins, agent_queries, mask_decoder\n" in log(folder, "rein_frozen_backbone_0")
+    assert ": agent_queries, refinements, mask_decoder\n" in log(folder, "full_querydiff_streets_0")
+    check_page(folder)
 
 
 def test_what_is_done_is_left_alone_and_what_diverges_is_reported(folder):
@@ -103,18 +117,18 @@ def test_what_is_done_is_left_alone_and_what_diverges_is_reported(folder):
     assert stamps(folder) == before
 
     process = begin(folder, "--rate", "1e30")  # other settings: the runs are done again, what they need is kept
-    said = end(process)
-    assert process.returncode == 0, said
+    output = end(process)
+    assert process.returncode == 0, output
     after = stamps(folder)
     assert {name for name in before if after.get(name) == before[name]} >= {"scenes_source", "start"}
     page = (folder / "page.md").read_text()
     assert "**Diverged: plain, seed 0.** The loss is not finite at step 1" in page
-    assert "**Left out: give, streets, seed 0.**" in page
+    assert "**Left out: diffusion augmentation, streets, seed 0.**" in page
     assert "No run has been scored yet." in page
 
 
 def test_the_interval_is_students(monkeypatch):
-    monkeypatch.syspath_prepend(str(LADDER))
+    monkeypatch.syspath_prepend(str(STUDY))
     from scores import half_interval, mean, spread
 
     points = np.array([[1.0, 4.0], [2.0, np.nan], [3.0, np.nan]])
@@ -124,20 +138,21 @@ def test_the_interval_is_students(monkeypatch):
     assert np.isnan(half_interval(points)[1])
 
 
-def test_only_some_rungs_and_those_that_they_are_held_against(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(LADDER))
-    from plan import Plan, Settings
+def test_only_some_variants_and_those_that_they_are_compared_with(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(STUDY))
+    from plan import Plan
+    from variants import Settings
 
     settings = Settings(tmp_path, None, tmp_path, sweep=1, only=("alpha", "Rein"))
     plan = Plan(settings)
-    names = [rung.name for rung in plan.rungs]
-    assert names == [*RUNGS[:3], "full, idd: alpha 10", "full, idd: alpha 100"]
+    names = [variant.name for variant in plan.variants]
+    assert names == [*VARIANTS[:3], "full, idd: alpha 10", "full, idd: alpha 100"]
     trained = [step.name for step in plan.steps if step.stage == "runs"]
     assert len(trained) == 3 * settings.seeds + 2 * settings.sweep
-    assert not any(step.stage == "giving" for step in plan.steps)
+    assert not any(step.stage == "augmentation" for step in plan.steps)
 
 
-def test_a_word_of_no_rung_is_refused(folder):
+def test_a_word_of_no_variant_is_refused(folder):
     process = begin(folder, "--only", "ful QueryDiff")
-    assert "--only: no rung has 'ful QueryDiff' in its name; the rungs are plain, agent queries" in end(process)
+    assert "--only: no variant has 'ful QueryDiff' in its name; the variants are plain, agent queries" in end(process)
     assert process.returncode == 1
