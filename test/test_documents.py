@@ -1,4 +1,4 @@
-"""The documents: links that lead somewhere, and pointers in the code to pages that exist."""
+"""The documents: links that lead somewhere, pointers in the code to pages that exist, and no more words than asked."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+MOST_WORDS = 14_000
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 POINTER = re.compile(r"docs/[\w.-]+\.md")
 
@@ -39,3 +40,8 @@ def test_pages_that_the_code_names_exist():
 def test_the_index_in_the_readme_names_every_page():
     index = {file for file, _ in LINK.findall((REPOSITORY / "README.md").read_text("utf-8"))}
     assert [page.name for page in DOCUMENTS[1:] if f"docs/{page.name}" not in index] == []
+
+
+def test_the_documents_stay_short():
+    words = {document.name: len(document.read_text("utf-8").split()) for document in DOCUMENTS}
+    assert sum(words.values()) <= MOST_WORDS, words
