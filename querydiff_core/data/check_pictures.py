@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -44,28 +43,17 @@ def bar_chart(class_pixels: np.ndarray, title: str) -> np.ndarray:
 
 def sample_sheet(pairs: Sequence[Pair], decoder: LabelDecoder) -> np.ndarray | None:
     """Return a few images beside themselves with their labels laid over, uint8 RGB; None if none has labels."""
-    chosen = [pair for pair in pairs if pair.labels is not None]
+    chosen = [(pair.image, pair.labels) for pair in pairs if pair.labels is not None]
     if not chosen:
         return None
-    positions = np.linspace(0, len(chosen) - 1, min(SAMPLES, len(chosen))).round().astype(int)
-    samples = [_read(chosen[position], decoder) for position in positions]
-    height, width = samples[0].image.shape[:2]
-    tile = max(1, min(WIDEST, round(width * TILE_HEIGHT / height))), TILE_HEIGHT
-    rows = [_row(sample, tile) for sample in samples]
+    rows: list[np.ndarray] = []
+    width = 0
+    for position in np.linspace(0, len(chosen) - 1, min(SAMPLES, len(chosen))).round().astype(int):
+        file, labels = chosen[position]
+        image = read_image(file)
+        width = width or max(1, min(WIDEST, round(image.shape[1] * TILE_HEIGHT / image.shape[0])))
+        painted = overlay(image, decoder.decode(labels).train_ids, cityscapes(), 0.6)
+        rows.append(
+            titled(grid([fitted(each, width, TILE_HEIGHT) for each in (image, painted)], 2), file.name, height=24)
+        )
     return grid(rows, min(2, len(rows)))
-
-
-class _Sample(NamedTuple):
-    name: str
-    image: np.ndarray
-    labels: np.ndarray
-
-
-def _read(pair: Pair, decoder: LabelDecoder) -> _Sample:
-    assert pair.labels is not None
-    return _Sample(pair.image.name, read_image(pair.image), decoder.decode(pair.labels).train_ids)
-
-
-def _row(sample: _Sample, tile: tuple[int, int]) -> np.ndarray:
-    painted = overlay(sample.image, sample.labels, cityscapes(), 0.6)
-    return titled(grid([fitted(image, *tile) for image in (sample.image, painted)], 2), sample.name, height=24)

@@ -102,11 +102,6 @@ def legend(width: int, label_space: LabelSpace) -> np.ndarray:
     return np.concatenate([classes, blank(len(classes), width - classes.shape[1])], 1)
 
 
-def percent(share: float | None) -> str:
-    """Return a share of 0 to 1 as text."""
-    return "-" if share is None else f"{100 * share:.1f} %"
-
-
 def _font(bold: bool) -> int:
     return cv2.FONT_HERSHEY_DUPLEX if bold else cv2.FONT_HERSHEY_SIMPLEX
 

@@ -30,11 +30,10 @@ def over_time_plot(title: str, scores: Sequence[FrameScore]) -> np.ndarray:
     """Return the picture, uint8 RGB `(H, W, 3)`: a strip for each quantity that is known of some frame."""
     from matplotlib.patches import Patch
 
-    strips = [strip for strip in STRIPS if any(getattr(score, strip[0]) is not None for score in scores)]
+    strips = [strip for strip in STRIPS if any(getattr(score, strip[0]) is not None for score in scores)] or STRIPS
     conditions = list(dict.fromkeys(score.condition or "unknown" for score in scores))
     columns = max(1, LEGEND_LETTERS // (6 + max(map(len, conditions))))
-    legend = LEGEND_ROW * -(-len(conditions) // columns)
-    figure = new_figure(WIDTH, len(strips) * STRIP + HEADER + legend)
+    figure = new_figure(WIDTH, HEADER + len(strips) * STRIP + -(-len(conditions) // columns) * LEGEND_ROW)
     figure.suptitle(title, x=0.01, horizontalalignment="left")
     rows = figure.subplots(len(strips), sharex=True, squeeze=False)[:, 0]
     seconds = np.array([score.stamp_ns - scores[0].stamp_ns for score in scores]) / 1e9
@@ -54,9 +53,11 @@ def over_time_plot(title: str, scores: Sequence[FrameScore]) -> np.ndarray:
 
 def _draw_conditions(axes: Axes, seconds: np.ndarray, ends: np.ndarray, conditions: Sequence[int]) -> None:
     """Colour the ground of each stretch of equal condition."""
-    for condition, stretch in groupby(range(len(conditions)), key=conditions.__getitem__):
-        first, *rest = stretch
-        axes.axvspan(seconds[first], ends[[first, *rest][-1]], color=_ground(condition), linewidth=0, zorder=0)
+    first = 0
+    for condition, stretch in groupby(conditions):
+        after = first + len(list(stretch))
+        axes.axvspan(seconds[first], ends[after - 1], color=_ground(condition), linewidth=0, zorder=0)
+        first = after
 
 
 def _ground(index: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from querydiff_core.label_space import UNLABELLED, LabelMapping, LabelSpace
 from querydiff_core.utils.image_files import encode_jpeg
 from querydiff_core.utils.overlay import overlay
-from querydiff_core.utils.panels import DARK, captioned, grid, percent, scaled, titled
+from querydiff_core.utils.panels import DARK, captioned, grid, scaled, titled
 from querydiff_ros.bag_evaluation.bag_frames import BagFrame
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore
 
@@ -93,7 +93,7 @@ class WorstFrames:
 
 def _judge(score: FrameScore) -> tuple[float, str]:
     if score.frame_miou is not None:
-        return 1 - score.frame_miou, f"mIoU {percent(score.frame_miou)}"
+        return 1 - score.frame_miou, f"mIoU {100 * score.frame_miou:.1f} %"
     shares = {"confidence": score.confidence, "consistency": score.consistency}
     lowest = min(((share, name) for name, share in shares.items() if share is not None), default=(1.0, ""))
-    return 1 - lowest[0], f"{lowest[1]} {percent(lowest[0])}" if lowest[1] else ""
+    return 1 - lowest[0], f"{lowest[1]} {100 * lowest[0]:.1f} %" if lowest[1] else ""

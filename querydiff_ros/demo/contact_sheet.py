@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from querydiff_core.label_space import LabelSpace
-from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, percent, scaled, write
+from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, scaled, write
 from querydiff_ros.demo.drive_scores import DriveScores
 from querydiff_ros.demo.labelled_drive import LabelledDrive, LabelledFrame
 
@@ -47,7 +47,7 @@ def _gutter(height: int, condition: str, seconds: float, miou: float | None) -> 
     """Return what is said of a row, left of its panels."""
     gutter, y = blank(height, GUTTER), height // 2 - 12
     write(gutter, condition, (0, y), scale=0.7, bold=True)
-    write(gutter, "" if miou is None else f"mIoU {percent(miou)}", (0, y + 24), scale=0.45)
+    write(gutter, "" if miou is None else f"mIoU {100 * miou:.1f} %", (0, y + 24), scale=0.45)
     write(gutter, f"at {seconds:.1f} s", (0, y + 44), scale=0.45, ink=MUTED)
     return gutter
 

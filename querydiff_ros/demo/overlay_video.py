@@ -18,7 +18,6 @@ from querydiff_core.utils.panels import (
     framed,
     grid,
     legend,
-    percent,
     scaled,
     text_width,
     write,
@@ -78,7 +77,7 @@ class OverlayVideo:
         x = write(picture, frame.condition or "QueryDiff", (MARGIN, 29), scale=0.75, bold=True)
         miou = self._scores.miou(frame.condition)
         if miou is not None:
-            x = write(picture, f"mIoU {percent(miou)}", (x + 24, 28), scale=0.55)
+            x = write(picture, f"mIoU {100 * miou:.1f} %", (x + 24, 28), scale=0.55)
         write(picture, f"frame {number} of {self._drive.labelled}", (x + 24, 28), ink=MUTED)
         write(picture, self._title, (picture.shape[1] - MARGIN - text_width(self._title), 28), ink=MUTED)
 
