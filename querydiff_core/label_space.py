@@ -52,7 +52,7 @@ class LabelMapping:
 
     `to_train_id`: value (0 to 255) to trainId; what is missing is unlabelled. `score_classes`: names and groups of
     trainIds that this label set can tell apart; predictions and ground truth are merged by group before scoring.
-    `unlabelled`: values that this label set has and Cityscapes has not. Any further value is outside the map, save 255.
+    `unlabelled`: values that this label set has and Cityscapes has not. All other values but 255 are unknown label ids.
     `colors`: (RGB, value) of label sets whose files are painted. `first_channel`: label files have several channels
     and the first is the value. `images`, `labels`: where a data set folder holds its files.
     """

@@ -20,7 +20,7 @@ from querydiff_core.errors import QueryDiffError
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What an engine says of itself. `load`: seconds to open it and label the first image."""
+    """The description of an engine. `load`: seconds to open it and label the first image; `network`: its input size."""
 
     engine: str
     device: str

@@ -1,4 +1,4 @@
-"""What was measured of engines, and its table in the terminal."""
+"""The measurements of engines, and their table in the terminal."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ def interleaved_run(
 ) -> None:
     """Add calls with `images` `(B, H, W, 3)` to `times`, round after round until `seconds` have passed.
 
-    The first round warms up and does not count. `advance` is told the seconds since the start after every other round,
-    and returns whether to go on.
+    The first round warms up and does not count. After every other round `advance` is called with
+    the seconds since the start; it returns whether to continue.
     """
     own_size = [_sample(images, engine.facts.network) for engine in engines]
     start, rounds = time.monotonic(), -1
@@ -43,6 +43,6 @@ def interleaved_run(
 
 
 def _sample(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return every so manieth pixel of `images`, at `size`."""
+    """Return `images` at `size` by nearest-neighbour sampling."""
     rows, columns = (np.arange(n) * m // n for n, m in zip(size, images.shape[1:3], strict=True))
     return np.ascontiguousarray(images[:, rows[:, None], columns])

@@ -38,7 +38,7 @@ _ROOM = 4
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export made; `coverage` is TensorRT's count of operators, empty for other formats."""
+    """The result of an export; `coverage` is TensorRT's count of operators, empty for other formats."""
 
     metadata: ModelMetadata
     parity: Parity
@@ -46,7 +46,7 @@ class ExportReport:
 
 
 def export_engine(checkpoint: Path, output: Path, options: ExportOptions) -> ExportReport:
-    """Write the engine `output`, whole and in parity with `checkpoint`, or not at all.
+    """Write the engine `output` if its labels agree with those of `checkpoint`; otherwise write nothing.
 
     Raises:
         QueryDiffError: for a bad checkpoint, a size that the network cannot take, too little memory or disk, a device
@@ -119,15 +119,15 @@ def _write(model: QueryDiff, metadata: ModelMetadata, path: Path, options: Expor
     precision = "fp32" if (options.format, options.precision) == ("onnx", "bf16") else options.precision
     network = cast(QueryDiff, in_precision(model, precision))  # computes what it wraps
     graph = SegmentationGraph(network, metadata.input_size)
-    whole = FixedCamera(graph, options.camera) if options.camera else graph
+    exported = FixedCamera(graph, options.camera) if options.camera else graph
     if options.format == "onnx":
         from querydiff_core.export.onnx_export import write_onnx
 
-        write_onnx(whole, metadata, path, labels_only=options.labels_only)
+        write_onnx(exported, metadata, path, labels_only=options.labels_only)
     elif options.format == "torch":
         from querydiff_core.export.torch_export import write_package
 
-        write_package(whole, metadata, path)
+        write_package(exported, metadata, path)
     else:
         from querydiff_core.export.tensorrt_export import write_engine
 
@@ -153,7 +153,7 @@ def _verify(
 
 @contextmanager
 def _room(checkpoint: Path, output: Path) -> Iterator[None]:
-    """Say in one sentence that memory or disk is short, before or when it is."""
+    """Turn a lack of memory or disk into one sentence, before the export or when it happens."""
     folder = next(parent for parent in (output.absolute().parent, *output.absolute().parents) if parent.is_dir())
     free = shutil.disk_usage(folder).free
     needed = _ROOM * checkpoint.stat().st_size if checkpoint.is_file() else 0

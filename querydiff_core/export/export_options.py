@@ -1,4 +1,4 @@
-"""What a user may choose about an exported engine."""
+"""The choices that a user has about an exported engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.build_target import SUFFIXES, Format, Precision
 
 MOST_IMAGES = 64
-"""Of one inference."""
+"""The largest batch of one inference."""
 
 
 @dataclass(frozen=True)

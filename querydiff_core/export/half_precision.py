@@ -16,7 +16,7 @@ _TYPES: Mapping[Precision, torch.dtype] = {"fp16": torch.float16, "bf16": torch.
 class HalfPrecision(nn.Module):
     """Cast a student and its images; its masks and classes come back as float32, so that sums over queries are exact.
 
-    Compilers are given the cast network rather than a wish for half precision, which they may silently not grant.
+    Compilers receive the cast network rather than an option for half precision, which they may silently ignore.
     """
 
     def __init__(self, model: QueryDiff, precision: Precision) -> None:

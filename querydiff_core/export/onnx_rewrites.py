@@ -7,14 +7,14 @@ import onnx
 from onnx import helper, numpy_helper
 
 WORTH_IT = 4096
-"""Elements from which on a constant is looked at."""
+"""Constants of fewer elements are left alone."""
 CHANNELS_FIRST, CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 def store_repeats_once(proto: onnx.ModelProto) -> set[str]:
     """Replace constants that repeat along an axis by one copy and an Expand, which runtimes fold when they load.
 
-    Exporters fold position embeddings and sampling grids into megabytes. Returns the names of what was stored anew.
+    Exporters fold position embeddings and sampling grids into megabytes. Returns the names of the new constants.
     """
     expands, stored = [], set()
     for constant in proto.graph.initializer:

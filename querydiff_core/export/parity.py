@@ -1,4 +1,4 @@
-"""Compare two engines on street scenes that need no file: equal labels and speed."""
+"""Parity of two engines on street scenes that need no file: share of equal labels, and speed."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ OLDEST = (2, 14)
 
 
 class LabelGraph(nn.Module):
-    """The part of the graph at the network's own size, which TensorRT converts whole.
+    """The part of the graph at the network's own size, which TensorRT converts completely.
 
     uint8, resizing and enlarging stay with PyTorch, on the GPU: torch_tensorrt has no converter of casts to uint8 nor
     of antialiased resizing.
@@ -71,7 +71,7 @@ def write_engine(graph: SegmentationGraph, metadata: ModelMetadata, path: Path, 
 
 
 def engine_key(metadata: ModelMetadata, program: str) -> str:
-    """Return the name of a built engine in the cache: equal for what would be built alike, and only for that.
+    """Return the name of an engine in the cache: equal for builds of the same engine, and only for those.
 
     It is a hash of the program (its operators, as text), the weights' file, the request, the GPU and the versions.
     """
@@ -120,7 +120,7 @@ def trace_labels(graph: SegmentationGraph, batch: tuple[int, int], device: str) 
 
 
 def conversion_options(build: EngineBuild) -> Mapping[str, Any]:
-    """Return what torch_tensorrt is asked for beside the program and its input; a test checks the names."""
+    """Return the options of torch_tensorrt beside the program and its input; a test checks the names."""
     timings = cache_folder("tensorrt") / f"timings_{build.target.capability}_{build.target.tensorrt}.bin"
     return {
         "hardware_compatible": build.any_gpu,
@@ -147,7 +147,7 @@ def _convert(torch_tensorrt: Any, program: ExportedProgram, metadata: ModelMetad
 
 
 def _coverage(torch_tensorrt: Any, program: ExportedProgram, metadata: ModelMetadata) -> str:
-    """Return the sentence of torch_tensorrt's dry run that counts operators; keep the whole report in the cache.
+    """Return the sentence of torch_tensorrt's dry run that counts operators; keep the full report in the cache.
 
     Raises:
         QueryDiffError: if an operator has no converter.
@@ -161,7 +161,7 @@ def _coverage(torch_tensorrt: Any, program: ExportedProgram, metadata: ModelMeta
     lines = [line.strip() for line in report.getvalue().splitlines()]
     for index, line in enumerate(lines):
         if line.startswith("The following ops are currently unsupported"):
-            raise QueryDiffError(f"TensorRT has no converter for {lines[index + 1]}; the whole report is in {file}.")
+            raise QueryDiffError(f"TensorRT has no converter for {lines[index + 1]}; the full report is in {file}.")
     return next((line for line in lines if "Total Operators" in line), f"no count of operators in {file}")
 
 

@@ -1,4 +1,4 @@
-"""Agent queries: what an image says, aggregated from the backbone into r tokens (docs/method.md, section 1)."""
+"""Agent queries: the content of an image, aggregated from the backbone into r tokens (docs/method.md, section 1)."""
 
 from collections.abc import Sequence
 from typing import Literal

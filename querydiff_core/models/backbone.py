@@ -26,7 +26,7 @@ class Backbone(nn.Module):
     """What every backbone offers.
 
     Attributes:
-        network: what has pretrained weights; the rest of a backbone starts anew.
+        network: the part with pretrained weights; the rest of a backbone starts from scratch.
         channels: of the four maps.
         strides: of the four maps.
         mean, std: normalisation the weights expect, for RGB in 0..1.
@@ -86,7 +86,7 @@ class TimmPyramid(Backbone):
         self.network = create_timm(name, pretrained, options, features_only=True, out_indices=(-4, -3, -2, -1))
         self.channels = tuple(self.network.feature_info.channels())
         self.mean, self.std = normalisation(self.network)
-        self.reins = nn.ModuleList()  # one a map, with `add_rein`
+        self.reins = nn.ModuleList()  # one for each map, with `add_rein`
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the network's four maps."""

@@ -19,7 +19,7 @@ from querydiff_core.models.variants import VARIANTS, VariantConfig, variant_conf
 
 __all__ = ["VARIANTS", "VariantConfig", "build_model", "variant_config"]
 
-MAPS = 4  # what refinement reads: the mask feature at 1/4 scale and three maps
+MAPS = 4  # the maps that refinement reads: the mask feature at 1/4 scale and three maps
 
 
 def build_model(variant: str, *, classes: int = 19, pretrained: Pretrained = False, **overrides: Any) -> QueryDiff:
@@ -38,7 +38,7 @@ def build_model(variant: str, *, classes: int = 19, pretrained: Pretrained = Fal
 
     Raises:
         QueryDiffError: for an unknown variant or setting, settings that do not go together, or pretrained weights that
-            cannot be had.
+            cannot be loaded.
     """
     config = variant_config(variant, **overrides)
 

@@ -20,9 +20,9 @@ LEVELS = 3
 class MaskDecoder(nn.Module):
     """Turn r agent queries into r masks and r class distributions.
 
-    The layers are Mask2Former's of transformers; the loop around them is not. Each layer looks only where the layer
-    before saw its mask. There masks are computed from the mask feature resized to the layer's map, r products with c
-    channels: resizing is linear, so it commutes with them, and masks at 1/4 scale are left to whoever reads them.
+    The layers are Mask2Former's of transformers; the loop around them is not. Each layer attends only to the
+    masks of the layer before. For that, masks are computed from the mask feature resized to the layer's map, r products
+    with c channels: resizing is linear, so it commutes with them, and masks at 1/4 scale are computed for the output.
 
     Args:
         channels: c.
@@ -106,7 +106,8 @@ def cross_attention(
 ) -> Tensor:
     """Return `attention` of `queries (B, r, c)` to `(B, c, n)` maps, as `(B, r, c)`; no query sees where it is hidden.
 
-    `nn.MultiheadAttention` itself wants maps as tokens and one mask a head: copies that cost more than the attention.
+    `nn.MultiheadAttention` itself takes maps as tokens and one mask for each head: copies that cost more than the
+    attention.
 
     Args:
         hidden: bool `(B, r, n)`.

@@ -23,7 +23,7 @@ class PixelDecoder(nn.Module):
     """Turn a backbone's four maps into a mask feature at 1/4 scale and three maps at 1/32, 1/16 and 1/8.
 
     The layers are Mask2Former's of transformers; the way through them is not: images have no padding to mask, and maps
-    keep their channels first wherever the next step wants them so, which exported graphs do not find out by themselves.
+    keep their channels first wherever the next step reads them so, which exporters do not find out by themselves.
 
     Args:
         in_channels: channels of the backbone's maps, at strides 4, 8, 16, 32.

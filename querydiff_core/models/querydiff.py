@@ -1,4 +1,4 @@
-"""QueryDiff's student: what learns, and what drives (docs/method.md, sections 1 and 4)."""
+"""The student: the network that is trained and that runs on the robot (docs/method.md, sections 1 and 4)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from querydiff_core.models.backbone import Backbone
 
 
 class QueryDiffOutput(NamedTuple):
-    """What the student says about a batch, at 1/4 scale (h, w); the last decoder layer comes last.
+    """What the student predicts for a batch, at 1/4 scale (h, w); the last decoder layer comes last.
 
     Attributes:
         masks: mask logits `(B, r, h, w)` of each decoder layer (outside training: of the last only).

@@ -11,7 +11,7 @@ from querydiff_core.conditions import CONDITIONS, check_conditions
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.street_scenes.image.camera import Camera
 from querydiff_core.street_scenes.image.optics import draw_lens
-from querydiff_core.street_scenes.render import View, look
+from querydiff_core.street_scenes.render import View, render
 from querydiff_core.street_scenes.scene import check_request
 from querydiff_core.street_scenes.weather import Weather, draw_weather
 from querydiff_core.street_scenes.world.street import Street, draw_street
@@ -49,7 +49,7 @@ def render_drive(
     rate: float = 10.0,
     conditions: Sequence[str] = CONDITIONS,
 ) -> Iterator[DriveFrame]:
-    """Render `frames` frames at `rate` Hz; `conditions` follow each other in equal stretches of one drive.
+    """Render `frames` frames at `rate` Hz; `conditions` follow each other in stretches of equal length.
 
     Raises:
         QueryDiffError: for an unknown or missing condition, a negative seed, a bad size, `frames` or `rate` below 1.
@@ -93,7 +93,7 @@ class _Journey:
             moment=self.seed * 1_000_003 + number,
             driving=True,
         )
-        image, labels = look(view)
+        image, labels = render(view)
         info = CameraInfo(camera.height, camera.width, camera.intrinsics)
         return DriveFrame(image, labels, weather.condition, round(time * 1e9), info)
 

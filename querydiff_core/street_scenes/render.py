@@ -1,4 +1,4 @@
-"""Looks into the world of a street: camera, weather and moment in, picture and labels out."""
+"""Render the world of a street: camera, weather and moment in, picture and labels out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class View:
     driving: bool = False
 
 
-def look(view: View) -> tuple[np.ndarray, np.ndarray]:
+def render(view: View) -> tuple[np.ndarray, np.ndarray]:
     """Return the image uint8 `(H, W, 3)` RGB and the labels uint8 `(H, W)` of `view`."""
     canvas, weather = Canvas(view.camera), view.weather
     lamps = _paint(canvas, view)
@@ -63,7 +63,7 @@ def look(view: View) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paint(canvas: Canvas, view: View) -> list[np.ndarray]:
-    """Paint the whole street, far things first; return where its lamps burn."""
+    """Paint the complete street, far things first; return where its lamps burn, at night."""
     street, weather, s = view.street, view.weather, view.camera.position[2]
     first, last = int(np.floor((s - 6) / street.block)), int(np.floor((s + SIGHT) / street.block))
     blocks = {index: block(street, index) for index in range(first, last + 1)}

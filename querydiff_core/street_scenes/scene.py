@@ -11,7 +11,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.street_scenes.image.camera import Camera
 from querydiff_core.street_scenes.image.optics import draw_lens
 from querydiff_core.street_scenes.image.painterly import PAINTED, paint
-from querydiff_core.street_scenes.render import View, look
+from querydiff_core.street_scenes.render import View, render
 from querydiff_core.street_scenes.weather import draw_weather
 from querydiff_core.street_scenes.world.street import Street, draw_street
 
@@ -31,9 +31,8 @@ class StreetScene:
 def render_scene(seed: int, size: tuple[int, int] = (256, 512), condition: str | None = None) -> StreetScene:
     """Render scene `seed` (0 or more) at `size` (height, width); a `condition` of None is drawn from the seed.
 
-    "painted" is a clear day by a painter's hand; it is never drawn.
-
-    The same arguments give the same bytes on one machine.
+    "painted" is a clear day as a painter would show it, which is rendered only when it is asked for. The same arguments
+    give the same bytes on one machine.
 
     Raises:
         QueryDiffError: for an unknown condition, a negative seed or a size outside 16 to 8192.
@@ -53,7 +52,7 @@ def render_scene(seed: int, size: tuple[int, int] = (256, 512), condition: str |
         bonnet=float(0.02 + 0.14 * rng.random() ** 1.5) if rng.random() < 0.5 else 0.0,
         moment=seed,
     )
-    image, labels = look(view)
+    image, labels = render(view)
     if condition == PAINTED:
         return StreetScene(paint(image, seed), labels, PAINTED)
     return StreetScene(image, labels, weather.condition)
@@ -63,7 +62,7 @@ def check_request(seed: int, size: tuple[int, int]) -> None:
     """Refuse a seed or size that cannot be rendered.
 
     Raises:
-        QueryDiffError: says which and what is possible.
+        QueryDiffError: names the value and the range that is possible.
     """
     if seed < 0:
         raise QueryDiffError(f"The seed must be 0 or more, found {seed}.")

@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from querydiff_core.errors import QueryDiffError
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to it on success and removed on any failure.
 
-    The temporary keeps the suffix of `path`, so that encoders that look at it behave.
+    The temporary keeps the suffix of `path`, since encoders choose their format by it.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Where things are kept that can be made again."""
+"""The folder of files that can be computed again."""
 
 from __future__ import annotations
 

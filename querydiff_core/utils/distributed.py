@@ -1,4 +1,4 @@
-"""What processes that train together share."""
+"""Means and agreements over the processes that train together."""
 
 from __future__ import annotations
 

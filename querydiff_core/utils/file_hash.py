@@ -1,4 +1,4 @@
-"""Know a file by its bytes."""
+"""Identify a file by its bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read and write image files: RGB in memory, whole files on disk."""
+"""Read and write image files: RGB in memory, complete files on disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> np.ndarray:
 
 
 def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 92) -> None:
-    """Write uint8 labels `(H, W)` or RGB `(H, W, 3)` in the format that the suffix names, whole or not at all."""
+    """Write uint8 labels `(H, W)` or RGB `(H, W, 3)` in the format that the suffix names, completely or not at all."""
     pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
     with atomic_file(path) as temporary:

@@ -1,4 +1,4 @@
-"""Seeds of the parts of a run, from the seed of the whole."""
+"""Seeds of the parts of a run, from the seed of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish that is granted at the end of a step."""
+"""Ctrl-C as a request to stop at the end of a step."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], rate: float | Fraction
     """Write `frames`, uint8 RGB `(H, W, 3)` of one size, as H.264 in MP4, and return how many there were.
 
     `quality`: x264's constant rate factor, 0 (lossless) to 51. An odd last row or column is cut: 4:2:0 needs pairs.
-    The file is written whole or not at all.
+    The file is written completely or not at all.
     """
     count = 0
     with atomic_file(path) as temporary, av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:

@@ -8,7 +8,7 @@ import numpy as np
 from querydiff_core.street_scenes.image.noise import noise_tile
 
 PAINTED = "painted"
-"""The condition of scenes that are painted; it is drawn by nobody who does not ask for it."""
+"""The condition of painted scenes, which are rendered only on request."""
 
 HANDS = ("oil", "impressionist", "watercolour", "ink")
 """How a painter may paint."""

@@ -21,7 +21,7 @@ Points = Sequence[Vector] | np.ndarray
 class Sprite:
     """`color` uint8 `(h, w, 4)` RGB and emission, `alpha` uint8 `(h, w)`, `labels` uint8 `(h, w)` with NOTHING outside.
 
-    `solid`: it covers everything, so that alpha and labels need not be looked at.
+    `solid`: it covers everything, so that alpha and labels need not be read.
     """
 
     color: np.ndarray

@@ -16,7 +16,7 @@ CARS = 80
 
 @dataclass(frozen=True)
 class Mesh:
-    """`vertices` `(V, 3)` right, up, ahead of the middle on the ground: four a face, then the tyres' outlines.
+    """`vertices` `(V, 3)` right, up, ahead of the middle on the ground: four for each face, then the tyres' outlines.
 
     `faces` `(F, 4)` in painting order, their `centres` and outward `normals` `(F, 3)`, `materials` and `gloss` `(F,)`.
     `parts`: which vertices belong to the body, to the cabin and to each mirror; `length`, `width`, `height` metres.
@@ -141,7 +141,7 @@ def _vertices_of(quads: np.ndarray) -> np.ndarray:
 
 
 def _add_body(builder: _Builder, form: _Form) -> None:
-    """Loft the lower body over stations along the car; its ends are narrower and lower, so that it looks round."""
+    """Loft the lower body over stations along the car; its ends are narrower and lower, so that it appears round."""
     half, length = form.width / 2, form.length
     # ahead (share of length), half width, top, bottom
     stations = [

@@ -124,7 +124,7 @@ class _FacadePainter:
             room[: max(height // 12, 1)] += np.array([120, 112, 92]) * rng.uniform(0.3, 1.0)
 
     def windows(self, floors: int, bays: int, bay: float, ground: float) -> None:
-        """Draw one window a bay and floor, all of one kind."""
+        """Draw one window for each bay and floor, all of one kind."""
         rng = self.rng
         wide, high = rng.uniform(0.35, 0.75) * bay, rng.uniform(1.2, 2.2)
         sill, frame = rng.uniform(0.6, 1.0), rng.uniform(0.05, 0.14)

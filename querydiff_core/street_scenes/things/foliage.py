@@ -161,7 +161,7 @@ def _bark(rng: np.random.Generator) -> np.ndarray:
 
 
 def _tree(rgb: np.ndarray, alpha: np.ndarray, close: int) -> Sprite:
-    """Label the whole outline as an annotator would: gaps between twigs belong to the tree."""
+    """Label the complete outline as an annotator would: gaps between twigs belong to the tree."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (close, close))
     padded = cv2.copyMakeBorder(alpha, close, close, close, close, cv2.BORDER_CONSTANT)
     outline = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[close:-close, close:-close]

@@ -75,7 +75,7 @@ def _zones(street: Street, d: np.ndarray, z: np.ndarray, grass: Mapping[int, tup
 
 
 def _profile(street: Street, reach: float) -> np.ndarray:
-    """Return the kind of ground from the centre line outward, a step of 1 / _STEPS metres each."""
+    """Return the kind of ground from the centre line outward, one value for each 1 / _STEPS metres."""
     away = np.arange(int(reach * _STEPS) + 1) / _STEPS
     profile = np.full(len(away), YARD, np.uint8)
     profile[away < street.frontage_line] = PAVING
@@ -101,7 +101,7 @@ def _surface_colors(street: Street, weather: Weather, rng: np.random.Generator) 
 
 
 def _has_asphalt_sidewalks(street: Street) -> bool:
-    """Return whether only the kerb and the place tell sidewalk from road."""
+    """Return whether sidewalks are of asphalt, so that only the kerb and the place distinguish them from the road."""
     return bool(street.rng(15).random() < 0.35)
 
 

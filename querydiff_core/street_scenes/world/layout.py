@@ -31,7 +31,7 @@ class Block:
 
 @lru_cache(maxsize=64)
 def block(street: Street, index: int) -> Block:
-    """Return block `index` of `street`, the same whenever it is asked for."""
+    """Return block `index` of `street`, the same at every call."""
     rng = street.rng(10, index)
     start = index * street.block + _margin(street, index)
     end = (index + 1) * street.block - _margin(street, index + 1)

@@ -1,4 +1,4 @@
-"""What kind of street a world has: drawn once for a scene or a whole drive."""
+"""The street of a world: drawn at random once for a scene or a complete drive."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Street:
         return (mixed ^ (mixed >> 31)) / 2.0**64
 
     def rng(self, purpose: int, index: int = 0) -> np.random.Generator:
-        """Return the random numbers of one part of the world, the same whenever they are asked for."""
+        """Return the random numbers of one part of the world, the same at every call."""
         return np.random.default_rng((self.seed, purpose, index + 1_000_000))
 
 
