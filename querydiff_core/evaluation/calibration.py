@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,11 @@ BINS = 15
 class Calibration:
     """Pixels by bin of confidence and by class; bin `b` holds confidences from `b / 15` on.
 
-    `truth`, `predicted`, `hits`: `(15, N)` pixels that are of the class, were labelled so, and both. `levels`: `(15,)`
-    sum of the confidences, 0 to 255 each. Pixels without ground truth are left out.
+    `ground_truth`, `predicted`, `hits`: `(15, N)` pixels that are of the class, were predicted to be of it, and both.
+    `levels`: `(15,)` sum of the confidences, 0 to 255 each. Pixels without ground truth are left out.
     """
 
-    truth: list[list[int]]
+    ground_truth: list[list[int]]
     predicted: list[list[int]]
     hits: list[list[int]]
     levels: list[int]
@@ -49,8 +50,9 @@ class Calibration:
 
         None before any labelled pixel. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, Eq. 3.
         """
-        truth, _, hits, levels = self._arrays
-        return float(np.abs(hits.sum(1) - levels / 255).sum() / truth.sum()) if truth.any() else None
+        ground_truth, _, hits, levels = self._arrays
+        pixels = ground_truth.sum()
+        return float(np.abs(hits.sum(1) - levels / 255).sum() / pixels) if pixels else None
 
     @property
     def by_threshold(self) -> list[tuple[float, float, float | None]]:
@@ -58,11 +60,17 @@ class Calibration:
 
         Pixels below the threshold are left out, as if the model had abstained.
         """
-        truth, predicted, hits, _ = (np.cumsum(counts[::-1], 0)[::-1] for counts in self._arrays)
-        total = max(int(truth[0].sum()), 1)
-        mious = [mean_iou(class_iou(*counts)) for counts in zip(truth, predicted, hits, strict=True)]
-        return [(b / BINS, float(truth[b].sum() / total), mious[b]) for b in range(BINS)]
+        ground_truth, predicted, hits, _ = (np.cumsum(counts[::-1], 0)[::-1] for counts in self._arrays)
+        pixels = ground_truth.sum(1)  # (15,)
+        mious = [mean_iou(iou) for iou in class_iou(ground_truth, predicted, hits)]
+        return [(b / BINS, float(pixels[b] / max(pixels[0], 1)), mious[b]) for b in range(BINS)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as JSON values."""
+        return {"truth": self.ground_truth, "predicted": self.predicted, "hits": self.hits, "levels": self.levels}
 
     @property
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        return tuple(np.array(counts, np.int64) for counts in (self.truth, self.predicted, self.hits, self.levels))
+        return tuple(
+            np.array(counts, np.int64) for counts in (self.ground_truth, self.predicted, self.hits, self.levels)
+        )

@@ -1,4 +1,4 @@
-"""The scores of a model on one domain: a data set, a condition of it, a bag."""
+"""The scores of a model on one domain: a data set, a condition of it, a bag; as JSON values, and back again."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.evaluation.calibration import Calibration
-from querydiff_core.evaluation.iou import class_iou, mean_iou
+from querydiff_core.evaluation.calibration import BINS, Calibration
+from querydiff_core.evaluation.iou import ConfusionScores
 
 
 class ImageCounts(NamedTuple):
     """Pixels of one image by class, `(N,)` each: what a bootstrap over images draws from.
 
-    `name`: stem or stamp. `truth`, `predicted`, `hits`: pixels that are of the class, were labelled so, and both.
+    `name`: stem or stamp. `ground_truth`, `predicted`, `hits`: pixels that are of the class, were predicted to be of
+    it, and both.
     """
 
     name: str
-    truth: list[int]
+    ground_truth: list[int]
     predicted: list[int]
     hits: list[int]
 
 
 @dataclass(frozen=True)
-class DomainResult:
+class DomainResult(ConfusionScores):
     """What was counted on one domain, and the scores that follow from it.
 
     Attributes:
@@ -52,35 +53,6 @@ class DomainResult:
     def counts(self) -> np.ndarray:
         """Return `confusion` as int64 `(N, N + 1)`."""
         return np.array(self.confusion, np.int64).reshape(len(self.classes), len(self.classes) + 1)
-
-    @property
-    def iou(self) -> np.ndarray:
-        """Return the IoU by class, float64 `(N,)`, 0 to 1; NaN for classes that the truth lacks."""
-        counts = self.counts
-        return class_iou(counts.sum(1), counts[:, :-1].sum(0), np.diagonal(counts))
-
-    @property
-    def iou_by_class(self) -> dict[str, float | None]:
-        """Return the IoU by class name, None for classes that the truth lacks."""
-        return {name: None if np.isnan(iou) else float(iou) for name, iou in zip(self.classes, self.iou, strict=True)}
-
-    @property
-    def miou(self) -> float | None:
-        """Return the mean IoU over the classes that the truth has; None before any labelled pixel."""
-        return mean_iou(self.iou)
-
-    @property
-    def pixel_accuracy(self) -> float | None:
-        """Return the share of labelled pixels that got their class; None before any labelled pixel."""
-        counts = self.counts
-        return float(np.trace(counts) / counts.sum()) if counts.any() else None
-
-    @property
-    def class_accuracy(self) -> float | None:
-        """Return the mean over classes of the share of their pixels that got them; None before any labelled pixel."""
-        counts = self.counts
-        true = counts.sum(1)
-        return float(np.mean(np.diagonal(counts)[true > 0] / true[true > 0])) if true.any() else None
 
     @property
     def ece(self) -> float | None:
@@ -111,3 +83,62 @@ class DomainResult:
             sorted(self.by_image + other.by_image) if both else None,  # type: ignore[operator]
             agreed | extra,
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the domain as JSON values, its scores first."""
+        return {
+            "name": self.name,
+            "images": self.images,
+            "mapping": self.mapping,
+            "miou": self.miou,
+            "pixel_accuracy": self.pixel_accuracy,
+            "class_accuracy": self.class_accuracy,
+            "ece": self.ece,
+            "iou_by_class": self.iou_by_class,
+            "extra": self.extra,
+            "classes": list(self.classes),
+            "confusion": self.confusion,
+            "calibration": self.calibration.to_json() if self.calibration else None,
+            "by_image": None if self.by_image is None else [list(image) for image in self.by_image],
+        }
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> DomainResult:
+        """Return the domain of these JSON values; scores are computed from the counts.
+
+        Raises:
+            KeyError: if something is missing.
+            ValueError: if a table has another shape than the classes ask for, or holds anything but counts.
+        """
+        classes = tuple(str(name) for name in raw["classes"])
+        n = len(classes)
+        calibration, by_image = raw["calibration"], raw["by_image"]
+        return cls(
+            str(raw["name"]),
+            int(raw["images"]),
+            str(raw["mapping"]),
+            classes,
+            _counts("confusion", raw["confusion"], (n, n + 1)),
+            None if calibration is None else _calibration(calibration, n),
+            None if by_image is None else [_image(*image, classes=n) for image in by_image],
+            dict(raw["extra"]),
+        )
+
+
+def _calibration(raw: dict[str, Any], classes: int) -> Calibration:
+    ground_truth, predicted, hits = (
+        _counts(f"calibration {key}", raw[key], (BINS, classes)) for key in ("truth", "predicted", "hits")
+    )
+    return Calibration(ground_truth, predicted, hits, _counts("calibration levels", raw["levels"], (BINS,)))
+
+
+def _image(name: str, *counts: Any, classes: int) -> ImageCounts:
+    return ImageCounts(str(name), *_counts(f"image {name}", counts, (3, classes)))
+
+
+def _counts(what: str, table: Any, shape: tuple[int, ...]) -> list[Any]:
+    counts = np.array(table)
+    if counts.shape != shape or counts.dtype.kind != "i" or counts.min(initial=0) < 0:
+        raise ValueError(f"{what} must be counts of shape {shape}, found shape {counts.shape}")
+    result: list[Any] = counts.tolist()
+    return result

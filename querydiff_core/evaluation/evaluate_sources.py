@@ -1,18 +1,19 @@
-"""Score a segmenter on labelled images: read ahead in threads, label in one, count as it goes."""
+"""Score a segmenter on labelled images: read ahead in threads, predict in one, count as it goes."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
+from querydiff_core.data.label_decoder import SHOWN_VALUES
 from querydiff_core.data.labelled_pairs import LabelledImage, LabelledPairs
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.evaluation_source import EvaluationSource
-from querydiff_core.evaluation.outside_values import OutsideValues
-from querydiff_core.evaluation.protocol import Protocol, look
-from querydiff_core.evaluation.scorer import Evaluation
+from querydiff_core.evaluation.protocol import Protocol, predict
+from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import cityscapes
 
@@ -25,7 +26,7 @@ class Run:
     """
 
     def __init__(self, segmenter: Segmenter, protocol: Protocol, workers: int = 2) -> None:
-        """Label with `segmenter` as `protocol` says; `workers` threads read images, 0 reads between inferences.
+        """Predict with `segmenter` as `protocol` says; `workers` threads read images, 0 reads between inferences.
 
         Raises:
             QueryDiffError: if `workers` is negative or the model has other classes than the 19 of Cityscapes.
@@ -38,7 +39,7 @@ class Run:
                 f"over the {len(cityscapes())} classes of Cityscapes."
             )
         self._segmenter, self._protocol, self._workers = segmenter, protocol, workers
-        self._measured: list[tuple[EvaluationSource, Evaluation, OutsideValues]] = []
+        self._measured: list[tuple[EvaluationSource, Scorer, UnknownLabelIds]] = []
 
     def __call__(self, sources: Sequence[EvaluationSource], should_continue: Callable[[], bool]) -> bool:
         """Score all of `sources`; `should_continue` is called after each image and stops the run with False.
@@ -51,22 +52,22 @@ class Run:
                 scored before stays.
         """
         for source in sources:
-            evaluation, outside = Evaluation(source.pairs.mapping), OutsideValues()
-            self._measured.append((source, evaluation, outside))
-            labelled = read_ahead(source.pairs, self._workers)
-            for ((image, labels, stem), values), files in zip(labelled, source.pairs.pairs, strict=True):
-                assert labels is not None
+            scorer, unknown = Scorer(source.pairs.mapping), UnknownLabelIds()
+            self._measured.append((source, scorer, unknown))
+            images = read_ahead(source.pairs, self._workers)
+            for ((image, ground_truth, stem), values), files in zip(images, source.pairs.pairs, strict=True):
+                assert ground_truth is not None
                 assert files.labels is not None
-                outside.add(values, files.labels)
-                found, confidence = look(self._segmenter, image, self._protocol, source.data_set)
-                evaluation.update(found, confidence, labels, stem)
+                unknown.add(values, files.labels)
+                prediction, confidence = predict(self._segmenter, image, self._protocol, source.data_set)
+                scorer.update(prediction, confidence, ground_truth, stem)
                 if not should_continue():
                     return False
-            if not evaluation.labelled:
+            if not scorer.counts.any():
                 self._measured.pop()
                 raise QueryDiffError(
                     f"No pixel of {source.domain} has a class in the mapping {source.pairs.mapping.name} "
-                    f"({str(outside) or 'all are unlabelled'}): choose the mapping that its labels follow."
+                    f"({str(unknown) or 'all are unlabelled'}): choose the mapping that its labels follow."
                 )
         return True
 
@@ -74,20 +75,45 @@ class Run:
     def domains(self) -> tuple[DomainResult, ...]:
         """Return the scores so far of the domains that were begun; `extra` says how many images a cut one had."""
         return tuple(
-            evaluation.result(source.domain, **_cut_short(evaluation.images, len(source.pairs)))
-            for source, evaluation, _ in self._measured
-            if evaluation.images
+            scorer.result(source.domain, **_cut_short(scorer.images, len(source.pairs)))
+            for source, scorer, _ in self._measured
+            if scorer.images
         )
 
     @property
     def notes(self) -> list[str]:
-        """Return a sentence for each source that had label values which its mapping does not have."""
+        """Return a sentence for each source that had label ids which its mapping does not have."""
         return [
             f"{source.domain} has label values that the mapping {source.pairs.mapping.name} does not have, taken as "
-            f"unlabelled: {outside}."
-            for source, _, outside in self._measured
-            if str(outside)
+            f"unlabelled: {unknown}."
+            for source, _, unknown in self._measured
+            if str(unknown)
         ]
+
+
+class UnknownLabelIds:
+    """Count images by label id that the mapping does not have: whoever chose the mapping should know of them.
+
+    They are scored as unlabelled. Ids that the mapping lists as `unlabelled`, and 255, are known.
+    """
+
+    def __init__(self) -> None:
+        self._images: Counter[str] = Counter()
+        self._first: Path | None = None
+
+    def add(self, unknown: Collection[str], file: Path) -> None:
+        """Add the unknown ids of one label file."""
+        if unknown:
+            self._images.update(unknown)
+            self._first = self._first or file
+
+    def __str__(self) -> str:
+        """Say which ids are in how many images, and the first file; empty if there are none."""
+        if not self._first:
+            return ""
+        shown = [f"{value} in {n} image{'' if n == 1 else 's'}" for value, n in self._images.most_common(SHOWN_VALUES)]
+        more = len(self._images) - len(shown)
+        return f"{', '.join(shown)}{f' and {more} more values' if more else ''}; first in {self._first}"
 
 
 def read_ahead(pairs: LabelledPairs, workers: int) -> Iterator[tuple[LabelledImage, Collection[str]]]:

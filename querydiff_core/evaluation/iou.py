@@ -1,19 +1,65 @@
-"""IoU from pixels by class."""
+"""IoU from pixels by class, and every score that follows from a confusion matrix."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import numpy as np
 
 
-def class_iou(truth: np.ndarray, predicted: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """Return TP / (TP + FP + FN) by class, float64 `(..., N)`, 0 to 1; NaN for classes that the truth lacks.
+class ConfusionScores(ABC):
+    """What follows from a confusion matrix over the N score classes `classes`."""
+
+    classes: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def counts(self) -> np.ndarray:
+        """Return int64 `(N, N + 1)`: pixels of true class `row` predicted as `column`; the last is "no class"."""
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Return the IoU by class, float64 `(N,)`, 0 to 1; NaN for classes that the ground truth lacks."""
+        return class_iou(*class_counts(self.counts))
+
+    @property
+    def iou_by_class(self) -> dict[str, float | None]:
+        """Return the IoU by class name, None for classes that the ground truth lacks."""
+        return {name: None if np.isnan(iou) else float(iou) for name, iou in zip(self.classes, self.iou, strict=True)}
+
+    @property
+    def miou(self) -> float | None:
+        """Return the mean IoU over the classes that the ground truth has; None before any labelled pixel."""
+        return mean_iou(self.iou)
+
+    @property
+    def pixel_accuracy(self) -> float | None:
+        """Return the share of labelled pixels that got their class; None before any labelled pixel."""
+        counts = self.counts
+        return float(np.trace(counts) / counts.sum()) if counts.any() else None
+
+    @property
+    def class_accuracy(self) -> float | None:
+        """Return the mean over classes of the share of their pixels that got them; None before any labelled pixel."""
+        ground_truth, _, hits = class_counts(self.counts)
+        present = ground_truth > 0
+        return float(np.mean(hits[present] / ground_truth[present])) if present.any() else None
+
+
+def class_counts(confusion: np.ndarray) -> np.ndarray:
+    """Return `(3, N)` pixels by class of a confusion `(N, N + 1)`: in the ground truth, predicted, and both (hits)."""
+    return np.stack([confusion.sum(1), confusion[:, :-1].sum(0), np.diagonal(confusion)])
+
+
+def class_iou(ground_truth: np.ndarray, predicted: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """Return TP / (TP + FP + FN) by class, float64 `(..., N)`, 0 to 1; NaN for classes that the ground truth lacks.
 
     Args:
-        truth: pixels `(..., N)` that are of the class.
-        predicted: those that were labelled so.
-        hits: those of which both is true.
+        ground_truth: pixels `(..., N)` that are of the class.
+        predicted: pixels that were predicted to be of it.
+        hits: pixels of which both is true.
     """
-    return np.where(truth > 0, hits / np.maximum(truth + predicted - hits, 1), np.nan)
+    return np.where(ground_truth > 0, hits / np.maximum(ground_truth + predicted - hits, 1), np.nan)
 
 
 def mean_iou(iou: np.ndarray) -> float | None:

@@ -1,4 +1,4 @@
-"""Look at an image as a test protocol asks: resized, mirrored, at several scales."""
+"""Predict an image as a test protocol asks: resized, mirrored, at several scales."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PAPER_SIZES: dict[str, Size] = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """How images are looked at.
+    """How images are shown to the network.
 
     Attributes:
         size: (height, width) that images are resized to first, or a factor; None keeps theirs.
         sizes: sizes by data set, which go before `size`.
-        window: side in pixels of a window slid over the resized image; None looks at the whole.
+        window: side in pixels of a window slid over the resized image; None predicts the whole at once.
         stride: of the window in pixels; None is two thirds of it.
-        flip: look at the mirrored image too.
-        scales: look at the image at each of these factors.
+        flip: predict the mirrored image too.
+        scales: predict the image at each of these factors.
     """
 
     size: Size | None = None
@@ -78,15 +78,15 @@ class Protocol:
             return cls(size, sizes, raw["window"], raw["stride"], bool(raw["flip"]), scales)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise QueryDiffError(
-                f"The settings of a result, {raw}, do not say how `querydiff evaluate` looks at images: pictures can "
-                "be drawn of its own results alone, leave --panels out."
+                f"The settings of a result, {raw}, do not say how `querydiff evaluate` shows images to the network: "
+                "pictures can be drawn of its own results alone, leave --panels out."
             ) from error
 
 
-def look(
+def predict(
     segmenter: Segmenter, image: np.ndarray, protocol: Protocol, data_set: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return labels and confidence uint8 `(H, W)` of `image` uint8 RGB `(H, W, 3)`, at its own size.
+    """Return prediction and confidence uint8 `(H, W)` of `image` uint8 RGB `(H, W, 3)`, at its own size.
 
     Engines give a label and its probability, not all probabilities. Views are therefore averaged over what is known:
     a label's probability in a view is its confidence where the view chose it and 0 where it did not. The largest mean
@@ -97,31 +97,35 @@ def look(
     """
     height, width = image.shape[:2]
     resized = resize(image, protocol.size_for(data_set))
-    votes: np.ndarray | None = None
     mirrored = (False, True) if protocol.flip else (False,)
     views = [(scale, mirror) for scale in protocol.scales for mirror in mirrored]
-    for scale, mirror in views:
-        view = resize(resized, scale)
-        seen = segmenter(np.ascontiguousarray(view[:, ::-1]) if mirror else view)
-        labels, confidence = (
-            None if side is None else _back(side[:, ::-1] if mirror else side, (width, height))
-            for side in (seen.labels, seen.confidence)
-        )
-        assert labels is not None
-        if len(views) == 1:
-            return labels, confidence
+    if len(views) == 1:
+        return _predict_view(segmenter, resized, views[0], (width, height))
+    votes = np.zeros((len(segmenter.label_space), height, width), np.uint16)
+    for view in views:
+        prediction, confidence = _predict_view(segmenter, resized, view, (width, height))
         if confidence is None:
             raise QueryDiffError(
                 "Several views are averaged by their confidence, which this engine leaves out: leave --scales and "
                 "--flip out, or export it without --labels-only."
             )
-        votes = np.zeros((len(segmenter.label_space), height, width), np.uint16) if votes is None else votes
-        for index in np.unique(labels[labels < len(votes)]):
-            votes[index] += np.where(labels == index, confidence, 0)
-    assert votes is not None
+        for index in np.unique(prediction[prediction < len(votes)]):
+            votes[index] += np.where(prediction == index, confidence, 0)
     best = votes.max(0)
-    labels = np.where(best > 0, votes.argmax(0), UNLABELLED).astype(np.uint8)
-    return labels, (best / len(views)).round().astype(np.uint8)
+    prediction = np.where(best > 0, votes.argmax(0), UNLABELLED).astype(np.uint8)
+    return prediction, (best / len(views)).round().astype(np.uint8)
+
+
+def _predict_view(
+    segmenter: Segmenter, image: np.ndarray, view: tuple[float, bool], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return prediction and confidence of one view (scale, mirrored), brought back to `size` (width, height)."""
+    scale, mirror = view
+    image = resize(image, scale)
+    found = segmenter(np.ascontiguousarray(image[:, ::-1]) if mirror else image)
+    outputs = [found.labels] if found.confidence is None else [found.labels, found.confidence]
+    prediction, *confidence = (_back(output[:, ::-1] if mirror else output, size) for output in outputs)
+    return prediction, confidence[0] if confidence else None
 
 
 def resize(image: np.ndarray, size: Size | None) -> np.ndarray:

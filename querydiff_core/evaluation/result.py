@@ -11,11 +11,10 @@ import numpy as np
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.domain_result import DomainResult
-from querydiff_core.evaluation.result_json import domain_from_json, domain_to_json
-from querydiff_core.evaluation.scorer import Evaluation
+from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.utils.atomic_file import atomic_file
 
-__all__ = ["FORMAT", "DomainResult", "Evaluation", "Result"]
+__all__ = ["FORMAT", "DomainResult", "Result", "Scorer"]
 
 FORMAT = 1
 """Version of the file's layout."""
@@ -89,7 +88,7 @@ class Result:
         }
         head = json.dumps(raw, indent=2, allow_nan=False).removesuffix("\n}")
         # A line a domain: counts by image are long, and indented they would fill pages.
-        domains = ",\n    ".join(json.dumps(domain_to_json(domain), allow_nan=False) for domain in self.domains)
+        domains = ",\n    ".join(json.dumps(domain.to_json(), allow_nan=False) for domain in self.domains)
         return f'{head},\n  "domains": [\n    {domains}\n  ]\n}}\n'
 
     @classmethod
@@ -110,7 +109,7 @@ class Result:
                 f"{source} is of format {raw['format']} and this version reads format {FORMAT}: evaluate again."
             )
         try:
-            domains = tuple(domain_from_json(domain) for domain in raw["domains"])
+            domains = tuple(DomainResult.from_json(domain) for domain in raw["domains"])
             data = [dict(entry) for entry in raw["data"]]
             return cls(dict(raw["model"]), data, dict(raw["settings"]), dict(raw["versions"]), domains)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

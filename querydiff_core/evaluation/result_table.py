@@ -1,11 +1,14 @@
-"""Show a result in the terminal."""
+"""Show scores in the terminal."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from querydiff_core.evaluation.domain_result import DomainResult
+from querydiff_core.evaluation.iou import ConfusionScores
 from querydiff_core.evaluation.result import Result
 
 SCORES = (
@@ -26,15 +29,30 @@ def print_result(result: Result, console: Console | None = None) -> None:
         console.print(_by_threshold(result))
 
 
+def print_iou(columns: Mapping[str, ConfusionScores], title: str) -> None:
+    """Print one column of IoU in percent by class (the same classes in all), the mean at the bottom."""
+    table = Table(title=title, title_justify="left", show_footer=True)
+    table.add_column("class", footer="mIoU")
+    for name, scores in columns.items():
+        table.add_column(name, footer=percent(scores.miou), justify="right")
+    _add_classes(table, list(columns.values()))
+    Console().print(table)
+
+
+def _add_classes(table: Table, columns: Sequence[ConfusionScores]) -> None:
+    """Add a row for each class that any of the columns has."""
+    by_class = [scores.iou_by_class for scores in columns]
+    for name in dict.fromkeys(name for iou in by_class for name in iou):
+        if any(iou.get(name) is not None for iou in by_class):
+            table.add_row(name, *(percent(iou.get(name)) for iou in by_class))
+
+
 def _scores(result: Result) -> Table:
     table = Table(title=f"{result.model['file']}: IoU by class, %", title_justify="left")
     table.add_column("class", no_wrap=True)
     for domain in result.domains:
         table.add_column(domain.name.replace("_", " "), justify="right")  # so that a long name wraps between words
-    by_class = [domain.iou_by_class for domain in result.domains]
-    for name in dict.fromkeys(name for scores in by_class for name in scores):
-        if any(scores.get(name) is not None for scores in by_class):
-            table.add_row(name, *(percent(scores.get(name)) for scores in by_class))
+    _add_classes(table, result.domains)
     table.add_section()
     for title, attribute in SCORES:
         style = "bold" if attribute == "miou" else ""

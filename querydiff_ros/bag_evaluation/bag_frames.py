@@ -22,12 +22,15 @@ from querydiff_ros.common.stamps import stamp_ns
 
 @dataclass(frozen=True)
 class BagFrame:
-    """`image` uint8 RGB `(H, W, 3)`; `truth` uint8 trainIds `(H, W)` or None; `condition` "" where it is not known."""
+    """A frame of a bag, pixels `(H, W)`.
+
+    `condition`: "" where it is not known. `image`: uint8 RGB. `ground_truth`: uint8 trainIds or None.
+    """
 
     stamp_ns: int
     condition: str
     image: np.ndarray
-    truth: np.ndarray | None
+    ground_truth: np.ndarray | None
 
 
 class _Recorded(NamedTuple):
@@ -60,7 +63,7 @@ class BagFrames:
         """
         self._bag, self._topics, self._condition = bag, topics, condition
         self._tolerance_ns = round(tolerance * 1e9)
-        self._decode_truth = GroundTruthDecoder(mapping, f"{bag.path}: {topics.truth}")
+        self._decode_ground_truth = GroundTruthDecoder(mapping, f"{bag.path}: {topics.ground_truth}")
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self.frames = self.rejected = self.matched = 0
         self.rejection = ""
@@ -84,14 +87,14 @@ class BagFrames:
                 continue
             ranges.add(message.topic, stamp)
             if message.topic == self._topics.image:
-                if stamp in self._stamps:  # answers are told apart by their stamps
+                if stamp in self._stamps:  # outputs are told apart by their stamps
                     self._reject(f"repeats the stamp {stamp / 1e9:.9f}")
                     continue
                 self._stamps.add(stamp)
                 pairing.add_frame(stamp, message.time_ns, _Recorded(stamp, condition, message.data))
             else:
-                pairing.add_truth(stamp, message.data)
-            if self._topics.truth is None:
+                pairing.add_ground_truth(stamp, message.data)
+            if self._topics.ground_truth is None:
                 yield from self._decoded(pairing.rest())
             else:
                 yield from self._decoded(pairing.ready(message.time_ns))
@@ -99,24 +102,26 @@ class BagFrames:
         self._check(ranges)
 
     def _decoded(self, pairs: Iterable[tuple[_Recorded, bytes | None]]) -> Iterator[BagFrame]:
-        for (stamp, condition, data), labels in pairs:
+        for (stamp, condition, data), label_data in pairs:
             image = self._rgb(data)
             if image is None:
                 continue
             height, width = image.shape[:2]
-            truth = None
-            if labels is not None:
-                truth = self._decode_truth(self._message(self._topics.truth, labels), (height, width))
+            ground_truth = None
+            if label_data is not None:
+                message = self._message(self._topics.ground_truth, label_data)
+                ground_truth = self._decode_ground_truth(message, (height, width))
             self.frames += 1
-            self.matched += truth is not None
-            yield BagFrame(stamp, condition, image, truth)
+            self.matched += ground_truth is not None
+            yield BagFrame(stamp, condition, image, ground_truth)
 
     def _check(self, ranges: _Ranges) -> None:
-        if self.matched or not self.frames or self._topics.truth is None or self._topics.truth not in ranges.stamps:
+        topic = self._topics.ground_truth
+        if self.matched or not self.frames or topic is None or topic not in ranges.stamps:
             return
-        frames, truths = (ranges.text(name) for name in (self._topics.image, self._topics.truth))
+        frames, ground_truths = (ranges.text(name) for name in (self._topics.image, topic))
         raise QueryDiffError(
-            f"{self._bag.path}: no stamp of {self._topics.truth} ({truths}) lies within "
+            f"{self._bag.path}: no stamp of {topic} ({ground_truths}) lies within "
             f"{self._tolerance_ns / 1e9:g} s of one of {self._topics.image} ({frames}): give more --tolerance, or the "
             "ground truth of this drive."
         )

@@ -30,7 +30,7 @@ class BagOptions:
         threads: CPU threads of the engine, None for its own choice.
         window: side of a sliding window in pixels, None for the whole image.
         image: topic of the camera, None for the first `<camera>/image[/compressed]`.
-        truth: topic of the ground truth, None for `<camera>/label_ground_truth`.
+        ground_truth: topic of the ground truth, None for `<camera>/label_ground_truth`.
         mapping: what the values of the ground truth mean: a bundled name or a YAML file.
         score: label mapping whose score classes are told apart, None for `mapping`'s.
         tolerance: seconds between the stamps of a frame and its ground truth, at most.
@@ -43,7 +43,7 @@ class BagOptions:
     threads: int | None = None
     window: int | None = None
     image: str | None = None
-    truth: str | None = None
+    ground_truth: str | None = None
     mapping: str = "train_ids"
     score: str | None = None
     tolerance: float = 0.02
@@ -61,7 +61,7 @@ class BagOptions:
         settings: dict[str, Any] = {
             "window": self.window,
             "image": self.image,
-            "ground_truth": self.truth,
+            "ground_truth": self.ground_truth,
             "mapping": self.mapping,
             "score": self.score or self.mapping,
             "tolerance_s": self.tolerance,

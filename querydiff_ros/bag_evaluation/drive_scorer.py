@@ -7,10 +7,9 @@ from collections import deque
 
 import numpy as np
 
-from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix
+from querydiff_core.evaluation.condition_scores import ConditionScores
 from querydiff_core.evaluation.iou import class_iou, mean_iou
 from querydiff_core.evaluation.result import DomainResult
-from querydiff_core.evaluation.scorer import Evaluation, class_counts
 from querydiff_core.label_space import LabelMapping, LabelSpace
 from querydiff_ros.bag_evaluation.bag_frames import BagFrame
 from querydiff_ros.bag_evaluation.frame_scores import FrameScore
@@ -40,8 +39,8 @@ class DriveScorer:
     def __init__(self, name: str, mapping: LabelMapping, label_space: LabelSpace, pictures: int) -> None:
         self.scores: list[FrameScore] = []
         self.worth = WorstFrames(pictures, label_space, mapping)
-        self._name, self._mapping = name, mapping
-        self._domains: dict[str, Evaluation] = {}
+        self._name = name
+        self._conditions = ConditionScores(mapping)
         self._window: deque[np.ndarray] = deque(maxlen=WINDOW)
         self._consistency = TemporalConsistency()
         self._digest = hashlib.sha256()
@@ -52,16 +51,15 @@ class DriveScorer:
         self._digest.update(np.ascontiguousarray(labels).data)
         condition = frame.condition or UNKNOWN
         frame_miou = None
-        if frame.truth is not None:
-            domain = self._domains.setdefault(condition, Evaluation(self._mapping))
-            domain.update(labels, confidence, frame.truth, f"{self._name}/{frame.stamp_ns}")
-            counts = self._counts(labels, frame.truth)
+        if frame.ground_truth is not None:
+            name = f"{self._name}/{frame.stamp_ns}"
+            counts = self._conditions.update(condition, labels, confidence, frame.ground_truth, name)
             self._window.append(counts)
             frame_miou = _miou(counts)
         score = FrameScore(
             frame.stamp_ns,
             condition,
-            _miou(np.sum(self._window, axis=0)) if frame.truth is not None else None,
+            _miou(np.sum(self._window, axis=0)) if frame.ground_truth is not None else None,
             frame_miou,
             None if confidence is None else float(confidence.mean() / 255),
             self._consistency(frame.stamp_ns, frame.image, labels),
@@ -72,17 +70,12 @@ class DriveScorer:
     @property
     def domains(self) -> tuple[DomainResult, ...]:
         """Return the scores of the conditions that have ground truth, in the order of the drive."""
-        return tuple(evaluation.result(name) for name, evaluation in self._domains.items())
+        return self._conditions.domains
 
     @property
     def labels_sha256(self) -> str:
         """Return a SHA-256 over stamps (8 bytes, little endian) and labels: equal if two runs labelled bit for bit."""
         return self._digest.hexdigest()
-
-    def _counts(self, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        matrix = ConfusionMatrix(self._mapping)
-        matrix.update(labels, truth)
-        return class_counts(matrix.counts)  # (3, N)
 
 
 def _miou(counts: np.ndarray) -> float | None:

@@ -8,19 +8,19 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_ros.bags.bag_reader import BagReader
 from querydiff_ros.common.topics import CONDITION_TOPIC, IMAGE_TYPES, camera_images, label_topic
 
-TRUTH_TYPE = "sensor_msgs/msg/Image"
+GROUND_TRUTH_TYPE = "sensor_msgs/msg/Image"
 
 
 @dataclass(frozen=True)
 class DriveTopics:
-    """Names of topics; `truth` and `condition` are None where the bag has none."""
+    """Names of topics; `ground_truth` and `condition` are None where the bag has none."""
 
     image: str
-    truth: str | None
+    ground_truth: str | None
     condition: str | None
 
     @classmethod
-    def choose(cls, bag: BagReader, image: str | None = None, truth: str | None = None) -> DriveTopics:
+    def choose(cls, bag: BagReader, image: str | None = None, ground_truth: str | None = None) -> DriveTopics:
         """Take the topics asked for, or the first camera of the bag and what the recorder calls its ground truth.
 
         Raises:
@@ -35,20 +35,20 @@ class DriveTopics:
                 )
             image = cameras[0]
         _require(bag, image, IMAGE_TYPES)
-        if truth is not None:
-            _require(bag, truth, (TRUTH_TYPE,))
+        if ground_truth is not None:
+            _require(bag, ground_truth, (GROUND_TRUTH_TYPE,))
         condition = CONDITION_TOPIC if _has(bag, CONDITION_TOPIC, "std_msgs/msg/String") else None
-        return cls(image, truth or _recorded_truth(bag, image), condition)
+        return cls(image, ground_truth or _recorded_ground_truth(bag, image), condition)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return those that there are."""
-        return tuple(name for name in (self.condition, self.image, self.truth) if name)
+        return tuple(name for name in (self.condition, self.image, self.ground_truth) if name)
 
 
-def _recorded_truth(bag: BagReader, image: str) -> str | None:
+def _recorded_ground_truth(bag: BagReader, image: str) -> str | None:
     name = f"{label_topic(image)}_ground_truth"
-    return name if _has(bag, name, TRUTH_TYPE) else None
+    return name if _has(bag, name, GROUND_TRUTH_TYPE) else None
 
 
 def _has(bag: BagReader, name: str, msgtype: str) -> bool:

@@ -56,7 +56,7 @@ def evaluate_bag(
         QueryDiffError: if the bag, the model or an option cannot be used.
     """
     bag = BagReader(source.path)
-    topics = DriveTopics.choose(bag, options.image, options.truth)
+    topics = DriveTopics.choose(bag, options.image, options.ground_truth)
     frames = BagFrames(bag, topics, label_mapping(options.mapping), options.tolerance, source.condition)
     segmenter = segmenter or options.load_segmenter()
     judge = DriveScorer(source.name, options.score_mapping, segmenter.label_space, options.pictures)
@@ -111,7 +111,7 @@ def _data(
         "bag": source.name,
         "fingerprint": source.fingerprint,
         "image": topics.image,
-        "ground_truth": topics.truth,
+        "ground_truth": topics.ground_truth,
         "damage": bag.damage,
         "frames": frames.frames,
         "frames_rejected": frames.rejected,

@@ -1,4 +1,4 @@
-"""How steady labels are from frame to frame, where nobody knows the truth."""
+"""How steady labels are from frame to frame, without ground truth."""
 
 from __future__ import annotations
 

@@ -74,9 +74,9 @@ class WorstFrames:
 
     def _picture(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, reason: str) -> np.ndarray:
         panels = {"input": frame.image, "prediction": overlay(frame.image, labels, self._label_space, 0.65)}
-        if frame.truth is not None:
-            panels["ground truth"] = self._label_space.paint(frame.truth)
-            panels["wrong"] = self._mistakes(frame.image, labels, frame.truth)
+        if frame.ground_truth is not None:
+            panels["ground truth"] = self._label_space.paint(frame.ground_truth)
+            panels["wrong"] = self._mistakes(frame.image, labels, frame.ground_truth)
         elif confidence is not None:
             panels["confidence"] = cv2.applyColorMap(confidence, cv2.COLORMAP_VIRIDIS)[..., ::-1]
         height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
@@ -84,10 +84,10 @@ class WorstFrames:
         title = ", ".join(filter(None, [f"{frame.stamp_ns / 1e9:.3f} s", frame.condition, reason]))
         return titled(grid(tiles, 2 if len(tiles) == 4 else len(tiles), GAP, DARK), title, DARK, HEADER)
 
-    def _mistakes(self, image: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    def _mistakes(self, image: np.ndarray, labels: np.ndarray, ground_truth: np.ndarray) -> np.ndarray:
         """Paint wrong pixels red on a dark image."""
         picture, table = image // 3, self._mapping.score_table
-        picture[(table[labels] != table[truth]) & (table[truth] != UNLABELLED)] = (230, 60, 50)
+        picture[(table[labels] != table[ground_truth]) & (table[ground_truth] != UNLABELLED)] = (230, 60, 50)
         return picture
 
 

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32, String
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.evaluation.condition_scores import CarlaScores
+from querydiff_core.evaluation.condition_scores import ConditionScores
 from querydiff_ros.carla.interface import SEMANTIC, carla_interface
 from querydiff_ros.carla.result import carla_result, check_writable, model_file, watch_model
 from querydiff_ros.carla.semantics import SemanticDecoder
@@ -69,12 +69,12 @@ class CarlaEvaluationNode(Node):
         super().__init__("carla_evaluation", **node_options)
         self.parameters = params = declare_parameters(self, CarlaEvaluationParameters)
         self.interface = carla_interface(params.carla_version)
-        self.scores = CarlaScores(self.interface.mapping)
+        self.scores = ConditionScores(self.interface.mapping)
         self._decode = SemanticDecoder(self.interface)
         topics = [topic_name(params.camera, name) for name in ("label", "confidence")[: 1 + params.use_confidence]]
         self._label, self._confidence = topics[0], topics[-1] if params.use_confidence else None
-        self.truth_topic = params.semantic_topic or self.interface.topic(SEMANTIC, params.vehicle)
-        self._moments = EqualStamps[tuple[Image, str]]([*topics, self.truth_topic], params.waiting)
+        self.ground_truth_topic = params.semantic_topic or self.interface.topic(SEMANTIC, params.vehicle)
+        self._moments = EqualStamps[tuple[Image, str]]([*topics, self.ground_truth_topic], params.waiting)
         self._rejected, self._rejected_before, self._last_rejection = 0, 0, ""
         self._last_save, self._unsaved = time.monotonic(), False
         self.model = model_file(params.engine)
@@ -84,7 +84,7 @@ class CarlaEvaluationNode(Node):
         self._weather = CarlaWeather(self, params.condition)
         for topic in topics:
             self._subscribe(topic, "reliable")
-        self._subscribe(self.truth_topic, params.semantic_reliability)
+        self._subscribe(self.ground_truth_topic, params.semantic_reliability)
         self._publish_to()
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand
         self.create_timer(params.publish_period, self._report, clock=steady)
@@ -105,7 +105,7 @@ class CarlaEvaluationNode(Node):
 
     def _on_image(self, topic: str, message: Image) -> None:
         stamp_ns = header_stamp_ns(message.header)
-        # The weather is that of the moment when the truth arrives: labels come later.
+        # The weather is that of the moment when the ground truth arrives: labels come later.
         moment = self._moments.add(topic, stamp_ns, (message, self._weather.condition))
         if moment is None:
             return
@@ -115,20 +115,21 @@ class CarlaEvaluationNode(Node):
             self._reject(str(error))
 
     def _score(self, stamp_ns: int, moment: dict[str, tuple[Image, str]]) -> None:
-        labels = _label_pixels(moment[self._label][0], self._label)
+        prediction = _label_pixels(moment[self._label][0], self._label)
         confidence = None
         if self._confidence is not None:
             confidence = _label_pixels(moment[self._confidence][0], self._confidence)
-        message, condition = moment[self.truth_topic]
-        truth = self._decode(message, self.truth_topic)
-        if labels.shape != truth.shape or (confidence is not None and confidence.shape != truth.shape):
+        message, condition = moment[self.ground_truth_topic]
+        ground_truth = self._decode(message, self.ground_truth_topic)
+        if {ground_truth.shape} != {image.shape for image in (prediction, confidence) if image is not None}:
             raise QueryDiffError(
-                f"{self._label} has {labels.shape[1]} x {labels.shape[0]} pixels and {self.truth_topic} "
-                f"{truth.shape[1]} x {truth.shape[0]}: give the RGB and the semantic camera one size in CARLA."
+                f"{self._label} has {_size(prediction)} pixels and {self.ground_truth_topic} {_size(ground_truth)}: "
+                "give the RGB and the semantic camera one size in CARLA."
             )
         if not self.scores.frames:
-            self.get_logger().info(f"Scoring began: {self._label} against {self.truth_topic}.")
-        self.scores.update(condition, stamp_ns, labels, confidence, truth)
+            self.get_logger().info(f"Scoring began: {self._label} against {self.ground_truth_topic}.")
+        stamp = f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
+        self.scores.update(condition, prediction, confidence, ground_truth, stamp)
         self._unsaved = True
 
     def _reject(self, reason: str) -> None:
@@ -173,7 +174,7 @@ class CarlaEvaluationNode(Node):
         if problem := self._moments.problem():
             self.get_logger().error(problem, throttle_duration_sec=COMPLAINT_PERIOD)
             return DiagnosticStatus.ERROR, problem
-        for topic in (self.truth_topic, self._label, self._confidence):
+        for topic in (self.ground_truth_topic, self._label, self._confidence):
             if topic is not None and topic not in self._moments.newest:
                 return DiagnosticStatus.WARN, f"no images arrive on {topic}; topics of images: {self._image_topics()}"
         return DiagnosticStatus.OK, "scoring"
@@ -202,6 +203,10 @@ def _label_pixels(message: Image, topic: str) -> np.ndarray:
             f"{len(message.data)} bytes: it must come from segment_node."
         )
     return mono8_pixels(message)
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]} x {image.shape[0]}"
 
 
 def _text(value: object) -> str:

@@ -66,11 +66,11 @@ def carla_result(node: CarlaEvaluationNode) -> Result:
         "data_set": "carla",
         "carla_version": interface.version,
         "interface": interface.name,
-        "topic": node.truth_topic,
+        "topic": node.ground_truth_topic,
         "images": node.scores.frames,
     }
     settings = {key: value for key, value in asdict(params).items() if key not in ("output", "engine")}
-    return Result(dict(node.model), [source], settings, _versions(), node.scores.domains())
+    return Result(dict(node.model), [source], settings, _versions(), node.scores.domains)
 
 
 def _versions() -> dict[str, str]:

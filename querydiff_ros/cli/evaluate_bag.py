@@ -89,7 +89,7 @@ def _say(sentence: str) -> None:
 def _options(arguments: argparse.Namespace) -> BagOptions:
     from querydiff_ros.bag_evaluation.bag_options import BagOptions
 
-    same = ("device", "threads", "window", "image", "truth", "mapping", "score", "tolerance", "pictures")
+    same = ("device", "threads", "window", "image", "ground_truth", "mapping", "score", "tolerance", "pictures")
     model = None if arguments.model == "default" else arguments.model
     return BagOptions(model, online=_online(arguments), **{name: getattr(arguments, name) for name in same})
 
@@ -108,9 +108,9 @@ def _online(arguments: argparse.Namespace) -> OnlineOptions | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="querydiff evaluate-bag",
-        description="Label the frames of bags and judge the labels: against a ground-truth topic by condition and over "
-        "time, or, without one, by their steadiness and confidence. Offline the engine gets frame after frame; with "
-        "--online the real node gets them over DDS, and latency and dropped frames are measured too.",
+        description="Predict the frames of bags and judge the predictions: against a ground-truth topic by condition "
+        "and over time, or, without one, by their steadiness and confidence. Offline the engine gets frame after "
+        "frame; with --online the real node gets them over DDS, and latency and dropped frames are measured too.",
         epilog="example: querydiff evaluate-bag drives/ --output build/drives.json",
     )
     parser.add_argument(
@@ -133,7 +133,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 
 def _add_topics(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--image", metavar="TOPIC", help="the camera (default: the first <camera>/image[/compressed])")
-    group.add_argument("--truth", metavar="TOPIC", help="the labels (default: <camera>/label_ground_truth)")
+    group.add_argument("--ground-truth", metavar="TOPIC", help="its topic (default: <camera>/label_ground_truth)")
     group.add_argument("--mapping", default="train_ids", help="what the label values mean: a name or a YAML file")
     group.add_argument("--score", metavar="MAPPING", help="judge the classes of this label mapping, such as camvid")
     group.add_argument("--tolerance", type=_not_negative, default=0.02, help="seconds between stamps (default: 0.02)")

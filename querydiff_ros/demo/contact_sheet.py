@@ -19,7 +19,7 @@ def contact_sheet(drive: LabelledDrive, scores: DriveScores, label_space: LabelS
     chosen = _chosen_stamps(scores)
     frames = [frame for frame in drive if frame.stamp_ns in chosen]
     start = min(min(stamps) for stamps in scores.stamps.values())
-    columns = ["input", "prediction", *(["ground truth"] if any(f.truth is not None for f in frames) else [])]
+    columns = ["input", "prediction", *(["ground truth"] if any(f.ground_truth is not None for f in frames) else [])]
     rows = []
     for frame in frames:
         panels = _panels(frame, len(columns), label_space)
@@ -54,5 +54,5 @@ def _gutter(height: int, condition: str, seconds: float, miou: float | None) -> 
 
 def _panels(frame: LabelledFrame, columns: int, label_space: LabelSpace) -> np.ndarray:
     height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
-    pictures = [frame.image, *(label_space.paint(ids) for ids in (frame.labels, frame.truth) if ids is not None)]
+    pictures = [frame.image, *(label_space.paint(ids) for ids in (frame.prediction, frame.ground_truth) if ids is not None)]
     return grid([scaled(picture, PANEL_WIDTH, height) for picture in pictures], columns, GAP, DARK)

@@ -30,7 +30,7 @@ LAST_WORDS_SECONDS = 5.0
 
 @dataclass
 class LabelledFrame:
-    """A frame and its answers: `image` uint8 RGB `(H, W, 3)`; `labels`, `confidence` and `truth` uint8 `(H, W)`.
+    """A frame, `image` uint8 RGB `(H, W, 3)`, with `prediction`, `confidence` and `ground_truth` uint8 `(H, W)`.
 
     `condition`: as recorded, empty where it is not known.
     """
@@ -38,9 +38,9 @@ class LabelledFrame:
     stamp_ns: int
     condition: str
     image: np.ndarray
-    labels: np.ndarray
+    prediction: np.ndarray
     confidence: np.ndarray | None
-    truth: np.ndarray | None = None
+    ground_truth: np.ndarray | None = None
 
 
 class LabelledDrive:
@@ -67,7 +67,7 @@ class LabelledDrive:
         self._image_topic = _image_topic(bag)
         labels = str(label_topic(self._image_topic))
         camera = labels.removesuffix("/label").removeprefix("/")
-        self._truth_topic = f"{labels}_ground_truth"
+        self._ground_truth_topic = f"{labels}_ground_truth"
         parameters = {"cameras": [camera], **({"engine": str(engine.resolve())} if engine else {})}
         with NodeProcess(log, parameters) as process, ros_node("demo") as node:
             self._collector = LabelCollector(node, camera)
@@ -91,12 +91,12 @@ class LabelledDrive:
                     yield frame
                 frame = self._frame(message, condition)
             elif frame is not None and stamp_ns(message.data) == frame.stamp_ns:
-                frame.truth = mono8_pixels(deserialize_message(message.data, Image))
+                frame.ground_truth = mono8_pixels(deserialize_message(message.data, Image))
         if frame is not None:
             yield frame
 
     def _topics(self) -> tuple[str, ...]:
-        wanted = (CONDITION_TOPIC, self._image_topic, self._truth_topic)
+        wanted = (CONDITION_TOPIC, self._image_topic, self._ground_truth_topic)
         return tuple(topic for topic in wanted if topic in self._bag.topics)
 
     def _replay(self, replayer: BagPlayer, process: NodeProcess) -> None:

@@ -52,7 +52,7 @@ class OverlayVideo:
         panels = self._side_panels(frame)
         side_height = (height - GAP * (len(panels) - 1)) // len(panels)
         side_width = round(side_height * width / height)
-        painted = overlay(frame.image, frame.labels, self._label_space, OPACITY)
+        painted = overlay(frame.image, frame.prediction, self._label_space, OPACITY)
         picture = blank(HEADER + height + GAP, width + GAP + side_width)
         self._write_header(picture, frame, number)
         picture[HEADER : HEADER + height, :width] = captioned(scaled(painted, width, height), "prediction over input")
@@ -63,10 +63,10 @@ class OverlayVideo:
         return np.concatenate([picture, classes])
 
     def _side_panels(self, frame: LabelledFrame) -> dict[str, np.ndarray]:
-        judged = frame.labels if frame.truth is None else frame.truth
+        judged = frame.prediction if frame.ground_truth is None else frame.ground_truth
         panels = {
             "input": frame.image,
-            "prediction" if frame.truth is None else "ground truth": self._label_space.paint(judged),
+            "prediction" if frame.ground_truth is None else "ground truth": self._label_space.paint(judged),
         }
         if frame.confidence is not None:
             heat = cv2.applyColorMap(frame.confidence, cv2.COLORMAP_INFERNO)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.evaluation.score_table import print_scores
+from querydiff_core.evaluation.result_table import print_iou
 from querydiff_core.label_space import cityscapes, label_mapping
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.image_files import write_image
@@ -78,9 +78,10 @@ def _generate(options: DemoOptions) -> Path:
 
 
 def _report(options: DemoOptions, metrics: dict[str, Any], scores: DriveScores) -> None:
-    if scores.conditions:
-        whole = {"all": scores.total} if len(scores.conditions) > 1 else {}
-        print_scores({**scores.conditions, **whole}, title="IoU, %")
+    conditions = scores.scores.by_condition
+    if conditions:
+        whole = {"all": scores.scores.total} if len(conditions) > 1 else {}
+        print_iou({**conditions, **whole}, title="IoU, %")
     latency = metrics["latency_ms"]
     print(
         f"{metrics['frames_labelled']} of {metrics['frames_published']} frames labelled by {metrics['variant']} on "

@@ -39,7 +39,7 @@ def miou_difference(
     over the same images (names and ground truth alike) the same draws serve both, which takes out what the images
     have in common. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
-    if not (any(sum(image.truth) for image in a) and any(sum(image.truth) for image in b)):
+    if not (any(sum(image.ground_truth) for image in a) and any(sum(image.ground_truth) for image in b)):
         return None
     a, b = sorted(a), sorted(b)
     paired = [image[:2] for image in a] == [image[:2] for image in b]

@@ -10,7 +10,7 @@ import numpy as np
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.evaluation_source import EvaluationSource, reopen
-from querydiff_core.evaluation.protocol import Protocol, look
+from querydiff_core.evaluation.protocol import Protocol, predict
 from querydiff_core.evaluation.provenance import model_path
 from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.segmenter import Segmenter
@@ -59,7 +59,7 @@ def difference_panels(a: Result, b: Result, names: tuple[str, str], count: int) 
         stems = [file.relative_to(source.pairs.root).with_suffix("").as_posix() for file, _ in source.pairs.pairs]
         pixels, truth, _ = source.pairs[stems.index(image)]
         assert truth is not None
-        labels = [look(segmenter, pixels, protocol, source.data_set)[0] for segmenter, protocol in models]
+        labels = [predict(segmenter, pixels, protocol, source.data_set)[0] for segmenter, protocol in models]
         yield _panel(pixels, labels, truth, source.pairs.mapping, names, (domain, image))
 
 
@@ -90,8 +90,8 @@ def _most_differing(a: Result, b: Result) -> list[_Differing]:
         theirs = {image.name: image for image in (other.by_image or [])} if other else {}
         for mine in domain.by_image or []:
             match = theirs.get(mine.name)
-            if match and match.truth == mine.truth and sum(mine.truth):
-                change = np.abs(np.subtract(mine.hits, match.hits)).sum() / sum(mine.truth)
+            if match and match.ground_truth == mine.ground_truth and sum(mine.ground_truth):
+                change = np.abs(np.subtract(mine.hits, match.hits)).sum() / sum(mine.ground_truth)
                 found.append(_Differing(float(change), domain.name, mine.name))
     return sorted(found, key=lambda each: (-each.share, each.domain, each.image))
 

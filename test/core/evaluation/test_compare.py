@@ -27,7 +27,7 @@ from querydiff_core.evaluation.evaluation_source import folder_source
 from querydiff_core.evaluation.iou import class_iou
 from querydiff_core.evaluation.protocol import Protocol
 from querydiff_core.evaluation.provenance import model_facts, versions
-from querydiff_core.evaluation.result import Evaluation, Result
+from querydiff_core.evaluation.result import Result, Scorer
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import label_mapping
 from querydiff_core.utils.plots import svg
@@ -77,7 +77,7 @@ def test_other_images_are_not_paired_and_less_sure():
     unpaired = miou_difference(many(0.6), many(0.7, seed=1, prefix="other"))
     assert not unpaired.paired
     assert unpaired.high - unpaired.low > paired.high - paired.low
-    relabelled = [image._replace(truth=[n + 1 for n in image.truth]) for image in many(0.7)]
+    relabelled = [image._replace(ground_truth=[n + 1 for n in image.ground_truth]) for image in many(0.7)]
     assert not miou_difference(many(0.6), relabelled).paired
 
 
@@ -105,12 +105,12 @@ def test_the_interval_is_that_of_drawing_images_one_by_one(seed, images):
 
 def evaluated(domain, right, seed=0, mapping="train_ids"):
     random = np.random.default_rng(seed)
-    evaluation = Evaluation(label_mapping(mapping))
+    scorer = Scorer(label_mapping(mapping))
     for index in range(4):
         truth = random.integers(0, 6, (12, 12), dtype=np.uint8)
         labels = np.where(random.random(truth.shape) < right, truth, (truth + 1) % 6).astype(np.uint8)
-        evaluation.update(labels, labels, truth, f"{index}")
-    return evaluation.result(domain)
+        scorer.update(labels, labels, truth, f"{index}")
+    return scorer.result(domain)
 
 
 def result(*domains):

@@ -16,7 +16,7 @@ from engines import PIXEL_METADATA, expected_labels, write_labels_only_engine, w
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.evaluate_sources import Run
 from querydiff_core.evaluation.evaluation_source import sources
-from querydiff_core.evaluation.protocol import Protocol, look, resize
+from querydiff_core.evaluation.protocol import Protocol, predict, resize
 from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.segmenter import Segmenter, default_model
 
@@ -273,7 +273,7 @@ def test_a_checkpoint_under_the_papers_preset_sees_the_window_pixel_for_pixel(sc
 
 def test_one_look_is_the_segmenter_itself(engine):
     image = np.random.default_rng(3).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    labels, confidence = look(Segmenter.load(engine), image, Protocol(), "folder")
+    labels, confidence = predict(Segmenter.load(engine), image, Protocol(), "folder")
     np.testing.assert_array_equal(labels, expected_labels(image))
     np.testing.assert_array_equal(confidence, image[..., 1])
 
@@ -281,10 +281,10 @@ def test_one_look_is_the_segmenter_itself(engine):
 def test_views_of_a_pixelwise_model_agree(engine):
     image = np.kron(np.random.default_rng(3).integers(1, 256, (5, 6, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     segmenter = Segmenter.load(engine, window=16, stride=8)
-    flipped, confidence = look(segmenter, image, Protocol(flip=True, window=16), "folder")
+    flipped, confidence = predict(segmenter, image, Protocol(flip=True, window=16), "folder")
     np.testing.assert_array_equal(flipped, expected_labels(image))
     np.testing.assert_array_equal(confidence, image[..., 1])
-    scaled, _ = look(segmenter, image, Protocol(scales=(1.0, 2.0), flip=True, window=16), "folder")
+    scaled, _ = predict(segmenter, image, Protocol(scales=(1.0, 2.0), flip=True, window=16), "folder")
     # Enlarging blends colours at the edges of the 8 x 8 squares, and nowhere else.
     inner = np.kron(np.ones((5, 6)), np.pad(np.ones((4, 4)), 2)) > 0
     np.testing.assert_array_equal(scaled[inner], expected_labels(image)[inner])
@@ -293,11 +293,11 @@ def test_views_of_a_pixelwise_model_agree(engine):
 def test_without_confidence_one_view_is_scored_and_several_are_refused(tmp_path):
     segmenter = Segmenter.load(write_labels_only_engine(tmp_path / "labels.onnx"))
     image = np.random.default_rng(3).integers(0, 256, (8, 8, 3), np.uint8)
-    labels, confidence = look(segmenter, image, Protocol(), "folder")
+    labels, confidence = predict(segmenter, image, Protocol(), "folder")
     np.testing.assert_array_equal(labels, expected_labels(image))
     assert confidence is None
     with pytest.raises(QueryDiffError, match="leave --scales and --flip out"):
-        look(segmenter, image, Protocol(flip=True), "folder")
+        predict(segmenter, image, Protocol(flip=True), "folder")
 
 
 def test_a_label_that_one_view_alone_chose_halves_its_confidence():
@@ -311,7 +311,7 @@ def test_a_label_that_one_view_alone_chose_halves_its_confidence():
             labels[:, 0], confidence[:, 0] = 1, 200
             return type("Seen", (), {"labels": labels, "confidence": confidence})
 
-    labels, confidence = look(Sided(), np.zeros((2, 4, 3), np.uint8), Protocol(flip=True), "folder")
+    labels, confidence = predict(Sided(), np.zeros((2, 4, 3), np.uint8), Protocol(flip=True), "folder")
     np.testing.assert_array_equal(labels, [[1, 2, 2, 1]] * 2)
     np.testing.assert_array_equal(confidence, [[100, 100, 100, 100]] * 2)
 

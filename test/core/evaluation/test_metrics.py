@@ -1,4 +1,4 @@
-"""The confusion matrix against torchmetrics and against counting pixel by pixel."""
+"""The scorer's confusion matrix against torchmetrics and against counting pixel by pixel."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix, confusion_counts
+from querydiff_core.evaluation.iou import class_counts
+from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.label_space import UNLABELLED, cityscapes, label_mapping
 
 CLASS_IDS = st.integers(0, 18)
 TRUE_IDS = st.one_of(st.integers(0, 18), st.just(UNLABELLED))
+TRAIN_IDS = label_mapping("train_ids")
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
@@ -18,6 +20,10 @@ SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 def pairs(draw, predicted_ids=CLASS_IDS):
     shape = draw(SHAPES)
     return draw(arrays(np.uint8, shape, elements=predicted_ids)), draw(arrays(np.uint8, shape, elements=TRUE_IDS))
+
+
+def score(matrix, predicted, truth, name="image"):
+    return matrix.update(predicted, None, truth, name)
 
 
 def brute_force_iou(predicted, truth, classes):
@@ -30,8 +36,8 @@ def brute_force_iou(predicted, truth, classes):
 
 @given(pairs(predicted_ids=st.integers(0, 255)))
 def test_iou_is_intersection_over_union_of_what_is_labelled(pair):
-    matrix = ConfusionMatrix()
-    matrix.update(*pair)
+    matrix = Scorer(TRAIN_IDS)
+    score(matrix, *pair)
     expected = list(brute_force_iou(*pair, 19))
     assert list(matrix.iou_by_class.values()) == pytest.approx(expected)
     present = [iou for iou in expected if iou is not None]
@@ -44,8 +50,8 @@ def test_agrees_with_torchmetrics(pair):
     torch = pytest.importorskip("torch")
     functional = pytest.importorskip("torchmetrics.functional.classification")
     predicted, truth = pair
-    matrix = ConfusionMatrix()
-    matrix.update(predicted, truth)
+    matrix = Scorer(TRAIN_IDS)
+    score(matrix, predicted, truth)
     tensors = torch.from_numpy(predicted).long(), torch.from_numpy(truth).long()
     theirs = functional.multiclass_jaccard_index(*tensors, num_classes=19, average="none", ignore_index=UNLABELLED)
     present = ~np.isnan(matrix.iou)
@@ -57,14 +63,15 @@ def test_agrees_with_torchmetrics(pair):
 
 @given(st.lists(pairs(), min_size=1, max_size=4))
 def test_streaming_equals_all_at_once(frames):
-    streamed, merged = ConfusionMatrix(), ConfusionMatrix()
-    for predicted, truth in frames:
-        streamed.update(predicted, truth)
-        single = ConfusionMatrix()
-        single.update(predicted, truth)
+    streamed, merged = Scorer(TRAIN_IDS), Scorer(TRAIN_IDS)
+    for index, (predicted, truth) in enumerate(frames):
+        score(streamed, predicted, truth, str(index))
+        single = Scorer(TRAIN_IDS)
+        counts = score(single, predicted, truth, str(index))
+        np.testing.assert_array_equal(counts, class_counts(single.counts))
         merged += single
-    whole = ConfusionMatrix()
-    whole.update(*(np.concatenate([frame[side].ravel() for frame in frames]) for side in (0, 1)))
+    whole = Scorer(TRAIN_IDS)
+    score(whole, *(np.concatenate([frame[side].ravel() for frame in frames]) for side in (0, 1)))
     np.testing.assert_array_equal(streamed.counts, whole.counts)
     np.testing.assert_array_equal(merged.counts, whole.counts)
 
@@ -72,11 +79,11 @@ def test_streaming_equals_all_at_once(frames):
 def test_score_classes_are_merged_on_both_sides():
     mapping = label_mapping("camvid")
     names = cityscapes().names
-    matrix = ConfusionMatrix(mapping)
+    matrix = Scorer(mapping)
     truth = np.array([[names.index("car"), names.index("vegetation"), UNLABELLED]], np.uint8)
     predicted = np.array([[names.index("truck"), names.index("road"), names.index("sky")]], np.uint8)
-    matrix.update(predicted, truth)
-    assert len(matrix.names) == 11
+    score(matrix, predicted, truth)
+    assert len(matrix.classes) == 11
     assert matrix.iou_by_class["car"] == 1.0
     assert matrix.iou_by_class["tree"] == 0.0
     assert matrix.iou_by_class["sky"] is None
@@ -85,15 +92,17 @@ def test_score_classes_are_merged_on_both_sides():
 
 def test_a_prediction_that_is_no_class_is_a_miss_and_no_false_alarm():
     truth = np.array([0, 0, 1], np.uint8)
-    counts = confusion_counts(np.array([UNLABELLED, 0, 1], np.uint8), truth, 2)
-    np.testing.assert_array_equal(counts, [[1, 0, 1], [0, 1, 0]])
+    matrix = Scorer(TRAIN_IDS)
+    score(matrix, np.array([UNLABELLED, 0, 1], np.uint8), truth)
+    np.testing.assert_array_equal(matrix.counts[:2, [0, 1, -1]], [[1, 0, 1], [0, 1, 0]])
+    assert matrix.counts.sum() == 3
 
 
 def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match="neither below 19 nor 255"):
-        ConfusionMatrix().update(np.zeros((1, 1), np.uint8), np.full((1, 1), 19, np.uint8))
+        score(Scorer(TRAIN_IDS), np.zeros((1, 1), np.uint8), np.full((1, 1), 19, np.uint8))
     with pytest.raises(ValueError, match=r"\(1, 2\)"):
-        ConfusionMatrix().update(np.zeros((1, 1), np.uint8), np.zeros((1, 2), np.uint8))
-    matrix = ConfusionMatrix()
+        score(Scorer(TRAIN_IDS), np.zeros((1, 1), np.uint8), np.zeros((1, 2), np.uint8))
+    matrix = Scorer(TRAIN_IDS)
     with pytest.raises(ValueError, match="different classes"):
-        matrix += ConfusionMatrix(label_mapping("camvid"))
+        matrix += Scorer(label_mapping("camvid"))

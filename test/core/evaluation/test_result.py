@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.iou import class_iou, mean_iou
-from querydiff_core.evaluation.result import Evaluation, Result
+from querydiff_core.evaluation.result import Result, Scorer
 from querydiff_core.label_space import UNLABELLED, label_mapping
 
 IDS = st.one_of(st.integers(0, 18), st.just(UNLABELLED))
@@ -29,10 +29,10 @@ def frames(draw, confidence=LEVELS):
 
 
 def evaluated(mapping, many):
-    evaluation = Evaluation(label_mapping(mapping))
+    scorer = Scorer(label_mapping(mapping))
     for name, frame in many:
-        evaluation.update(*frame, name)
-    return evaluation
+        scorer.update(*frame, name)
+    return scorer
 
 
 def a_result(**changes):
@@ -138,21 +138,21 @@ def test_counts_by_image_add_up_to_the_confusion():
 
 def test_without_confidence_there_is_no_calibration():
     labels = np.zeros((2, 2), np.uint8)
-    evaluation = Evaluation(label_mapping("train_ids"))
-    evaluation.update(labels, None, labels, "a")
-    domain = evaluation.result("x")
+    scorer = Scorer(label_mapping("train_ids"))
+    scorer.update(labels, None, labels, "a")
+    domain = scorer.result("x")
     assert (domain.miou, domain.ece, domain.calibration) == (1.0, None, None)
 
 
 def test_an_image_counts_once_and_fits_its_labels():
     labels = np.zeros((2, 2), np.uint8)
-    evaluation = Evaluation(label_mapping("train_ids"))
-    evaluation.update(labels, labels, labels, "a")
+    scorer = Scorer(label_mapping("train_ids"))
+    scorer.update(labels, labels, labels, "a")
     with pytest.raises(ValueError, match="added before"):
-        evaluation.update(labels, labels, labels, "a")
-    with pytest.raises(ValueError, match="truth is"):
-        evaluation.update(labels, labels, labels[:1], "b")
-    assert evaluation.result("x").images == 1
+        scorer.update(labels, labels, labels, "a")
+    with pytest.raises(ValueError, match="ground truth"):
+        scorer.update(labels, labels, labels[:1], "b")
+    assert scorer.result("x").images == 1
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from querydiff_core.evaluation.confusion_matrix import ConfusionMatrix
+from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.label_space import label_mapping
 from querydiff_core.training.merged_iou import MergedIoU
 
@@ -19,8 +19,8 @@ def test_equals_the_score_of_evaluation(name: str, seed: int) -> None:
     predicted = random.integers(0, 19, (2, 8, 9)).astype(np.uint8)
     known = np.append(np.flatnonzero(mapping.score_table[:19] != 255), 255).astype(np.uint8)
     truth = random.choice(known, (2, 8, 9))
-    expected = ConfusionMatrix(mapping)
-    expected.update(predicted, truth)
+    expected = Scorer(mapping)
+    expected.update(predicted, None, truth, "image")
     score = MergedIoU(mapping)
     score.update(torch.from_numpy(predicted).long(), torch.from_numpy(truth).long())
     assert score.compute().item() == pytest.approx(expected.miou, nan_ok=True)

@@ -84,7 +84,7 @@ def test_a_bag_without_the_topic_says_what_it_has_of_what_type(tmp_path, evaluat
     said = sentence(evaluate, bag, "--image", "/rear/image")
     assert "has no topic /rear/image of type sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage" in said
     assert "/front/camera_info (sensor_msgs/msg/CameraInfo), /front/image (sensor_msgs/msg/Image)" in said
-    assert "no topic /front/camera_info of type" in sentence(evaluate, bag, "--truth", "/front/camera_info")
+    assert "no topic /front/camera_info of type" in sentence(evaluate, bag, "--ground-truth", "/front/camera_info")
     bare = rewritten(bag, tmp_path / "bare", lambda topic, _, message: message if "info" in topic else None)
     assert "it has /front/camera_info (sensor_msgs/msg/CameraInfo)." in sentence(evaluate, bare)
 

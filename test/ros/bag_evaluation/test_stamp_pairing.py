@@ -17,7 +17,7 @@ def pair(frames, truths, tolerance, poll):
         if is_frame:
             pairing.add_frame(stamp, stamp, stamp)
         else:
-            pairing.add_truth(stamp, stamp)
+            pairing.add_ground_truth(stamp, stamp)
         if poll:
             found += pairing.ready(stamp)
     return [*found, *pairing.rest()]

@@ -98,7 +98,7 @@ class Cameras:
 
     def __init__(self, peer: Peer, spin: Callable[[Node], Any], version: str, **told: Any) -> None:
         self.node = spin(evaluation_node(version, use_confidence=False, **told))
-        self.topic = self.node.truth_topic
+        self.topic = self.node.ground_truth_topic
         self._peer, self._interface = peer, carla_interface(version)
         self._label, self._truth = peer.publisher(Image, "/front/label"), peer.publisher(Image, self.topic)
         self._diagnostics = peer.subscribe(DiagnosticArray, "/diagnostics")
@@ -205,14 +205,14 @@ def test_scores_are_split_by_weather(peer: Peer, spin: Callable[[Node], Any]) ->
         cameras.label(labels, stamp)
         cameras.semantic(LABELS, stamp)
         peer.wait_for(lambda n=stamp: cameras.node.scores.frames == n, "the score")
-    unknown, fog = cameras.node.scores.domains()
+    unknown, fog = cameras.node.scores.domains
     assert (unknown.name, unknown.miou) == ("unknown", 1.0)
     assert (fog.name, fog.miou) == ("fog", 0.0)
 
 
 def test_ground_truth_at_best_effort_is_received_when_told(peer: Peer, spin: Callable[[Node], Any]) -> None:
     node = spin(evaluation_node("0.9.16", use_confidence=False, semantic_reliability="best_effort"))
-    truth = peer.publisher(Image, node.truth_topic, BEST_EFFORT)
+    truth = peer.publisher(Image, node.ground_truth_topic, BEST_EFFORT)
     label = peer.publisher(Image, "/front/label")
     peer.wait_for_match(truth, label)
     pixels = semantic_pixels(LABELS, np.zeros(SIZE, bool), node.interface)
@@ -228,7 +228,7 @@ def test_a_simulation_that_starts_again_is_scored_again(peer: Peer, spin: Callab
         cameras.label(LABELS, 7)
         cameras.semantic(LABELS, 7)
         peer.wait_for(lambda n=count: cameras.node.scores.frames == n, "the score")
-    (domain,) = cameras.node.scores.domains()
+    (domain,) = cameras.node.scores.domains
     assert domain.by_image
     assert [image.name for image in domain.by_image] == ["7.000000500", "7.000000500 (2)"]
 
