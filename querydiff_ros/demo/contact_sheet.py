@@ -54,5 +54,8 @@ def _gutter(height: int, condition: str, seconds: float, miou: float | None) -> 
 
 def _panels(frame: LabelledFrame, columns: int, label_space: LabelSpace) -> np.ndarray:
     height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
-    pictures = [frame.image, *(label_space.paint(ids) for ids in (frame.prediction, frame.ground_truth) if ids is not None)]
+    pictures = [
+        frame.image,
+        *(label_space.paint(ids) for ids in (frame.prediction, frame.ground_truth) if ids is not None),
+    ]
     return grid([scaled(picture, PANEL_WIDTH, height) for picture in pictures], columns, GAP, DARK)
