@@ -1,23 +1,28 @@
-"""The frames of a bag with their ground truth, streamed."""
+"""The frames of a bag with their ground truth and with what was predicted for them, streamed."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.segmenter import Segmentation
 from querydiff_core.label_space import LabelMapping
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
-from querydiff_ros.bag_evaluation.ground_truth_decoder import GroundTruthDecoder
 from querydiff_ros.bag_evaluation.stamp_pairing import StampPairing
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
 from querydiff_ros.common.image_conversions import BadFrame, rgb_from_compressed, rgb_from_image
 from querydiff_ros.common.stamps import stamp_ns
+
+ENCODINGS = ("mono8", "8UC1")
+"""Of ground truth."""
+SHOWN_VALUES = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,14 @@ class BagFrame:
     ground_truth: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class LabelledFrame(BagFrame):
+    """A frame with its `prediction`, uint8 trainIds, and `confidence`, uint8 or None, `(H, W)` each."""
+
+    prediction: np.ndarray
+    confidence: np.ndarray | None
+
+
 class _Recorded(NamedTuple):
     stamp_ns: int
     condition: str
@@ -42,8 +55,10 @@ class _Recorded(NamedTuple):
 class BagFrames:
     """Iterate over the frames of one camera in a bag; a few of them are in memory at a time, however long the bag.
 
+    Each iteration reads the bag once more.
+
     Attributes:
-        frames: number of frames that have been read so far.
+        frames: number of frames that this reading has given so far.
         rejected: number of messages that hold no readable frame.
         rejection: why the first of them was rejected.
         matched: number of frames that have ground truth.
@@ -65,9 +80,7 @@ class BagFrames:
         self._tolerance_ns = round(tolerance * 1e9)
         self._decode_ground_truth = GroundTruthDecoder(mapping, f"{bag.path}: {topics.ground_truth}")
         self._store = get_typestore(Stores.ROS2_JAZZY)
-        self.frames = self.rejected = self.matched = 0
-        self.rejection = ""
-        self._stamps: set[int] = set()
+        self._begin()
 
     def __iter__(self) -> Iterator[BagFrame]:
         """Read and decode the frames in order.
@@ -75,6 +88,7 @@ class BagFrames:
         Raises:
             QueryDiffError: if the ground truth is no image of labels, or none of it lies near any frame.
         """
+        self._begin()
         pairing: StampPairing[_Recorded, bytes] = StampPairing(self._tolerance_ns)
         ranges = _Ranges()
         condition = self._condition
@@ -100,6 +114,11 @@ class BagFrames:
                 yield from self._decoded(pairing.ready(message.time_ns))
         yield from self._decoded(pairing.rest())
         self._check(ranges)
+
+    def _begin(self) -> None:
+        self.frames = self.rejected = self.matched = 0
+        self.rejection = ""
+        self._stamps: set[int] = set()
 
     def _decoded(self, pairs: Iterable[tuple[_Recorded, bytes | None]]) -> Iterator[BagFrame]:
         for (stamp, condition, data), label_data in pairs:
@@ -156,6 +175,66 @@ class BagFrames:
             return self._store.deserialize_cdr(data, kind)
         except Exception as error:  # a rotten message makes the parser raise anything
             raise BadFrame(f"holds a message that is no {kind}") from error
+
+
+class LabelledFrames:
+    """Iterate over the frames that `predict` gives something for; each iteration reads the bag once more."""
+
+    def __init__(self, frames: BagFrames, predict: Callable[[BagFrame], Segmentation | None]) -> None:
+        self._frames, self._predict = frames, predict
+
+    def __iter__(self) -> Iterator[LabelledFrame]:
+        """Read, decode and predict the frames in order; errors as of `BagFrames`."""
+        for frame in self._frames:
+            if (found := self._predict(frame)) is not None:
+                yield LabelledFrame(**vars(frame), prediction=found.labels, confidence=found.confidence)
+
+
+class GroundTruthDecoder:
+    """Turn label messages of the topic `where` into trainIds.
+
+    Args:
+        mapping: what the values mean.
+        where: bag and topic, as sentences name them.
+    """
+
+    def __init__(self, mapping: LabelMapping, where: str) -> None:
+        self._mapping, self._where = mapping, where
+
+    def __call__(self, message: Any, size: tuple[int, int]) -> np.ndarray:
+        """Return the labels, uint8 trainIds `(H, W)`, of a `sensor_msgs/Image` for a frame of `size` (H, W).
+
+        Raises:
+            QueryDiffError: if encoding, size, data or values are not those of labels.
+        """
+        if message.encoding not in ENCODINGS:
+            raise QueryDiffError(
+                f"{self._where} has encoding {message.encoding!r}: expected mono8, one class id a pixel."
+            )
+        if (message.height, message.width) != size:
+            raise QueryDiffError(
+                f"{self._where} has label images of {message.width}x{message.height} and its camera has images of "
+                f"{size[1]}x{size[0]}: they must be equal."
+            )
+        if len(message.data) != message.height * message.step or message.step < message.width:
+            raise QueryDiffError(
+                f"{self._where} has a label image of {len(message.data)} bytes; {message.height} rows of "
+                f"{message.step} bytes are expected."
+            )
+        values = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : message.width]
+        self._check_values(values)
+        return np.asarray(cv2.LUT(values, self._mapping.table))
+
+    def _check_values(self, values: np.ndarray) -> None:
+        known = self._mapping.known
+        counts = np.bincount(values.ravel(), minlength=256)
+        outside = [f"{value} ({counts[value]} pixels)" for value in np.flatnonzero(counts) if not known[value]]
+        if outside:
+            shown = ", ".join(outside[:SHOWN_VALUES]) + (", ..." if len(outside) > SHOWN_VALUES else "")
+            raise QueryDiffError(
+                f"{self._where} holds values that the mapping {self._mapping.name} does not have: {shown}; choose "
+                "another --mapping."
+            )
 
 
 class _Ranges:

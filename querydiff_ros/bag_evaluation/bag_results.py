@@ -1,4 +1,4 @@
-"""Evaluate many bags, one Result each, and merge them."""
+"""Evaluate many bags, one Result each; merge them and show them in the terminal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result import Result
-from querydiff_core.utils.atomic_file import atomic_file
+from querydiff_core.evaluation.result_table import percent
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.evaluate_bag import BagOutcome, evaluate_bag
+from querydiff_ros.bag_evaluation.measurements import BagEntry, ConditionSummary, OnlineStatistics
 
 Outcome = BagOutcome | QueryDiffError
 """What a bag gave, or why it could not be evaluated."""
 Progress = Callable[[BagSource, int], None]
-"""Told of each bag how many frames are done."""
+"""Called with a bag and its number of frames that are done."""
 
 
 def evaluate_here(
@@ -64,12 +68,8 @@ class BagResults:
             return
         for warning in outcome.warnings:
             self._say(f"warning: {warning}")
-        for stale in self.folder.glob(f"{source.name}_look_*.jpg"):
-            stale.unlink()
         try:
-            for ending, data in outcome.files.items():
-                with atomic_file(self.folder / f"{source.name}{ending}") as temporary:
-                    temporary.write_bytes(data)
+            outcome.artefacts.save(self.folder, source.name)
             outcome.result.save(self._file(source))
         except OSError as error:
             raise QueryDiffError(f"Cannot write to {self.folder}: {error.strerror or error}.") from error
@@ -113,3 +113,40 @@ class BagResults:
             and result.model.get("path") == (self._options.model or "default")
             and [entry.get("fingerprint") for entry in result.data] == [source.fingerprint]
         )
+
+
+def print_report(result: Result) -> None:
+    """Print a row for each condition, and what was measured online for each bag."""
+    console = Console()
+    entries = [BagEntry.from_json(entry) for entry in result.data]
+    table = Table(title=f"{result.model['variant']} on {result.model['engine']}", title_justify="left")
+    for name in ("condition", "frames", "mIoU", "pixel accuracy", "ECE", "confidence", "labels kept"):
+        table.add_column(name, justify="left" if name == "condition" else "right")
+    for name in dict.fromkeys(name for entry in entries for name in entry.conditions):
+        summaries = [entry.conditions[name] for entry in entries if name in entry.conditions]
+        domain = result.domain(name)
+        scores = (domain.miou, domain.pixel_accuracy, domain.ece) if domain else (None, None, None)
+        means = (_mean(summaries, "confidence"), _mean(summaries, "temporal_consistency"))
+        table.add_row(name, str(sum(each.frames for each in summaries)), *map(percent, (*scores, *means)))
+    console.print(table)
+    for entry in entries:
+        if entry.online:
+            print(f"{entry.bag}: {_online(entry.online)}")
+
+
+def _mean(summaries: list[ConditionSummary], key: str) -> float | None:
+    """Return the mean over frames of what each bag has a mean of."""
+    known = [(getattr(each, key), each.frames) for each in summaries if getattr(each, key) is not None]
+    return sum(share * frames for share, frames in known) / sum(frames for _, frames in known) if known else None
+
+
+def _online(online: OnlineStatistics) -> str:
+    labelled, published = (
+        f"{rate:.1f} Hz" if rate else "-" for rate in (online.rate_labelled_hz, online.rate_published_hz)
+    )
+    latency = online.latency_from_stamp_ms
+    return (
+        f"{online.frames_labelled} of {online.frames_published} frames labelled "
+        f"({100 * online.drop_rate:.1f} % dropped), {labelled} held of {published}, latency from stamp "
+        f"p50 {latency.p50:.0f} ms, p99 {latency.p99:.0f} ms."
+    )

@@ -1,27 +1,33 @@
-"""Send a drive through the real node and keep what it answers."""
+"""The segment node as a process of its own, and a drive sent through it over DDS."""
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from tempfile import NamedTemporaryFile
+from types import TracebackType
+from typing import IO
 
-import numpy as np
-from rclpy.node import Node
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 from rich.progress import Progress
 from sensor_msgs.msg import Image
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.inference.segmenter import Segmentation
+from querydiff_core.utils.stop_signal import StopSignal
 from querydiff_ros.bag_evaluation.bag_options import OnlineOptions
-from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
-from querydiff_ros.bag_evaluation.node_process import NodeProcess
-from querydiff_ros.bag_evaluation.output_spool import OutputSpool
+from querydiff_ros.bag_evaluation.measurements import OnlineStatistics
+from querydiff_ros.bag_evaluation.output_spool import CONFIDENCE, LABEL, OutputSpool
 from querydiff_ros.bags.bag_player import BagPlayer, ReplayOptions
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
+from querydiff_ros.common.dds_profile import environment_with_dds_profile
+from querydiff_ros.common.install_paths import executable_path
 from querydiff_ros.common.ros_session import ros_node
 from querydiff_ros.common.stamps import stamp_ns
 from querydiff_ros.common.topics import label_topic
@@ -30,146 +36,185 @@ START_SECONDS = 60.0
 LABEL_SECONDS = 30.0
 LAST_WORDS_SECONDS = 10.0
 LISTEN_SECONDS = 0.001
-PERCENTILES = (50, 90, 99, 100)
+END_SECONDS = 10.0
+"""What the node has to end after Ctrl-C."""
+
+
+class NodeProcess:
+    """Run `segment_node` of this installation, brought up by itself, for the length of a `with` block.
+
+    The block belongs to the main thread, which hears signals.
+
+    Args:
+        parameters: its ROS parameters beside `bring_up`.
+        log: file that receives everything the node prints, None for a temporary one.
+    """
+
+    def __init__(self, parameters: Mapping[str, object], log: Path | None) -> None:
+        self._parameters, self._log = {"bring_up": True, **parameters}, log
+        self._file: IO[bytes]
+        self._process: subprocess.Popen[bytes]
+
+    def __enter__(self) -> NodeProcess:
+        """Start the process."""
+        assignments = [f"{name}:={json.dumps(value)}" for name, value in self._parameters.items()]
+        ros_args = [word for assignment in assignments for word in ("-p", assignment)]
+        environment = {**environment_with_dds_profile(), "PYTHONUNBUFFERED": "1"}
+        self._file = self._log.open("wb") if self._log else NamedTemporaryFile()
+        with StopSignal() as stop:  # an interrupt in the midst of this would leave a node that nobody ends
+            self._process = subprocess.Popen(
+                [executable_path("segment_node"), "--ros-args", *ros_args],
+                stdin=subprocess.DEVNULL,
+                stdout=self._file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+        if stop.made:
+            self.__exit__(None, None, None)
+            raise KeyboardInterrupt
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Interrupt the process as Ctrl-C would, and end it by force if it does not listen."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        finally:
+            self._file.close()
+
+    def failed(self) -> bool:
+        """Tell whether the process has ended or has logged an error."""
+        return self._process.poll() is not None or any("[ERROR]" in line or "[FATAL]" in line for line in self._lines())
+
+    def last_word(self) -> str:
+        """Return the last error in the log, or else its last line."""
+        lines = self._lines()
+        errors = [line for line in lines if "[ERROR]" in line or "[FATAL]" in line]
+        return (errors or lines or [f"nothing, and exit code {self._process.poll()}"])[-1]
+
+    def _lines(self) -> list[str]:
+        text = Path(self._file.name).read_text(errors="replace")
+        return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 class NodeSession:
-    """What `segment_node`, running as its own process, answers to a drive over DDS.
-
-    Calling it with a frame's stamp and image returns the answer, None for a frame that got none.
+    """A running `segment_node` for one camera, and this process listening to it, for the length of a `with` block.
 
     Attributes:
-        statistics: latency from stamp, drop rate, rates; see `_statistics`.
+        diagnostics: the newest values of the node about its engine and the camera, by name.
     """
 
     def __init__(
-        self,
-        bag: BagReader,
-        topics: DriveTopics,
-        parameters: Mapping[str, object],
-        options: OnlineOptions,
-        spool: OutputSpool,
-        log: Path,
+        self, image_topic: str, parameters: Mapping[str, object], outputs: OutputSpool, log: Path | None = None
     ) -> None:
-        """Start the node, play the drive and stop the node.
+        """Prepare; nothing is started yet.
 
         Args:
-            bag: the drive.
-            topics: of them the camera's is played.
+            image_topic: the camera's, `<camera>/image` or `<camera>/image/compressed`.
             parameters: the node's.
-            options: how to play.
-            spool: keeps the answers.
-            log: file for the node's log.
+            outputs: keeps what the node publishes.
+            log: file for the node's log, None for a temporary one.
 
         Raises:
-            QueryDiffError: if the node does not become active or a drive in lockstep gets no labels.
+            QueryDiffError: if the node does not read topics of such a name.
         """
-        self._spool, self._topic = spool, topics.image
-        self._sent: dict[int, int] = {}
-        self._labelled: dict[int, int] = {}
-        self._confident = 0
-        self._rate = options.rate
-        labels = label_topic(topics.image)
+        labels = label_topic(image_topic)
         if labels is None:
             raise QueryDiffError(
-                f"{bag.path}: the node reads <camera>/image or <camera>/image/compressed, not {topics.image}: evaluate "
-                "this bag without --online."
+                f"The node reads <camera>/image or <camera>/image/compressed, not {image_topic}: evaluate this bag "
+                "without --online."
             )
-        camera = labels.removesuffix("/label").removeprefix("/")
-        with NodeProcess(log, {"cameras": [camera], **parameters}) as process, ros_node("evaluate_bag") as node:
-            self._listen(node, labels)
-            replay = ReplayOptions(
-                options.rate, topics=(topics.image,), lockstep=options.lockstep, timeout=LABEL_SECONDS
-            )
-            replayer = BagPlayer(node, bag, replay, self._on_send)
-            try:
-                self._wait_for_node(node, labels, replayer, process)
-                self._play(replayer, process, bag.topics[topics.image].count)
-            except QueryDiffError as error:
-                raise QueryDiffError(f"{error} The node's log ends with: {process.last_word()}") from error
-        spool.finish()
-        self.statistics = self._statistics()
+        self._image, self._labels, self._outputs = image_topic, labels, outputs
+        self._camera = labels.removesuffix("/label").removeprefix("/")
+        self._process = NodeProcess({"cameras": [self._camera], **parameters}, log)
+        self._exit = ExitStack()
+        self._sent: dict[int, int] = {}  # monotonic time in ns by stamp
+        self._labelled: dict[int, int] = {}
+        self._confident = 0
+        self.diagnostics: dict[str, str] = {}
 
-    def __call__(self, stamp_ns: int, image: np.ndarray) -> Segmentation | None:
-        """Return the answer to the frame of that stamp."""
-        labels, confidence = self._spool.read("label", stamp_ns), self._spool.read("confidence", stamp_ns)
-        lost = confidence is None and self._confident > 0  # with none at all, the engine has no confidence to give
-        if labels is None or lost:
-            return None
-        return Segmentation(labels, confidence)
+    def __enter__(self) -> NodeSession:
+        """Start the node and subscribe to it."""
+        with self._exit:
+            self._exit.enter_context(self._process)
+            self._node = node = self._exit.enter_context(ros_node("evaluate_bag"))
+            quality = QoSProfile(depth=50)  # reliable, as the node publishes
+            confidence = self._labels.removesuffix("label") + "confidence"
+            node.create_subscription(Image, self._labels, self._on_label, quality, raw=True)
+            node.create_subscription(Image, confidence, self._on_confidence, quality, raw=True)
+            node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+            self._exit = self._exit.pop_all()
+        return self
 
-    def _listen(self, node: Node, labels: str) -> None:
-        quality = QoSProfile(depth=50)  # reliable, as the node publishes
-        confidence = labels.removesuffix("label") + "confidence"
-        node.create_subscription(Image, labels, self._on_label, quality, raw=True)
-        node.create_subscription(Image, confidence, self._on_confidence, quality, raw=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the node."""
+        self._exit.close()
+
+    def play(self, bag: BagReader, options: OnlineOptions) -> OnlineStatistics:
+        """Play the camera's images in `bag` to the node and wait for what it makes of them.
+
+        Raises:
+            QueryDiffError: if the node does not become active, fails, or gives no label where it must.
+        """
+        replay = ReplayOptions(options.rate, topics=(self._image,), lockstep=options.lockstep, timeout=LABEL_SECONDS)
+        player = BagPlayer(self._node, bag, replay, self._on_send)
+        try:
+            self._wait_for_node(player)
+            self._play(player, bag.topics[self._image].count)
+        except QueryDiffError as error:
+            raise QueryDiffError(f"{error} The node's log ends with: {self._process.last_word()}") from error
+        self._outputs.finish()
+        return OnlineStatistics.of(self._sent, self._labelled, options.rate)
 
     def _on_send(self, message: BagMessage) -> None:
-        if message.topic == self._topic:
-            self._sent.setdefault(stamp_ns(message.data), time.monotonic_ns())
+        self._sent.setdefault(stamp_ns(message.data), time.monotonic_ns())
 
     def _on_label(self, message: bytes) -> None:
         now, stamp = time.monotonic_ns(), stamp_ns(message)
         if self._labelled.setdefault(stamp, now) == now:
-            self._spool.put("label", stamp, message)
+            self._outputs.put(LABEL, stamp, message)
 
     def _on_confidence(self, message: bytes) -> None:
         self._confident += 1
-        self._spool.put("confidence", stamp_ns(message), message)
+        self._outputs.put(CONFIDENCE, stamp_ns(message), message)
 
-    def _wait_for_node(self, node: Node, labels: str, replayer: BagPlayer, process: NodeProcess) -> None:
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith((": engine", f": {self._camera or 'camera'}")):
+                self.diagnostics |= {value.key: value.value for value in status.values}
+
+    def _wait_for_node(self, player: BagPlayer) -> None:
         def is_up() -> bool:
-            return replayer.is_heard() and node.count_publishers(labels) > 0
+            return player.is_heard() and self._node.count_publishers(self._labels) > 0
 
-        ready = replayer.spin_until(lambda: is_up() or process.failed(), START_SECONDS)
-        if not ready or process.failed():
+        ready = player.spin_until(lambda: is_up() or self._process.failed(), START_SECONDS)
+        if not ready or self._process.failed():
             raise QueryDiffError("No label arrived: the node did not become active.")
-        replayer.wait_for_subscriber()
+        player.wait_for_subscriber()
 
-    def _play(self, replayer: BagPlayer, process: NodeProcess, frames: int) -> None:
+    def _play(self, player: BagPlayer, frames: int) -> None:
         with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
             bar = progress.add_task("playing", total=frames)
-            for _ in replayer.play():
-                replayer.spin_until(lambda: False, LISTEN_SECONDS)  # without pauses nobody else would
+            for _ in player.play():
+                player.spin_until(lambda: False, LISTEN_SECONDS)  # without pauses nobody else would
                 progress.update(bar, completed=len(self._sent))
         # The node always labels the newest frame: once the last one is back, nothing more comes.
         last = next(reversed(self._sent), None)
-        replayer.spin_until(lambda: last in self._labelled or process.failed(), LAST_WORDS_SECONDS)
-        replayer.spin_until(lambda: self._confident >= len(self._labelled), LAST_WORDS_SECONDS)
-        if process.failed():
+        player.spin_until(lambda: last in self._labelled or self._process.failed(), LAST_WORDS_SECONDS)
+        player.spin_until(lambda: self._confident >= len(self._labelled), LAST_WORDS_SECONDS)
+        if self._process.failed():
             raise QueryDiffError(f"The node failed after {len(self._labelled)} labels.")
         if not self._labelled:
-            raise QueryDiffError(f"No label arrived for {len(self._sent)} frames of {self._topic}.")
+            raise QueryDiffError(f"No label arrived for {len(self._sent)} frames of {self._image}.")
+        player.spin_until(self._all_in_diagnostics, LAST_WORDS_SECONDS)
 
-    def _statistics(self) -> dict[str, Any]:
-        """Return frames sent and labelled, rates in Hz, and latencies in milliseconds.
-
-        A frame's stamp is its time in the drive; when the drive is played, that moment is its publication. Latency
-        from stamp is from there to the arrival of its label in this process: both ways through DDS included.
-        """
-        arrived = [
-            (self._labelled[stamp] - sent) / 1e6 for stamp, sent in self._sent.items() if stamp in self._labelled
-        ]
-        sent = sorted(self._sent.values())
-        return {
-            "frames_published": len(self._sent),
-            "frames_labelled": len(arrived),
-            "drop_rate": 1 - len(arrived) / len(self._sent),
-            "rate_wanted_hz": self._wanted_rate(),
-            "rate_published_hz": _rate(sent),
-            "rate_labelled_hz": _rate(sorted(self._labelled.values())),
-            "latency_from_stamp_ms": {
-                "max" if p == 100 else f"p{p}": round(float(np.percentile(arrived, p)), 2) for p in PERCENTILES
-            },
-        }
-
-    def _wanted_rate(self) -> float | None:
-        recorded = _rate(sorted(self._sent))
-        return round(recorded * self._rate, 3) if recorded and self._rate else None
-
-
-def _rate(times_ns: list[int]) -> float | None:
-    """Return events a second, None for fewer than two."""
-    if len(times_ns) < 2 or times_ns[0] == times_ns[-1]:
-        return None
-    return round((len(times_ns) - 1) / (times_ns[-1] - times_ns[0]) * 1e9, 3)
+    def _all_in_diagnostics(self) -> bool:
+        return int(self.diagnostics.get("frames_labelled", 0)) >= len(self._labelled)

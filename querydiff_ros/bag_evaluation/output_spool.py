@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from pathlib import Path
 from queue import Queue
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import lz4.frame
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.segmenter import Segmentation
 
 QUEUE_LENGTH = 64
+LABEL, CONFIDENCE = "label", "confidence"
 
 
 class _Place(NamedTuple):
@@ -23,21 +25,23 @@ class _Place(NamedTuple):
 
 
 class OutputSpool:
-    """Write messages to a file from a thread of its own, and read them again by kind and stamp.
+    """Write messages to a temporary file from a thread of its own, and read them again by kind and stamp.
 
     Used as a context manager: the thread ends and the file goes with it.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._folder, self._file = file.parent, file.open("w+b")
+    def __init__(self) -> None:
+        self._file: IO[bytes]
         self._places: dict[tuple[str, int], _Place] = {}
         self._queue: Queue[tuple[str, int, bytes] | None] = Queue(QUEUE_LENGTH)
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self._error: OSError | None = None
+        self._confident = False
         self._thread = threading.Thread(target=self._write, daemon=True)
 
     def __enter__(self) -> OutputSpool:
-        """Start the thread."""
+        """Open the file and start the thread."""
+        self._file = tempfile.TemporaryFile()
         self._thread.start()
         return self
 
@@ -49,7 +53,8 @@ class OutputSpool:
         self._file.close()
 
     def put(self, kind: str, stamp_ns: int, message: bytes) -> None:
-        """Take the CDR bytes of an Image of `kind`, such as label; the first one of a stamp counts."""
+        """Take the CDR bytes of an Image of `kind`, LABEL or CONFIDENCE; the first one of a stamp counts."""
+        self._confident |= kind == CONFIDENCE
         self._queue.put((kind, stamp_ns, message))
 
     def finish(self) -> None:
@@ -62,10 +67,17 @@ class OutputSpool:
             self._queue.put(None)
             self._thread.join()
         if self._error is not None:
-            raise QueryDiffError(f"The node's answers cannot be kept in {self._folder}: {self._error.strerror}.")
+            raise QueryDiffError(
+                f"The node's outputs cannot be kept in {tempfile.gettempdir()}: {self._error.strerror}."
+            )
 
-    def read(self, kind: str, stamp_ns: int) -> np.ndarray | None:
-        """Return the pixels, uint8 `(H, W)`, or None if there was no such message; call `finish` before."""
+    def segmentation(self, stamp_ns: int) -> Segmentation | None:
+        """Return what the node predicted for the frame of that stamp, None for nothing; call `finish` before."""
+        labels, confidence = self._read(LABEL, stamp_ns), self._read(CONFIDENCE, stamp_ns)
+        lost = confidence is None and self._confident  # with none at all, the engine has no confidence to give
+        return None if labels is None or lost else Segmentation(labels, confidence)
+
+    def _read(self, kind: str, stamp_ns: int) -> np.ndarray | None:
         place = self._places.get((kind, stamp_ns))
         if place is None:
             return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from querydiff_core.utils.plots import clear_up, new_figure, picture
-from querydiff_ros.bag_evaluation.frame_scores import FrameScore
+from querydiff_ros.bag_evaluation.measurements import FrameScore
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

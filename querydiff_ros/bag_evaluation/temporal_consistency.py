@@ -18,7 +18,7 @@ LEAST_SHARE = 0.1
 class _Seen(NamedTuple):
     stamp_ns: int
     gray: np.ndarray
-    labels: np.ndarray
+    prediction: np.ndarray
 
 
 class TemporalConsistency:
@@ -32,15 +32,15 @@ class TemporalConsistency:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._before: _Seen | None = None
 
-    def __call__(self, stamp_ns: int, image: np.ndarray, labels: np.ndarray) -> float | None:
-        """Add a frame, uint8 RGB `(H, W, 3)` and labels `(H, W)`, and compare it with the one before.
+    def __call__(self, stamp_ns: int, image: np.ndarray, prediction: np.ndarray) -> float | None:
+        """Add a frame, uint8 RGB `(H, W, 3)` and its prediction `(H, W)`, and compare it with the one before.
 
         Returns 0 to 1, or None for the first frame, after a gap of more than a second, and where hardly a pixel can be
         followed.
         """
         size = (WIDTH, max(16, round(WIDTH * image.shape[0] / image.shape[1])))
         gray = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-        seen = _Seen(stamp_ns, gray, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
+        seen = _Seen(stamp_ns, gray, cv2.resize(prediction, size, interpolation=cv2.INTER_NEAREST))
         before, self._before = self._before, seen
         if before is None or before.gray.shape != gray.shape or not 0 < stamp_ns - before.stamp_ns <= MOST_APART_NS:
             return None
@@ -54,8 +54,8 @@ class TemporalConsistency:
         x, y = columns + flow[..., 0], rows + flow[..., 1]
         inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
         gray = cv2.remap(before.gray, x, y, cv2.INTER_LINEAR)
-        labels = cv2.remap(before.labels, x, y, cv2.INTER_NEAREST)
+        prediction = cv2.remap(before.prediction, x, y, cv2.INTER_NEAREST)
         followed = inside & (cv2.absdiff(gray, now.gray) <= BRIGHTNESS_TOLERANCE)
         if followed.mean() < LEAST_SHARE:
             return None
-        return float((labels == now.labels)[followed].mean())
+        return float((prediction == now.prediction)[followed].mean())

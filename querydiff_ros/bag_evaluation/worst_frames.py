@@ -11,8 +11,8 @@ from querydiff_core.label_space import UNLABELLED, LabelMapping, LabelSpace
 from querydiff_core.utils.image_files import encode_jpeg
 from querydiff_core.utils.overlay import overlay
 from querydiff_core.utils.panels import DARK, captioned, grid, scaled, titled
-from querydiff_ros.bag_evaluation.bag_frames import BagFrame
-from querydiff_ros.bag_evaluation.frame_scores import FrameScore
+from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame
+from querydiff_ros.bag_evaluation.measurements import FrameScore
 
 SHORTEST_STRETCH_NS = 10**9
 STRETCHES = 8
@@ -52,14 +52,14 @@ class WorstFrames:
                 chosen.append(each)
         return chosen
 
-    def offer(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, score: FrameScore) -> None:
+    def offer(self, frame: LabelledFrame, score: FrameScore) -> None:
         """Keep the frame if it is the worst of its stretch."""
         badness, reason = _judge(score)
         stretch = frame.stamp_ns // self._stretch_ns
         rival = self._pool.get(stretch)
         if self._count == 0 or (rival is not None and rival.badness >= badness):
             return
-        picture = encode_jpeg(self._picture(frame, labels, confidence, reason), 90)
+        picture = encode_jpeg(self._picture(frame, reason), 90)
         self._pool[stretch] = WorstFrame(frame.stamp_ns, badness, reason, picture.tobytes())
         if len(self._pool) > STRETCHES * self._count:
             self._join_stretches()
@@ -72,22 +72,22 @@ class WorstFrames:
             joined[each.stamp_ns // self._stretch_ns] = each  # the worst comes last
         self._pool = joined
 
-    def _picture(self, frame: BagFrame, labels: np.ndarray, confidence: np.ndarray | None, reason: str) -> np.ndarray:
-        panels = {"input": frame.image, "prediction": overlay(frame.image, labels, self._label_space, 0.65)}
+    def _picture(self, frame: LabelledFrame, reason: str) -> np.ndarray:
+        panels = {"input": frame.image, "prediction": overlay(frame.image, frame.prediction, self._label_space, 0.65)}
         if frame.ground_truth is not None:
             panels["ground truth"] = self._label_space.paint(frame.ground_truth)
-            panels["wrong"] = self._mistakes(frame.image, labels, frame.ground_truth)
-        elif confidence is not None:
-            panels["confidence"] = cv2.applyColorMap(confidence, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+            panels["wrong"] = self._mistakes(frame.image, frame.prediction, frame.ground_truth)
+        elif frame.confidence is not None:
+            panels["confidence"] = cv2.applyColorMap(frame.confidence, cv2.COLORMAP_VIRIDIS)[..., ::-1]
         height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
         tiles = [captioned(scaled(panel, PANEL_WIDTH, height), caption) for caption, panel in panels.items()]
         title = ", ".join(filter(None, [f"{frame.stamp_ns / 1e9:.3f} s", frame.condition, reason]))
         return titled(grid(tiles, 2 if len(tiles) == 4 else len(tiles), GAP, DARK), title, DARK, HEADER)
 
-    def _mistakes(self, image: np.ndarray, labels: np.ndarray, ground_truth: np.ndarray) -> np.ndarray:
+    def _mistakes(self, image: np.ndarray, prediction: np.ndarray, ground_truth: np.ndarray) -> np.ndarray:
         """Paint wrong pixels red on a dark image."""
         picture, table = image // 3, self._mapping.score_table
-        picture[(table[labels] != table[ground_truth]) & (table[ground_truth] != UNLABELLED)] = (230, 60, 50)
+        picture[(table[prediction] != table[ground_truth]) & (table[ground_truth] != UNLABELLED)] = (230, 60, 50)
         return picture
 
 

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the rendered drive (default: %(default)s)")
     parser.add_argument("--drive", type=Path, help="label this rosbag2 instead of a rendered drive")
-    parser.add_argument("--engine", type=Path, help="the node's engine (default: the shipped one)")
+    parser.add_argument("--model", type=Path, help="the node's engine or checkpoint (default: the shipped one)")
     parser.add_argument(
         "--score",
         default="train_ids",

@@ -35,8 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
     end_like_ctrl_c()
     require_ros()
-    from querydiff_ros.bag_evaluation.bag_report import print_report
-    from querydiff_ros.bag_evaluation.bag_results import BagResults
+    from querydiff_ros.bag_evaluation.bag_results import BagResults, print_report
     from querydiff_ros.bag_evaluation.bag_sources import find_bags
 
     options, sources = _options(arguments), find_bags(arguments.bags)

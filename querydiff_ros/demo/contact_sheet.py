@@ -1,4 +1,4 @@
-"""The demo's contact sheet: input, labels and ground truth for each condition."""
+"""The demo's contact sheet: input, prediction and ground truth for each condition."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from querydiff_core.label_space import LabelSpace
 from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, scaled, write
-from querydiff_ros.demo.drive_scores import DriveScores
-from querydiff_ros.demo.labelled_drive import LabelledDrive, LabelledFrame
+from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame, LabelledFrames
+from querydiff_ros.bag_evaluation.drive_scorer import DriveScorer
 
 PANEL_WIDTH = 480
 GUTTER, GAP, MARGIN, HEADER = 128, 8, 20, 64
 ROWS_OF_ONE_CONDITION = 4
 
 
-def contact_sheet(drive: LabelledDrive, scores: DriveScores, label_space: LabelSpace) -> np.ndarray:
+def contact_sheet(drive: LabelledFrames, scores: DriveScorer, label_space: LabelSpace) -> np.ndarray:
     """Return the sheet, uint8 RGB `(H, W, 3)`: one row for each condition, or for a few moments where none is known."""
     chosen = _chosen_stamps(scores)
     frames = [frame for frame in drive if frame.stamp_ns in chosen]
-    start = min(min(stamps) for stamps in scores.stamps.values())
+    start = scores.frames[0].stamp_ns
     columns = ["input", "prediction", *(["ground truth"] if any(f.ground_truth is not None for f in frames) else [])]
     rows = []
     for frame in frames:
@@ -34,13 +34,13 @@ def contact_sheet(drive: LabelledDrive, scores: DriveScores, label_space: LabelS
     return framed(np.concatenate([head, body, classes]), 0, 0, MARGIN)
 
 
-def _chosen_stamps(scores: DriveScores) -> set[int]:
+def _chosen_stamps(scores: DriveScorer) -> set[int]:
     """Choose the middle frame of each condition, or frames spread evenly over a drive of one."""
-    if len(scores.stamps) > 1:
-        return {stamps[len(stamps) // 2] for stamps in scores.stamps.values()}
-    (stamps,) = scores.stamps.values()
-    picks = np.linspace(0, len(stamps) - 1, ROWS_OF_ONE_CONDITION + 2)[1:-1]
-    return {stamps[round(pick)] for pick in picks}
+    by_condition = scores.by_condition().values()
+    if len(by_condition) > 1:
+        return {frames[len(frames) // 2].stamp_ns for frames in by_condition}
+    picks = np.linspace(0, len(scores.frames) - 1, ROWS_OF_ONE_CONDITION + 2)[1:-1]
+    return {scores.frames[round(pick)].stamp_ns for pick in picks}
 
 
 def _gutter(height: int, condition: str, seconds: float, miou: float | None) -> np.ndarray:

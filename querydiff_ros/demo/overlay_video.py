@@ -1,4 +1,4 @@
-"""The demo's video: the drive under its labels, beside input, ground truth and confidence."""
+"""The demo's video: the drive under its predictions, beside input, ground truth and confidence."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from querydiff_core.utils.panels import (
     write,
 )
 from querydiff_core.utils.video import write_video
-from querydiff_ros.demo.drive_scores import DriveScores
-from querydiff_ros.demo.labelled_drive import LabelledDrive, LabelledFrame
+from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame, LabelledFrames
+from querydiff_ros.bag_evaluation.drive_scorer import DriveScorer
 
 MAIN_WIDTH, MAIN_HEIGHT = 1024, 768
 HEADER, GAP, MARGIN = 44, 8, 16
@@ -34,9 +34,8 @@ OPACITY = 0.55
 class OverlayVideo:
     """Compose and write the video of a labelled drive."""
 
-    def __init__(self, drive: LabelledDrive, scores: DriveScores, label_space: LabelSpace) -> None:
-        self._drive, self._scores, self._label_space = drive, scores, label_space
-        self._title = f"QueryDiff {drive.diagnostics.get('variant', '')} on {drive.diagnostics.get('engine', '')}"
+    def __init__(self, drive: LabelledFrames, scores: DriveScorer, label_space: LabelSpace, title: str) -> None:
+        self._drive, self._scores, self._label_space, self._title = drive, scores, label_space, title
 
     def write(self, path: Path, rate: float) -> int:
         """Write the labelled frames as H.264 at `rate` frames a second and return their number."""
@@ -78,7 +77,7 @@ class OverlayVideo:
         miou = self._scores.miou(frame.condition)
         if miou is not None:
             x = write(picture, f"mIoU {100 * miou:.1f} %", (x + 24, 28), scale=0.55)
-        write(picture, f"frame {number} of {self._drive.labelled}", (x + 24, 28), ink=MUTED)
+        write(picture, f"frame {number} of {len(self._scores.frames)}", (x + 24, 28), ink=MUTED)
         write(picture, self._title, (picture.shape[1] - MARGIN - text_width(self._title), 28), ink=MUTED)
 
 

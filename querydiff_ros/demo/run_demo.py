@@ -1,8 +1,9 @@
-"""The demo from drive to pictures."""
+"""The demo: a bag evaluated through the real node in lockstep, and shown as a video and a contact sheet."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,15 @@ from querydiff_core.evaluation.result_table import print_iou
 from querydiff_core.label_space import cityscapes, label_mapping
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.image_files import write_image
+from querydiff_ros.bag_evaluation.bag_frames import BagFrames, LabelledFrames
+from querydiff_ros.bag_evaluation.bag_options import BagOptions, OnlineOptions
+from querydiff_ros.bag_evaluation.drive_scorer import UNKNOWN, DriveScorer
+from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
+from querydiff_ros.bag_evaluation.measurements import OnlineStatistics
+from querydiff_ros.bag_evaluation.node_session import NodeSession
+from querydiff_ros.bag_evaluation.output_spool import OutputSpool
 from querydiff_ros.bags.bag_reader import BagReader
 from querydiff_ros.demo.contact_sheet import contact_sheet
-from querydiff_ros.demo.drive_scores import DriveScores, drive_metrics
-from querydiff_ros.demo.labelled_drive import LabelledDrive
 from querydiff_ros.demo.overlay_video import OverlayVideo
 
 VIDEO_RATE = 10.0
@@ -28,7 +34,7 @@ class DemoOptions:
     """What to show.
 
     `output`: folder for everything made. `frames`, `size` (height, width), `seed`: of the generated drive. `drive`: a
-    recorded one instead. `engine`: the node's, None for the shipped one. `score`: name or file of the label mapping
+    recorded one instead. `model`: the node's, None for the shipped one. `score`: name or file of the label mapping
     whose score classes are judged.
     """
 
@@ -37,7 +43,7 @@ class DemoOptions:
     size: tuple[int, int] = (256, 512)
     seed: int = 1
     drive: Path | None = None
-    engine: Path | None = None
+    model: Path | None = None
     score: str = "train_ids"
 
 
@@ -47,7 +53,10 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     Raises:
         QueryDiffError: if no label arrives, or the folder cannot be written.
     """
-    mapping = label_mapping(options.score)
+    model = str(options.model) if options.model else None
+    lockstep = OnlineOptions(rate=0.0, lockstep=True)
+    evaluation = BagOptions(model, score=options.score, pictures=0, online=lockstep)
+    scorer = DriveScorer("drive", evaluation.score_mapping, cityscapes(), evaluation.pictures)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,16 +64,20 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     bag = BagReader(options.drive or _generate(options))
     if bag.damage:
         Console(stderr=True).print(f"warning: {bag.damage}")
+    topics = DriveTopics.choose(bag)
+    frames = BagFrames(bag, topics, label_mapping(evaluation.mapping), evaluation.tolerance)
     _say(f"Replaying {bag.path} into segment_node.")
-    drive = LabelledDrive(bag, options.engine, options.output / "node.log")
-    _say("Scoring and drawing.")
-    scores = DriveScores(drive, mapping)
-    metrics = drive_metrics(drive, scores)
-    with atomic_file(options.output / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n")
-    write_image(options.output / "contact_sheet.png", contact_sheet(drive, scores, cityscapes()))
-    OverlayVideo(drive, scores, cityscapes()).write(options.output / "overlay.mp4", VIDEO_RATE)
-    _report(options, metrics, scores)
+    with OutputSpool() as outputs:
+        log = options.output / "node.log"
+        with NodeSession(topics.image, evaluation.node_parameters, outputs, log) as session:
+            statistics = session.play(bag, lockstep)
+        _say("Scoring and drawing.")
+        drive = LabelledFrames(frames, lambda frame: outputs.segmentation(frame.stamp_ns))
+        for frame in drive:
+            scorer.update(frame)
+        metrics = _metrics(statistics, session.diagnostics, scorer)
+        _show(options, drive, scorer, metrics)
+    _report(options, metrics, scorer)
     return metrics
 
 
@@ -77,11 +90,44 @@ def _generate(options: DemoOptions) -> Path:
     return bag
 
 
-def _report(options: DemoOptions, metrics: dict[str, Any], scores: DriveScores) -> None:
-    conditions = scores.scores.by_condition
-    if conditions:
-        whole = {"all": scores.scores.total} if len(conditions) > 1 else {}
-        print_iou({**conditions, **whole}, title="IoU, %")
+def _metrics(statistics: OnlineStatistics, diagnostics: Mapping[str, str], scorer: DriveScorer) -> dict[str, Any]:
+    """Return what `metrics.json` holds; scores are None for a drive without ground truth.
+
+    Latency is the node's own: milliseconds from a frame's arrival in the node to the publication of its label.
+    """
+    total, latency = (
+        scorer.conditions.total,
+        {p: diagnostics.get(f"latency_from_arrival_{p}_ms") for p in ("p50", "p99")},
+    )
+    return {
+        "frames_published": statistics.frames_published,
+        "frames_labelled": statistics.frames_labelled,
+        "frames_dropped": statistics.frames_published - statistics.frames_labelled,
+        "miou": total.miou,
+        "miou_by_condition": {_name(name): scores.miou for name, scores in scorer.conditions.by_condition.items()},
+        "iou_by_class": total.iou_by_class,
+        "pixel_accuracy": total.pixel_accuracy,
+        "latency_ms": {p: float(text) if text else None for p, text in latency.items()},
+        "latency_source": "the node's /diagnostics: arrival of a frame to publication of its label",
+        "engine": diagnostics.get("engine"),
+        "variant": diagnostics.get("variant"),
+        "device": diagnostics.get("device"),
+    }
+
+
+def _show(options: DemoOptions, drive: LabelledFrames, scorer: DriveScorer, metrics: dict[str, Any]) -> None:
+    with atomic_file(options.output / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+    write_image(options.output / "contact_sheet.png", contact_sheet(drive, scorer, cityscapes()))
+    title = f"QueryDiff {metrics['variant']} on {metrics['engine']}"
+    OverlayVideo(drive, scorer, cityscapes(), title).write(options.output / "overlay.mp4", VIDEO_RATE)
+
+
+def _report(options: DemoOptions, metrics: dict[str, Any], scorer: DriveScorer) -> None:
+    columns = {_name(name): scores for name, scores in scorer.conditions.by_condition.items()}
+    if columns:
+        whole = {"all": scorer.conditions.total} if len(columns) > 1 else {}
+        print_iou({**columns, **whole}, title="IoU, %")
     latency = metrics["latency_ms"]
     print(
         f"{metrics['frames_labelled']} of {metrics['frames_published']} frames labelled by {metrics['variant']} on "
@@ -89,6 +135,10 @@ def _report(options: DemoOptions, metrics: dict[str, Any], scores: DriveScores) 
     )
     for name in ("overlay.mp4", "contact_sheet.png", "metrics.json"):
         print(f"  {options.output / name}")
+
+
+def _name(condition: str) -> str:
+    return "drive" if condition == UNKNOWN else condition
 
 
 def _say(sentence: str) -> None:

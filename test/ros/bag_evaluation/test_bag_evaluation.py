@@ -98,8 +98,8 @@ def test_curves_and_pictures_lie_beside_the_result(tmp_path, evaluate):
     assert all(0 < float(row["miou"]) < 1 for row in rows)
     plot = cv2.imread(str(folder / "bag_over_time.png"))
     assert plot.shape[1] == 1200
-    looks = sorted(folder.glob("bag_look_*.jpg"))
-    assert [look.name[:11] for look in looks] == ["bag_look_01", "bag_look_02"]
+    looks = sorted(folder.glob("bag_worst_*.jpg"))
+    assert [look.name[:12] for look in looks] == ["bag_worst_01", "bag_worst_02"]
     assert cv2.imread(str(looks[0])).shape[1] > 900
 
 
@@ -112,7 +112,7 @@ def test_a_drive_without_truth_is_judged_by_steadiness_and_confidence(tmp_path, 
     assert entry["conditions"]["unknown"]["temporal_consistency"] > 0.8
     green = np.mean([picture(index)[..., 1].mean() for index in range(30)]) / 255
     assert entry["conditions"]["unknown"]["confidence"] == pytest.approx(green)
-    assert list((tmp_path / "out" / "result_bags").glob("bag_look_01*.jpg"))
+    assert list((tmp_path / "out" / "result_bags").glob("bag_worst_01*.jpg"))
 
 
 def test_truth_of_another_mapping_and_merged_classes(tmp_path, evaluate):

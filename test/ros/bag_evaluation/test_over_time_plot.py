@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from querydiff_ros.bag_evaluation.frame_scores import FrameScore
+from querydiff_ros.bag_evaluation.measurements import FrameScore
 from querydiff_ros.bag_evaluation.over_time_plot import GROUNDS, over_time_plot
 
 LINES = ("C0", "C1", "C2")

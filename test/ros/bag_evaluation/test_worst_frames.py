@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from querydiff_core.label_space import cityscapes, label_mapping
-from querydiff_ros.bag_evaluation.bag_frames import BagFrame
-from querydiff_ros.bag_evaluation.frame_scores import FrameScore
+from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame
+from querydiff_ros.bag_evaluation.measurements import FrameScore
 from querydiff_ros.bag_evaluation.worst_frames import STRETCHES, WorstFrames
 
 SECOND = 10**9
@@ -16,9 +16,9 @@ IMAGE, LABELS = np.full((20, 40, 3), 90, np.uint8), np.zeros((20, 40), np.uint8)
 def look(mious, step=SECOND, count=3, truth=LABELS):
     worth = WorstFrames(count, cityscapes(), label_mapping("train_ids"))
     for index, miou in enumerate(mious):
-        frame = BagFrame(index * step, "fog", IMAGE, truth)
+        frame = LabelledFrame(index * step, "fog", IMAGE, truth, LABELS, LABELS)
         score = FrameScore(index * step, "fog", miou, miou, 0.5, None)
-        worth.offer(frame, LABELS, LABELS, score)
+        worth.offer(frame, score)
     return worth
 
 

@@ -56,7 +56,7 @@ def shown(tmp_path_factory, pixel_engine):
     """Run the demo on a recorded drive, once: its folder of results and what the command said."""
     folder = tmp_path_factory.mktemp("demo")
     bag = write_drive(folder / "bag", CONDITIONS, wrong_rows=12)
-    result = demo("--drive", bag, "--engine", pixel_engine, "--output", folder / "out")
+    result = demo("--drive", bag, "--model", pixel_engine, "--output", folder / "out")
     assert result.returncode == 0, result.stderr
     return folder / "out", result
 
@@ -99,7 +99,7 @@ def test_a_drive_without_conditions_or_truth_is_shown_all_the_same(tmp_path, pix
     with DriveRecorder(tmp_path / "bag", camera="left") as recorder:
         for index in range(3):
             recorder.write(START + index, np.full((*SIZE, 3), 70 * index, np.uint8))
-    result = demo("--drive", tmp_path / "bag", "--engine", pixel_engine, "--output", tmp_path / "out")
+    result = demo("--drive", tmp_path / "bag", "--model", pixel_engine, "--output", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["frames_labelled"] == 3
@@ -110,7 +110,7 @@ def test_a_drive_without_conditions_or_truth_is_shown_all_the_same(tmp_path, pix
 
 def test_score_classes_are_those_of_the_mapping(tmp_path, pixel_engine):
     bag = write_drive(tmp_path / "bag", ["rain"])
-    result = demo("--drive", bag, "--engine", pixel_engine, "--score", "camvid", "--output", tmp_path / "out")
+    result = demo("--drive", bag, "--model", pixel_engine, "--score", "camvid", "--output", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert len(metrics["iou_by_class"]) == 11
@@ -119,7 +119,7 @@ def test_score_classes_are_those_of_the_mapping(tmp_path, pixel_engine):
 
 def test_a_rendered_drive_goes_through_every_condition(tmp_path, pixel_engine):
     write_drive(tmp_path / "out" / "drive", ["clear"])  # left there by an earlier demo
-    result = demo("--frames", 10, "--size", "64x128", "--engine", pixel_engine, "--output", tmp_path / "out")
+    result = demo("--frames", 10, "--size", "64x128", "--model", pixel_engine, "--output", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["frames_labelled"] == 10
@@ -131,7 +131,7 @@ def test_a_rendered_drive_goes_through_every_condition(tmp_path, pixel_engine):
 def test_no_label_is_one_sentence_with_the_last_word_of_the_node(tmp_path):
     bag = write_drive(tmp_path / "bag", ["clear"])
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    result = demo("--drive", bag, "--engine", tmp_path / "broken.onnx", "--output", tmp_path / "out")
+    result = demo("--drive", bag, "--model", tmp_path / "broken.onnx", "--output", tmp_path / "out")
     assert result.returncode == 1
     assert result.stderr.startswith("error: No label arrived: ")
     assert "broken.onnx" in result.stderr
@@ -143,7 +143,7 @@ def test_no_label_is_one_sentence_with_the_last_word_of_the_node(tmp_path):
 @pytest.mark.parametrize(("end", "sent"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
 def test_an_interrupted_demo_ends_its_node(tmp_path, pixel_engine, end, sent):
     bag, log = write_drive(tmp_path / "bag", ["clear"]), tmp_path / "out" / "node.log"
-    arguments = ("--drive", bag, "--engine", pixel_engine, "--output", tmp_path / "out")
+    arguments = ("--drive", bag, "--model", pixel_engine, "--output", tmp_path / "out")
     with subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -167,7 +167,7 @@ def test_what_cannot_be_shown_is_one_sentence(tmp_path, pixel_engine):
         (("--frames", 5), "is in the way of the demo's bag"),
         (("--output", tmp_path / "bag" / "metadata.yaml"), "Cannot write to"),
     ):
-        result = demo("--engine", pixel_engine, "--output", tmp_path / "out", *arguments)
+        result = demo("--model", pixel_engine, "--output", tmp_path / "out", *arguments)
         assert result.returncode == 1
         assert sentence in result.stderr
         assert result.stderr.count("\n") == 1
