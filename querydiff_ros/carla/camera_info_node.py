@@ -1,4 +1,4 @@
-"""The node that puts right the focal length of CARLA's cameras; `carla_camera_info.py` runs it."""
+"""The node that puts right the focal length of CARLA's cameras."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMPLAINT_PERIOD = 10.0
 
 @dataclass(frozen=True)
 class CarlaCameraInfoParameters:
-    """What `carla_camera_info` is params."""
+    """Parameters of `carla_camera_info`."""
 
     carla_version: str = parameter("", "Which CARLA runs: 0.9.13 (carla-ros-bridge), 0.9.15 or 0.9.16 (native).")
     camera: str = parameter("front", "Namespace of the camera to write to.")

@@ -1,10 +1,10 @@
-"""The node that scores labels against CARLA's ground truth; `carla_evaluation.py` runs it."""
+"""The node that scores predictions against CARLA's ground truth."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from std_msgs.msg import Float32, String
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.condition_scores import ConditionScores
+from querydiff_core.evaluation.result import Result
 from querydiff_ros.carla.interface import SEMANTIC, carla_interface
 from querydiff_ros.carla.result import carla_result, check_writable, model_file, watch_model
 from querydiff_ros.carla.semantics import SemanticDecoder
@@ -33,7 +34,7 @@ COMPLAINT_PERIOD = 10.0
 
 @dataclass(frozen=True)
 class CarlaEvaluationParameters:
-    """What `carla_evaluation` is params."""
+    """Parameters of `carla_evaluation`."""
 
     carla_version: str = parameter("", "Which CARLA runs: 0.9.13 (carla-ros-bridge), 0.9.15 or 0.9.16 (native).")
     camera: str = parameter("front", "Namespace of the camera: front/label and front/confidence are scored.")
@@ -189,10 +190,14 @@ class CarlaEvaluationNode(Node):
         if self.parameters.output and self._unsaved:
             self._unsaved = False
             try:
-                carla_result(self).save(self.parameters.output)
+                self._result().save(self.parameters.output)
             except QueryDiffError as error:  # what was measured stays in memory, and is tried again
                 self._unsaved = True
                 self.get_logger().error(str(error))
+
+    def _result(self) -> Result:
+        settings = {key: value for key, value in asdict(self.parameters).items() if key not in ("output", "engine")}
+        return carla_result(self.model, self.interface, self.ground_truth_topic, settings, self.scores)
 
 
 def _label_pixels(message: Image, topic: str) -> np.ndarray:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
+from querydiff_core.evaluation.condition_scores import ConditionScores
 from querydiff_core.evaluation.result import Result
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.file_hash import file_hash
-
-if TYPE_CHECKING:
-    from querydiff_ros.carla.evaluation_node import CarlaEvaluationNode
+from querydiff_ros.carla.interface import CarlaInterface
 
 LIBRARIES = ("querydiff_ros", "numpy", "onnxruntime")
 
@@ -59,18 +57,30 @@ def check_writable(path: str) -> None:
         raise NothingToWriteYetError
 
 
-def carla_result(node: CarlaEvaluationNode) -> Result:
-    """Return what `node` has measured so far."""
-    params, interface = node.parameters, node.interface
+def carla_result(
+    model: Mapping[str, Any],
+    interface: CarlaInterface,
+    topic: str,
+    settings: Mapping[str, Any],
+    scores: ConditionScores,
+) -> Result:
+    """Return what was measured so far.
+
+    Args:
+        model: what names the model.
+        interface: of the CARLA that runs.
+        topic: of the ground truth.
+        settings: parameters of the evaluation by name, without what does not change a score.
+        scores: by weather.
+    """
     source = {
         "data_set": "carla",
         "carla_version": interface.version,
         "interface": interface.name,
-        "topic": node.ground_truth_topic,
-        "images": node.scores.frames,
+        "topic": topic,
+        "images": scores.frames,
     }
-    settings = {key: value for key, value in asdict(params).items() if key not in ("output", "engine")}
-    return Result(dict(node.model), [source], settings, _versions(), node.scores.domains)
+    return Result(dict(model), [source], dict(settings), _versions(), scores.domains)
 
 
 def _versions() -> dict[str, str]:
