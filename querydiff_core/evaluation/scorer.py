@@ -64,23 +64,6 @@ class Scorer(ConfusionScores):
         self._by_image[name] = class_counts(confusion)
         return self._by_image[name]
 
-    def __iadd__(self, other: Scorer) -> Scorer:
-        """Add the images that `other` has counted with the same mapping.
-
-        Raises:
-            ValueError: if the classes differ or both have counted an image of one name.
-        """
-        if self.classes != other.classes:
-            raise ValueError("the two scorers are over different classes")
-        if shared := self._by_image.keys() & other._by_image.keys():
-            raise ValueError(f"{min(shared)} was added before")
-        self._by_image |= other._by_image
-        self.images += other.images
-        self._joint += other._joint
-        self._confusion += other._confusion
-        self._all_confident &= other._all_confident
-        return self
-
     def result(self, name: str, **extra: Any) -> DomainResult:
         """Return what was counted as the domain `name`; `extra` are JSON values to keep with it."""
         return DomainResult(

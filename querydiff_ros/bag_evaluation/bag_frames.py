@@ -7,22 +7,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
+from querydiff_core.data.label_decoder import SHOWN_VALUES, LabelDecoder
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.segmenter import Segmentation
-from querydiff_core.label_space import LabelMapping
+from querydiff_core.label_space import label_mapping
+from querydiff_ros.bag_evaluation.bag_options import BagOptions
+from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.stamp_pairing import StampPairing
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
-from querydiff_ros.common.image_conversions import BadFrame, rgb_from_compressed, rgb_from_image
+from querydiff_ros.common.image_conversions import BadFrame, mono8_pixels, rgb_from_compressed, rgb_from_image
 from querydiff_ros.common.stamps import stamp_ns
 
 ENCODINGS = ("mono8", "8UC1")
 """Of ground truth."""
-SHOWN_VALUES = 5
 
 
 @dataclass(frozen=True)
@@ -58,27 +59,24 @@ class BagFrames:
     Each iteration reads the bag once more.
 
     Attributes:
+        bag, topics: the bag and its topics.
         frames: number of frames that this reading has given so far.
         rejected: number of messages that hold no readable frame.
         rejection: why the first of them was rejected.
         matched: number of frames that have ground truth.
+
+    Raises:
+        QueryDiffError: if the bag or one of its topics cannot be used.
     """
 
-    def __init__(
-        self, bag: BagReader, topics: DriveTopics, mapping: LabelMapping, tolerance: float, condition: str = ""
-    ) -> None:
-        """Prepare; nothing is read yet.
-
-        Args:
-            bag: the drive.
-            topics: its topics.
-            mapping: what the values of the ground truth mean.
-            tolerance: seconds between the stamps of a frame and its ground truth, at most.
-            condition: holds until the bag's own topic says another.
-        """
-        self._bag, self._topics, self._condition = bag, topics, condition
-        self._tolerance_ns = round(tolerance * 1e9)
-        self._decode_ground_truth = GroundTruthDecoder(mapping, f"{bag.path}: {topics.ground_truth}")
+    def __init__(self, source: BagSource, options: BagOptions) -> None:
+        """Open the bag and choose its topics; no frame is read yet."""
+        self.bag = BagReader(source.path)
+        self.topics = DriveTopics.choose(self.bag, options.image, options.ground_truth)
+        self._condition = source.condition  # holds until the bag's own topic says another
+        self._tolerance_ns = round(options.tolerance * 1e9)
+        self._mapping = label_mapping(options.mapping)
+        self._decoder = LabelDecoder(self._mapping)
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self._begin()
 
@@ -92,15 +90,15 @@ class BagFrames:
         pairing: StampPairing[_Recorded, bytes] = StampPairing(self._tolerance_ns)
         ranges = _Ranges()
         condition = self._condition
-        for message in self._bag.messages(self._topics.names):
-            if message.topic == self._topics.condition:
+        for message in self.bag.messages(self.topics.names):
+            if message.topic == self.topics.condition:
                 condition = self._text(message) or condition
                 continue
             stamp = self._stamp(message)
             if stamp is None:
                 continue
             ranges.add(message.topic, stamp)
-            if message.topic == self._topics.image:
+            if message.topic == self.topics.image:
                 if stamp in self._stamps:  # outputs are told apart by their stamps
                     self._reject(f"repeats the stamp {stamp / 1e9:.9f}")
                     continue
@@ -108,7 +106,7 @@ class BagFrames:
                 pairing.add_frame(stamp, message.time_ns, _Recorded(stamp, condition, message.data))
             else:
                 pairing.add_ground_truth(stamp, message.data)
-            if self._topics.ground_truth is None:
+            if self.topics.ground_truth is None:
                 yield from self._decoded(pairing.rest())
             else:
                 yield from self._decoded(pairing.ready(message.time_ns))
@@ -128,27 +126,52 @@ class BagFrames:
             height, width = image.shape[:2]
             ground_truth = None
             if label_data is not None:
-                message = self._message(self._topics.ground_truth, label_data)
-                ground_truth = self._decode_ground_truth(message, (height, width))
+                message = self._message(self.topics.ground_truth, label_data)
+                ground_truth = self._ground_truth(message, (height, width))
             self.frames += 1
             self.matched += ground_truth is not None
             yield BagFrame(stamp, condition, image, ground_truth)
 
+    def _ground_truth(self, message: Any, size: tuple[int, int]) -> np.ndarray:
+        """Return the trainIds of a label image for a frame of `size` (height, width)."""
+        where = f"{self.bag.path}: {self.topics.ground_truth}"
+        if message.encoding not in ENCODINGS:
+            raise QueryDiffError(f"{where} has encoding {message.encoding!r}: expected mono8, one class id a pixel.")
+        if (message.height, message.width) != size:
+            raise QueryDiffError(
+                f"{where} has label images of {message.width}x{message.height} and its camera has images of "
+                f"{size[1]}x{size[0]}: they must be equal."
+            )
+        if len(message.data) != message.height * message.step or message.step < message.width:
+            raise QueryDiffError(
+                f"{where} has a label image of {len(message.data)} bytes; {message.height} rows of {message.step} "
+                "bytes are expected."
+            )
+        train_ids, unknown = self._decoder.decode_pixels(mono8_pixels(message), where)
+        if unknown:
+            ids = [f"{value} ({count} pixels)" for value, count in unknown.items()]
+            shown = ", ".join(ids[:SHOWN_VALUES]) + (", ..." if len(ids) > SHOWN_VALUES else "")
+            raise QueryDiffError(
+                f"{where} holds values that the mapping {self._mapping.name} does not have: {shown}; choose another "
+                "--mapping."
+            )
+        return train_ids
+
     def _check(self, ranges: _Ranges) -> None:
-        topic = self._topics.ground_truth
+        topic = self.topics.ground_truth
         if self.matched or not self.frames or topic is None or topic not in ranges.stamps:
             return
-        frames, ground_truths = (ranges.text(name) for name in (self._topics.image, topic))
+        frames, ground_truths = (ranges.text(name) for name in (self.topics.image, topic))
         raise QueryDiffError(
-            f"{self._bag.path}: no stamp of {topic} ({ground_truths}) lies within "
-            f"{self._tolerance_ns / 1e9:g} s of one of {self._topics.image} ({frames}): give more --tolerance, or the "
+            f"{self.bag.path}: no stamp of {topic} ({ground_truths}) lies within "
+            f"{self._tolerance_ns / 1e9:g} s of one of {self.topics.image} ({frames}): give more --tolerance, or the "
             "ground truth of this drive."
         )
 
     def _rgb(self, data: bytes) -> np.ndarray | None:
-        raw = self._bag.topics[self._topics.image].msgtype == "sensor_msgs/msg/Image"
+        raw = self.bag.topics[self.topics.image].msgtype == "sensor_msgs/msg/Image"
         try:
-            message = self._message(self._topics.image, data)
+            message = self._message(self.topics.image, data)
             return rgb_from_image(message) if raw else rgb_from_compressed(message)
         except BadFrame as reason:
             self._reject(str(reason))
@@ -163,14 +186,14 @@ class BagFrames:
 
     def _reject(self, reason: str) -> None:
         self.rejected += 1
-        self.rejection = self.rejection or f"{self._topics.image} {reason}"
+        self.rejection = self.rejection or f"{self.topics.image} {reason}"
 
     def _text(self, message: BagMessage) -> str:
         return str(self._message(message.topic, message.data).data).strip()
 
     def _message(self, topic: str | None, data: bytes) -> Any:
         assert topic
-        kind = self._bag.topics[topic].msgtype
+        kind = self.bag.topics[topic].msgtype
         try:
             return self._store.deserialize_cdr(data, kind)
         except Exception as error:  # a rotten message makes the parser raise anything
@@ -188,53 +211,6 @@ class LabelledFrames:
         for frame in self._frames:
             if (found := self._predict(frame)) is not None:
                 yield LabelledFrame(**vars(frame), prediction=found.labels, confidence=found.confidence)
-
-
-class GroundTruthDecoder:
-    """Turn label messages of the topic `where` into trainIds.
-
-    Args:
-        mapping: what the values mean.
-        where: bag and topic, as sentences name them.
-    """
-
-    def __init__(self, mapping: LabelMapping, where: str) -> None:
-        self._mapping, self._where = mapping, where
-
-    def __call__(self, message: Any, size: tuple[int, int]) -> np.ndarray:
-        """Return the labels, uint8 trainIds `(H, W)`, of a `sensor_msgs/Image` for a frame of `size` (H, W).
-
-        Raises:
-            QueryDiffError: if encoding, size, data or values are not those of labels.
-        """
-        if message.encoding not in ENCODINGS:
-            raise QueryDiffError(
-                f"{self._where} has encoding {message.encoding!r}: expected mono8, one class id a pixel."
-            )
-        if (message.height, message.width) != size:
-            raise QueryDiffError(
-                f"{self._where} has label images of {message.width}x{message.height} and its camera has images of "
-                f"{size[1]}x{size[0]}: they must be equal."
-            )
-        if len(message.data) != message.height * message.step or message.step < message.width:
-            raise QueryDiffError(
-                f"{self._where} has a label image of {len(message.data)} bytes; {message.height} rows of "
-                f"{message.step} bytes are expected."
-            )
-        values = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : message.width]
-        self._check_values(values)
-        return np.asarray(cv2.LUT(values, self._mapping.table))
-
-    def _check_values(self, values: np.ndarray) -> None:
-        known = self._mapping.known
-        counts = np.bincount(values.ravel(), minlength=256)
-        outside = [f"{value} ({counts[value]} pixels)" for value in np.flatnonzero(counts) if not known[value]]
-        if outside:
-            shown = ", ".join(outside[:SHOWN_VALUES]) + (", ..." if len(outside) > SHOWN_VALUES else "")
-            raise QueryDiffError(
-                f"{self._where} holds values that the mapping {self._mapping.name} does not have: {shown}; choose "
-                "another --mapping."
-            )
 
 
 class _Ranges:

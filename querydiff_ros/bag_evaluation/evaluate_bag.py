@@ -12,17 +12,14 @@ import cv2
 from querydiff_core.evaluation.provenance import model_facts, versions
 from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.segmenter import Segmenter
-from querydiff_core.label_space import label_mapping
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames, LabelledFrames
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.drive_scorer import DriveScorer
-from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.measurements import BagEntry, OnlineStatistics, scores_csv
 from querydiff_ros.bag_evaluation.over_time_plot import over_time_plot
 from querydiff_ros.bag_evaluation.worst_frames import WorstFrame
-from querydiff_ros.bags.bag_reader import BagReader
 
 Progress = Callable[[int], None]
 
@@ -83,21 +80,19 @@ def evaluate_bag(
     Raises:
         QueryDiffError: if the bag, the model or an option cannot be used.
     """
-    bag = BagReader(source.path)
-    topics = DriveTopics.choose(bag, options.image, options.ground_truth)
-    frames = BagFrames(bag, topics, label_mapping(options.mapping), options.tolerance, source.condition)
+    frames = BagFrames(source, options)
     segmenter = segmenter or options.load_segmenter()
     scorer = DriveScorer(source.name, options.score_mapping, segmenter.label_space, options.pictures)
-    with _labelled(frames, bag, topics, options, segmenter) as (labelled, online), _one_opencv_thread():
+    with _labelled(frames, options, segmenter) as (labelled, online), _one_opencv_thread():
         for frame in labelled:
             scorer.update(frame)
             progress(frames.frames)
     entry = BagEntry(
         bag=source.name,
         fingerprint=source.fingerprint,
-        image=topics.image,
-        ground_truth=topics.ground_truth,
-        damage=bag.damage,
+        image=frames.topics.image,
+        ground_truth=frames.topics.ground_truth,
+        damage=frames.bag.damage,
         frames=frames.frames,
         frames_rejected=frames.rejected,
         frames_with_ground_truth=frames.matched,
@@ -115,20 +110,17 @@ def evaluate_bag(
 
 @contextmanager
 def _labelled(
-    frames: BagFrames, bag: BagReader, topics: DriveTopics, options: BagOptions, segmenter: Segmenter
+    frames: BagFrames, options: BagOptions, segmenter: Segmenter
 ) -> Iterator[tuple[LabelledFrames, OnlineStatistics | None]]:
     """Yield the frames with their predictions, and what was measured of the node where one made them."""
     if options.online is None:
         yield LabelledFrames(frames, lambda frame: segmenter(frame.image)), None
         return
     # Imported late: offline evaluation starts no ROS.
-    from querydiff_ros.bag_evaluation.node_session import NodeSession
-    from querydiff_ros.bag_evaluation.output_spool import OutputSpool
+    from querydiff_ros.bag_evaluation.node_session import labelled_by_node
 
-    with OutputSpool() as outputs:
-        with NodeSession(topics.image, options.node_parameters, outputs) as session:
-            online = session.play(bag, options.online)
-        yield LabelledFrames(frames, lambda frame: outputs.segmentation(frame.stamp_ns)), online
+    with labelled_by_node(frames, options) as (labelled, online, _):
+        yield labelled, online
 
 
 @contextmanager

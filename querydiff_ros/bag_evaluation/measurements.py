@@ -41,8 +41,7 @@ class ConditionSummary:
     @classmethod
     def of(cls, scores: Sequence[FrameScore]) -> ConditionSummary:
         """Sum up `scores`."""
-        confidence, consistency = ((getattr(score, key) for score in scores) for key in ("confidence", "consistency"))
-        return cls(len(scores), _mean(confidence), _mean(consistency))
+        return cls(len(scores), _mean(s.confidence for s in scores), _mean(s.consistency for s in scores))
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import TracebackType
@@ -21,7 +21,8 @@ from sensor_msgs.msg import Image
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.utils.stop_signal import StopSignal
-from querydiff_ros.bag_evaluation.bag_options import OnlineOptions
+from querydiff_ros.bag_evaluation.bag_frames import BagFrames, LabelledFrames
+from querydiff_ros.bag_evaluation.bag_options import BagOptions, OnlineOptions
 from querydiff_ros.bag_evaluation.measurements import OnlineStatistics
 from querydiff_ros.bag_evaluation.output_spool import CONFIDENCE, LABEL, OutputSpool
 from querydiff_ros.bags.bag_player import BagPlayer, ReplayOptions
@@ -101,6 +102,26 @@ class NodeProcess:
     def _lines(self) -> list[str]:
         text = Path(self._file.name).read_text(errors="replace")
         return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@contextmanager
+def labelled_by_node(
+    frames: BagFrames, options: BagOptions, log: Path | None = None
+) -> Iterator[tuple[LabelledFrames, OnlineStatistics, Mapping[str, str]]]:
+    """Play a bag to the node, end it, and yield the frames with what it predicted, the statistics and its diagnostics.
+
+    Args:
+        frames: of the bag; those of the camera are played.
+        options: of them `online` says how to play, and the model's are the node's.
+        log: file for the node's log, None for a temporary one.
+
+    Raises:
+        QueryDiffError: as `NodeSession` does.
+    """
+    with OutputSpool() as outputs:
+        with NodeSession(frames.topics.image, options.node_parameters, outputs, log) as session:
+            online = session.play(frames.bag, options.online or OnlineOptions())
+        yield LabelledFrames(frames, lambda frame: outputs.segmentation(frame.stamp_ns)), online, session.diagnostics
 
 
 class NodeSession:

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result_table import print_iou
-from querydiff_core.label_space import cityscapes, label_mapping
+from querydiff_core.label_space import cityscapes
+from querydiff_core.street_scenes import render_drive
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.image_files import write_image
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames, LabelledFrames
 from querydiff_ros.bag_evaluation.bag_options import BagOptions, OnlineOptions
+from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.drive_scorer import UNKNOWN, DriveScorer
-from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.measurements import OnlineStatistics
-from querydiff_ros.bag_evaluation.node_session import NodeSession
-from querydiff_ros.bag_evaluation.output_spool import OutputSpool
-from querydiff_ros.bags.bag_reader import BagReader
+from querydiff_ros.bag_evaluation.node_session import labelled_by_node
+from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
 from querydiff_ros.demo.contact_sheet import contact_sheet
 from querydiff_ros.demo.overlay_video import OverlayVideo
 
-VIDEO_RATE = 10.0
+RATE = 10.0
+"""Frames a second of the rendered drive and of the video."""
 
 
 @dataclass(frozen=True)
@@ -54,39 +58,40 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         QueryDiffError: if no label arrives, or the folder cannot be written.
     """
     model = str(options.model) if options.model else None
-    lockstep = OnlineOptions(rate=0.0, lockstep=True)
-    evaluation = BagOptions(model, score=options.score, pictures=0, online=lockstep)
+    evaluation = BagOptions(model, score=options.score, pictures=0, online=OnlineOptions(rate=0.0, lockstep=True))
     scorer = DriveScorer("drive", evaluation.score_mapping, cityscapes(), evaluation.pictures)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise QueryDiffError(f"Cannot write to {options.output}: {error.strerror}.") from error
-    bag = BagReader(options.drive or _generate(options))
-    if bag.damage:
-        Console(stderr=True).print(f"warning: {bag.damage}")
-    topics = DriveTopics.choose(bag)
-    frames = BagFrames(bag, topics, label_mapping(evaluation.mapping), evaluation.tolerance)
-    _say(f"Replaying {bag.path} into segment_node.")
-    with OutputSpool() as outputs:
-        log = options.output / "node.log"
-        with NodeSession(topics.image, evaluation.node_parameters, outputs, log) as session:
-            statistics = session.play(bag, lockstep)
+    frames = BagFrames(BagSource(options.drive or _generate(options), "drive", condition=""), evaluation)
+    if frames.bag.damage:
+        Console(stderr=True).print(f"warning: {frames.bag.damage}")
+    _say(f"Replaying {frames.bag.path} into segment_node.")
+    with labelled_by_node(frames, evaluation, options.output / "node.log") as (drive, statistics, diagnostics):
         _say("Scoring and drawing.")
-        drive = LabelledFrames(frames, lambda frame: outputs.segmentation(frame.stamp_ns))
         for frame in drive:
             scorer.update(frame)
-        metrics = _metrics(statistics, session.diagnostics, scorer)
+        metrics = _metrics(statistics, diagnostics, scorer)
         _show(options, drive, scorer, metrics)
     _report(options, metrics, scorer)
     return metrics
 
 
 def _generate(options: DemoOptions) -> Path:
-    from querydiff_ros.demo.generated_drive import record_generated_drive
-
-    _say(f"Rendering a drive of {options.frames} frames.")
+    """Render a drive through every condition into a rosbag2, in place of the one that an earlier demo left there."""
     bag = options.output / "drive"
-    record_generated_drive(bag, options.frames, options.size, options.seed)
+    _say(f"Rendering a drive of {options.frames} frames.")
+    if (bag / "metadata.yaml").is_file():
+        shutil.rmtree(bag)
+    elif bag.exists():
+        raise QueryDiffError(f"{bag} is in the way of the demo's bag: move it, or choose another --output.")
+    with DriveRecorder(bag) as recorder:
+        drive = render_drive(options.seed, options.frames, size=options.size, rate=RATE)
+        silent = not sys.stdout.isatty()
+        for frame in track(drive, "rendering a drive", total=options.frames, transient=True, disable=silent):
+            stamp, focal_length = FIRST_STAMP_NS + frame.stamp, frame.camera_info.focal_length
+            recorder.write(stamp, frame.image, frame.labels, frame.condition, focal_length)
     return bag
 
 
@@ -120,7 +125,7 @@ def _show(options: DemoOptions, drive: LabelledFrames, scorer: DriveScorer, metr
         temporary.write_text(json.dumps(metrics, indent=2) + "\n")
     write_image(options.output / "contact_sheet.png", contact_sheet(drive, scorer, cityscapes()))
     title = f"QueryDiff {metrics['variant']} on {metrics['engine']}"
-    OverlayVideo(drive, scorer, cityscapes(), title).write(options.output / "overlay.mp4", VIDEO_RATE)
+    OverlayVideo(drive, scorer, cityscapes(), title).write(options.output / "overlay.mp4", RATE)
 
 
 def _report(options: DemoOptions, metrics: dict[str, Any], scorer: DriveScorer) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.iou import class_counts
 from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.label_space import UNLABELLED, cityscapes, label_mapping
@@ -63,13 +64,13 @@ def test_agrees_with_torchmetrics(pair):
 
 @given(st.lists(pairs(), min_size=1, max_size=4))
 def test_streaming_equals_all_at_once(frames):
-    streamed, merged = Scorer(TRAIN_IDS), Scorer(TRAIN_IDS)
+    streamed, merged = Scorer(TRAIN_IDS), Scorer(TRAIN_IDS).result("x")
     for index, (predicted, truth) in enumerate(frames):
         score(streamed, predicted, truth, str(index))
         single = Scorer(TRAIN_IDS)
         counts = score(single, predicted, truth, str(index))
         np.testing.assert_array_equal(counts, class_counts(single.counts))
-        merged += single
+        merged = merged.merge(single.result("x"))
     whole = Scorer(TRAIN_IDS)
     score(whole, *(np.concatenate([frame[side].ravel() for frame in frames]) for side in (0, 1)))
     np.testing.assert_array_equal(streamed.counts, whole.counts)
@@ -103,6 +104,5 @@ def test_wrong_input_is_refused():
         score(Scorer(TRAIN_IDS), np.zeros((1, 1), np.uint8), np.full((1, 1), 19, np.uint8))
     with pytest.raises(ValueError, match=r"\(1, 2\)"):
         score(Scorer(TRAIN_IDS), np.zeros((1, 1), np.uint8), np.zeros((1, 2), np.uint8))
-    matrix = Scorer(TRAIN_IDS)
-    with pytest.raises(ValueError, match="different classes"):
-        matrix += Scorer(label_mapping("camvid"))
+    with pytest.raises(QueryDiffError, match="different classes"):
+        Scorer(TRAIN_IDS).result("x").merge(Scorer(label_mapping("camvid")).result("x"))
