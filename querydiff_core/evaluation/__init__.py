@@ -1,1 +1,1 @@
-"""Judge label images against ground truth."""
+"""Judge predictions against ground truth."""

@@ -15,7 +15,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Calibration:
-    """Pixels by bin of confidence and by class; bin `b` holds confidences from `b / 15` on.
+    """Pixels by bin of confidence and by class. Bin `b` holds confidences from `b / 15` on.
 
     `ground_truth`, `predicted`, `hits`: `(15, N)` pixels that are of the class, were predicted to be of it, and both.
     `levels`: `(15,)` sum of the confidences, 0 to 255 each. Pixels without ground truth are left out.

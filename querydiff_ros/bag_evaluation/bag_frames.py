@@ -84,7 +84,7 @@ class BagFrames:
         """Read and decode the frames in order.
 
         Raises:
-            QueryDiffError: if the ground truth is no image of labels, or none of it lies near any frame.
+            QueryDiffError: if a message of the ground truth is no image of label ids, or none lies near any frame.
         """
         self._begin()
         pairing: StampPairing[_Recorded, bytes] = StampPairing(self._tolerance_ns)
@@ -99,7 +99,7 @@ class BagFrames:
                 continue
             ranges.add(message.topic, stamp)
             if message.topic == self.topics.image:
-                if stamp in self._stamps:  # outputs are told apart by their stamps
+                if stamp in self._stamps:  # the node's outputs are found by stamp
                     self._reject(f"repeats the stamp {stamp / 1e9:.9f}")
                     continue
                 self._stamps.add(stamp)

@@ -82,5 +82,5 @@ class DriveScorer:
 
     @property
     def labels_sha256(self) -> str:
-        """Return a SHA-256 over stamps (8 bytes, little endian) and labels: equal if two runs labelled bit for bit."""
+        """Return a SHA-256 over stamps (8 bytes, little endian) and predictions: equal runs have equal ones."""
         return self._digest.hexdigest()

@@ -1,4 +1,4 @@
-"""How steady labels are from frame to frame, without ground truth."""
+"""How steady predictions are from frame to frame: what can be judged without ground truth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 320
 """Of the images that are compared, pixels."""
 MOST_APART_NS = 10**9
 BRIGHTNESS_TOLERANCE = 20
-"""A pixel that changes by more, of 255, was hidden or lit anew: its label may change."""
+"""A pixel that changes by more, of 255, was hidden or is lit differently: its label may change."""
 LEAST_SHARE = 0.1
 
 

@@ -1,4 +1,4 @@
-"""Keep the frames of a drive that a person should look at."""
+"""Keep the worst frames of a drive as pictures."""
 
 from __future__ import annotations
 

@@ -32,11 +32,11 @@ class SemanticDecoder:
         painted = bool(rgb[..., 1:].any())  # a tag is red alone
         if painted != self._interface.painted and rgb.any():
             raise QueryDiffError(self._wrong_kind(rgb, topic))
-        train_ids, outside = self._decoder.decode_pixels(rgb, topic)
-        if outside:
+        train_ids, unknown = self._decoder.decode_pixels(rgb, topic)
+        if unknown:
             raise QueryDiffError(
-                f"{topic}: {sum(outside.values())} of {train_ids.size} pixels are not in the table of CARLA "
-                f"{self._interface.version} ({_listed(outside)}): give the carla_version that is running."
+                f"{topic}: {sum(unknown.values())} of {train_ids.size} pixels are not in the table of CARLA "
+                f"{self._interface.version} ({_listed(unknown)}): give the carla_version that is running."
             )
         return train_ids
 

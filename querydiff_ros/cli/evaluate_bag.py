@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     results = BagResults(arguments.output, sources, options, _say)
     missing = sources if arguments.again else results.missing()
     if len(missing) < len(sources):
-        _say(f"{len(sources) - len(missing)} of {len(sources)} bags are as evaluated before; --again does them anew.")
+        _say(f"{len(sources) - len(missing)} of {len(sources)} bags are as evaluated before; --again repeats them.")
     _evaluate(results, missing, options, arguments.ray)
     print_report(results.merge())
     print(f"{arguments.output}; each bag's result, curves and pictures are in {results.folder}.")
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "bags", nargs="+", type=Path, metavar="BAG", help="a bag, one of its files, or a folder of bags"
     )
     parser.add_argument("--output", type=Path, required=True, help="the Result file to write; pictures lie beside it")
-    parser.add_argument("--again", action="store_true", help="evaluate bags anew that have a Result already")
+    parser.add_argument("--again", action="store_true", help="evaluate also the bags that have a Result already")
     _add_model(parser.add_argument_group("model"))
     _add_topics(parser.add_argument_group("what to judge"))
     _add_online(parser.add_argument_group("how to run"))

@@ -1,1 +1,1 @@
-"""The demo: a drive through five conditions, labelled by the real node over DDS, with pictures and scores."""
+"""The demo: a drive through five conditions, through the real node over DDS, with pictures and scores."""
