@@ -117,6 +117,15 @@ def test_score_classes_are_those_of_the_mapping(tmp_path, pixel_engine):
     assert metrics["miou_by_condition"] == {"rain": 1.0}
 
 
+def test_a_drive_of_unknown_condition_is_scored_as_one_drive(tmp_path, pixel_engine):
+    bag = write_drive(tmp_path / "bag", [])
+    result = demo("--drive", bag, "--model", pixel_engine, "--output", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["miou_by_condition"] == {"drive": 1.0}
+    assert "drive" in result.stdout.split("mIoU")[0]
+
+
 def test_a_rendered_drive_goes_through_every_condition(tmp_path, pixel_engine):
     write_drive(tmp_path / "out" / "drive", ["clear"])  # left there by an earlier demo
     result = demo("--frames", 10, "--size", "64x128", "--model", pixel_engine, "--output", tmp_path / "out")
