@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import psutil
 from paths import REPOSITORY
+from watched_process import WatchedProcess
 
 LAUNCH_FOLDER = REPOSITORY / "launch"
-PATIENCE = 90
+PATIENCE = 90.0
 """Seconds after which what was waited for will not come."""
 DOMAIN = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
@@ -32,33 +31,21 @@ sys.exit(service.run())
 """
 
 
-class Launch:
+class Launch(WatchedProcess):
     """`ros2 launch` of one of our launch files, without ros2cli, and every line that it prints."""
+
+    patience = PATIENCE
 
     def __init__(self, launch_file: str, log_folder: Path, *arguments: str):
         environment = {**os.environ, **DOMAIN, "ROS_LOG_DIR": str(log_folder)}
-        command = [sys.executable, "-c", RUN, str(LAUNCH_FOLDER / launch_file), *arguments]
-        self.process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
+        super().__init__(
+            [sys.executable, "-c", RUN, str(LAUNCH_FOLDER / launch_file), *arguments], environment, own_group=True
         )
-        self.lines: list[str] = []
-        self._printed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    @property
-    def output(self) -> str:
-        return "".join(self.lines)
 
     def wait_for(self, pattern: str, count: int = 1) -> str:
         """Return the first group of the last match of `pattern`, once there are `count`."""
-        with self._printed:
-            found = self._printed.wait_for(lambda: len(re.findall(pattern, self.output)) >= count, PATIENCE)
+        with self.printed:
+            found = self.printed.wait_for(lambda: len(re.findall(pattern, self.output)) >= count, PATIENCE)
         assert found, f"waited in vain for {pattern!r}: {self.output}"
         return str(re.findall(pattern, self.output)[-1])
 
@@ -66,25 +53,12 @@ class Launch:
         """Return the process of the node, once it has been started for the `start`-th time."""
         return psutil.Process(int(self.wait_for(r"segment_node-\d+\]: process started with pid \[(\d+)\]", start)))
 
-    def wait(self) -> int:
-        """Return the exit code, once everything has ended by itself."""
-        code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        return code
-
     def interrupt(self) -> int:
         """Do what Ctrl-C does: signal launch and its children together."""
-        os.killpg(self.process.pid, signal.SIGINT)
+        os.killpg(self.pid, signal.SIGINT)
         return self.wait()
 
     def stop(self) -> None:
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            with self._printed:
-                self.lines.append(line)
-                self._printed.notify_all()

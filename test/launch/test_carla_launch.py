@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,17 +16,7 @@ from querydiff_ros.carla.interface import VERSIONS
 pytest.importorskip("launch_ros.actions", reason="launch_ros comes with a ROS distribution only")
 
 
-@pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
-    started: list[Launch] = []
-
-    def start(*arguments: str) -> Launch:
-        started.append(Launch("carla.launch.py", tmp_path / "log", *arguments))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.stop()
+LAUNCH_FILE = "carla.launch.py"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -49,7 +39,7 @@ def test_an_unknown_version_is_one_sentence(launch: Callable[..., Launch]) -> No
 
 
 def test_every_argument_is_described() -> None:
-    specification = importlib.util.spec_from_file_location("carla_launch", LAUNCH_FOLDER / "carla.launch.py")
+    specification = importlib.util.spec_from_file_location("carla_launch", LAUNCH_FOLDER / LAUNCH_FILE)
     assert specification
     assert specification.loader
     module = importlib.util.module_from_spec(specification)

@@ -18,17 +18,7 @@ from lifecycle_msgs.srv import GetState
 pytest.importorskip("launch_ros.actions", reason="launch_ros comes with a ROS distribution only")
 
 
-@pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
-    started: list[Launch] = []
-
-    def start(*arguments: str) -> Launch:
-        started.append(Launch("segment.launch.py", tmp_path / "log", *arguments))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.stop()
+LAUNCH_FILE = "segment.launch.py"
 
 
 @pytest.fixture
@@ -108,7 +98,7 @@ def test_a_missing_engine_is_one_sentence_and_the_node_lives(launch: Callable[..
 
 
 def test_every_argument_is_described() -> None:
-    specification = importlib.util.spec_from_file_location("segment_launch", LAUNCH_FOLDER / "segment.launch.py")
+    specification = importlib.util.spec_from_file_location("segment_launch", LAUNCH_FOLDER / LAUNCH_FILE)
     assert specification
     assert specification.loader
     module = importlib.util.module_from_spec(specification)
