@@ -14,7 +14,7 @@ from querydiff_core.evaluation.compare.charts import heat_map
 from querydiff_core.evaluation.compare.comparison import Comparison
 from querydiff_core.evaluation.compare.difference_panels import difference_panels
 from querydiff_core.utils.image_files import read_image, write_image
-from querydiff_core.utils.panels import grid, scaled, titled
+from querydiff_core.utils.panels import grid, panel, titled
 from querydiff_core.utils.plots import picture
 
 PANELS_WIDTH = 1500
@@ -56,11 +56,11 @@ def _panels(scores: Scores, best: Variant) -> np.ndarray | None:
         if domain.name in LABELS or domain.name.endswith("clear"):
             continue
         alone = [dataclasses.replace(r, domains=tuple(d for d in r.domains if d.name == domain.name)) for r in (a, b)]
-        rows += [panel.picture for panel in difference_panels(*alone, (PLAIN.name, best.name), 1)]
+        rows += [each.picture for each in difference_panels(*alone, (PLAIN.name, best.name), 1)]
     if not rows:
         return None
     sheet = np.concatenate(rows)
-    return scaled(sheet, PANELS_WIDTH, round(sheet.shape[0] * PANELS_WIDTH / sheet.shape[1]))
+    return panel(sheet, PANELS_WIDTH, round(sheet.shape[0] * PANELS_WIDTH / sheet.shape[1]))
 
 
 def _similarity(plan: Plan) -> np.ndarray | None:
@@ -71,7 +71,7 @@ def _similarity(plan: Plan) -> np.ndarray | None:
         last = max((file.stem[-6:] for file in found), default="")  # a run that stopped has drawn some before
         files = [file for file in found if file.stem.endswith(last)]
         if files:
-            tiles = [scaled(read_image(file), *TILE) for file in files]
+            tiles = [panel(read_image(file), *TILE) for file in files]
             title = f"teacher trained on {teacher}: clear and night, coarse and fine feature"
             rows.append(titled(grid(tiles, len(tiles)), title, height=24))
     return np.concatenate(rows) if rows else None

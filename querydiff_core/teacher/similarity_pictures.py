@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from querydiff_core.utils.panels import grid, scaled, titled
+from querydiff_core.utils.panels import grid, panel, titled
 
 TILE_WIDTH = 384  # of a sheet, in pixels
 COLUMNS = 4
@@ -46,7 +46,7 @@ def query_sheet(image: np.ndarray, similarity: np.ndarray, size: tuple[int, int]
     """
     share = similarity.mean(0)  # (r,)
     most_used = np.argsort(-share, kind="stable")[:queries]
-    small = scaled(image, TILE_WIDTH, round(TILE_WIDTH * image.shape[0] / image.shape[1]))
+    small = panel(image, TILE_WIDTH, round(TILE_WIDTH * image.shape[0] / image.shape[1]))
     tiles = []
     for query in most_used:
         attention = similarity[:, query].reshape(size)

@@ -19,7 +19,7 @@ from querydiff_core.teacher.similarity_pictures import attention_picture, query_
 from querydiff_core.training.semantic_module import SemanticModule
 from querydiff_core.utils.image_files import write_image
 from querydiff_core.utils.overlay import overlay
-from querydiff_core.utils.panels import captioned, grid
+from querydiff_core.utils.panels import grid, panel
 
 WIDTH = 1536  # of a picture of three images, in pixels
 
@@ -69,7 +69,7 @@ def _labels_picture(module: SemanticModule, image: Tensor, labels: Tensor) -> np
     picture = _rgb(interpolate(image.float(), size, mode="bilinear", antialias=True))
     painted = [overlay(picture, t.byte().cpu().numpy(), cityscapes(), 0.6) for t in (truth, found)]
     captions = ("input", "ground truth", "prediction")
-    return grid([captioned(tile, text) for tile, text in zip((picture, *painted), captions, strict=True)], 3)
+    return grid([panel(each, *size[::-1], text) for each, text in zip((picture, *painted), captions, strict=True)], 3)
 
 
 def _similarity_pictures(module: SemanticModule, name: str, image: Tensor) -> Iterator[tuple[str, np.ndarray]]:

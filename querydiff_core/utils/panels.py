@@ -35,29 +35,24 @@ def text_width(text: str, scale: float = 0.5, bold: bool = False) -> int:
     return int(cv2.getTextSize(_ascii(text), _font(bold), scale, 1)[0][0])
 
 
-def scaled(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return `picture`, uint8 RGB, resized to `(height, width, 3)`."""
+def panel(picture: np.ndarray, width: int, height: int, caption: str = "") -> np.ndarray:
+    """Return `picture`, uint8 RGB, resized to `(height, width, 3)`, with `caption` in its upper left corner."""
     shrinks = width * height < picture.shape[0] * picture.shape[1]
-    resized: np.ndarray = cv2.resize(
-        picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    )
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    resized: np.ndarray = cv2.resize(picture, (width, height), interpolation=how)
+    if caption:
+        corner = resized[:24, : text_width(caption, 0.45) + 16]
+        corner[:] = corner // 4 + np.array(DARK, np.uint8) // 4 * 3
+        write(resized, caption, (8, 17), scale=0.45)
     return resized
 
 
 def fitted(picture: np.ndarray, width: int, height: int, ground: Color = WHITE) -> np.ndarray:
     """Return `picture` as large as it fits into `(height, width, 3)` without distortion, `ground` right and below."""
     scale = min(width / picture.shape[1], height / picture.shape[0])
-    inner = scaled(picture, max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    inner = panel(picture, max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     tile = blank(height, width, ground)
     tile[: inner.shape[0], : inner.shape[1]] = inner
-    return tile
-
-
-def captioned(tile: np.ndarray, caption: str) -> np.ndarray:
-    """Write `caption` into the upper left corner of `tile` and return the tile."""
-    corner = tile[:24, : text_width(caption, 0.45) + 16]
-    corner[:] = corner // 4 + np.array(DARK, np.uint8) // 4 * 3
-    write(tile, caption, (8, 17), scale=0.45)
     return tile
 
 

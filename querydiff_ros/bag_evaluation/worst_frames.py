@@ -10,7 +10,7 @@ import numpy as np
 from querydiff_core.label_space import UNLABELLED, LabelMapping, LabelSpace
 from querydiff_core.utils.image_files import encode_jpeg
 from querydiff_core.utils.overlay import overlay
-from querydiff_core.utils.panels import DARK, captioned, grid, scaled, titled
+from querydiff_core.utils.panels import DARK, grid, panel, titled
 from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame
 from querydiff_ros.bag_evaluation.measurements import FrameScore
 
@@ -80,7 +80,7 @@ class WorstFrames:
         elif frame.confidence is not None:
             panels["confidence"] = cv2.applyColorMap(frame.confidence, cv2.COLORMAP_VIRIDIS)[..., ::-1]
         height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
-        tiles = [captioned(scaled(panel, PANEL_WIDTH, height), caption) for caption, panel in panels.items()]
+        tiles = [panel(picture, PANEL_WIDTH, height, caption) for caption, picture in panels.items()]
         title = ", ".join(filter(None, [f"{frame.stamp_ns / 1e9:.3f} s", frame.condition, reason]))
         return titled(grid(tiles, 2 if len(tiles) == 4 else len(tiles), GAP, DARK), title, DARK, HEADER)
 

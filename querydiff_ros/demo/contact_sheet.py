@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from querydiff_core.label_space import LabelSpace
-from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, scaled, write
+from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, panel, write
 from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame, LabelledFrames
 from querydiff_ros.bag_evaluation.drive_scorer import DriveScorer
 
@@ -58,4 +58,4 @@ def _panels(frame: LabelledFrame, columns: int, label_space: LabelSpace) -> np.n
         frame.image,
         *(label_space.paint(ids) for ids in (frame.prediction, frame.ground_truth) if ids is not None),
     ]
-    return grid([scaled(picture, PANEL_WIDTH, height) for picture in pictures], columns, GAP, DARK)
+    return grid([panel(picture, PANEL_WIDTH, height) for picture in pictures], columns, GAP, DARK)

@@ -10,18 +10,7 @@ import numpy as np
 
 from querydiff_core.label_space import LabelSpace
 from querydiff_core.utils.overlay import overlay
-from querydiff_core.utils.panels import (
-    DARK,
-    MUTED,
-    blank,
-    captioned,
-    framed,
-    grid,
-    legend,
-    scaled,
-    text_width,
-    write,
-)
+from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, panel, text_width, write
 from querydiff_core.utils.video import write_video
 from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame, LabelledFrames
 from querydiff_ros.bag_evaluation.drive_scorer import DriveScorer
@@ -54,8 +43,8 @@ class OverlayVideo:
         painted = overlay(frame.image, frame.prediction, self._label_space, OPACITY)
         picture = blank(HEADER + height + GAP, width + GAP + side_width)
         self._write_header(picture, frame, number)
-        picture[HEADER : HEADER + height, :width] = captioned(scaled(painted, width, height), "prediction over input")
-        side = [captioned(scaled(panel, side_width, side_height), caption) for caption, panel in panels.items()]
+        picture[HEADER : HEADER + height, :width] = panel(painted, width, height, "prediction over input")
+        side = [panel(each, side_width, side_height, caption) for caption, each in panels.items()]
         column = grid(side, 1, GAP, DARK)
         picture[HEADER : HEADER + len(column), width + GAP :] = column
         classes = framed(legend(picture.shape[1] - 2 * MARGIN, self._label_space), 0, GAP, MARGIN)

@@ -16,7 +16,7 @@ from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import UNLABELLED, LabelMapping, cityscapes
 from querydiff_core.utils.file_hash import file_hash
-from querydiff_core.utils.panels import grid, scaled, titled
+from querydiff_core.utils.panels import grid, panel, titled
 
 WIDTH = 480
 """Pixels that each of the four pictures is wide."""
@@ -135,7 +135,7 @@ def _panel(
 
 def _tile(picture: np.ndarray, title: str, boxes: list[tuple[int, int, int, int, bool]]) -> np.ndarray:
     scale = WIDTH / picture.shape[1]
-    tile = scaled(picture, WIDTH, max(1, round(picture.shape[0] * scale)))
+    tile = panel(picture, WIDTH, max(1, round(picture.shape[0] * scale)))
     for x, y, width, height, b_alone in boxes:
         box = [round(side * scale) for side in (x, y, width, height)]
         cv2.rectangle(tile, box, (0, 0, 0), 4)

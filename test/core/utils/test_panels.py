@@ -10,12 +10,11 @@ from querydiff_core.utils.panels import (
     DARK,
     WHITE,
     blank,
-    captioned,
     fitted,
     framed,
     grid,
     legend,
-    scaled,
+    panel,
     text_width,
     titled,
     write,
@@ -65,7 +64,8 @@ def test_text_ends_where_it_is_said_to_end():
 
 
 def test_a_caption_darkens_its_corner_alone():
-    tile = captioned(blank(60, 200, (200, 200, 200)), "input")
+    tile = panel(blank(30, 100, (200, 200, 200)), 200, 60, "input")
+    assert tile.shape == (60, 200, 3)
     changed = (tile != 200).any(-1)
     assert changed[:24, :40].all()
     assert not changed[24:].any()
@@ -77,7 +77,7 @@ def test_pictures_are_fitted_without_distortion_and_framed():
     assert tile.shape == (20, 20, 3)
     assert (tile[:5] == RED).all()
     assert (tile[5:] == BLUE).all()
-    assert scaled(blank(10, 40), 8, 2).shape == (2, 8, 3)
+    assert (panel(blank(10, 40, RED), 8, 2) == blank(2, 8, RED)).all()
     frame = framed(blank(2, 3, RED), 1, 2, 4, BLUE)
     assert frame.shape == (5, 11, 3)
     assert (frame[1:3, 4:7] == RED).all()
