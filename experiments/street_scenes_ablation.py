@@ -1,4 +1,4 @@
-"""Measure what each version of street scenes gives: train on its scenes alone, score on real drives.
+"""Measure the effect of each version of street scenes: train on its scenes alone, score on real drives.
 
 Versions are commits of this repository: the same scenes are rendered by each, a `small` student learns its pixel path
 from random weights on them (the configuration small_street_scenes_pixels, smaller crops), and is scored on CamVid. The
@@ -18,6 +18,17 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 SIZE = (256, 512)
+# Run in the tree of a commit; before the renderer had a folder of its own, it was a part of `data`.
+RENDER = f"""
+import sys
+from pathlib import Path
+try:
+    from querydiff_core.street_scenes.scene_folder import SceneFolder
+except ModuleNotFoundError:
+    from querydiff_core.data.street_scenes.scene_folder import SceneFolder
+for _ in SceneFolder(Path(sys.argv[1]), int(sys.argv[2]), {SIZE}).write():
+    pass
+"""
 
 
 def main() -> None:
@@ -48,8 +59,7 @@ def render(name: str, commit: str, arguments: argparse.Namespace) -> Path:
         source.mkdir(parents=True)
         archive = subprocess.check_output(["git", "archive", full, "querydiff_core"], cwd=REPOSITORY)
         subprocess.run(["tar", "x", "-C", str(source)], input=archive, check=True)
-    request = ["--output", folder / "scenes", "--count", arguments.scenes, "--size", "x".join(map(str, SIZE))]
-    querydiff("scenes", "images", *request, tree=source)
+    python("-c", RENDER, folder / "scenes", arguments.scenes, tree=source)
     return folder
 
 
@@ -74,17 +84,19 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
             "checkpoint.dirpath": run,
         }
         config = REPOSITORY / "config/train/small_street_scenes_pixels.yaml"
-        querydiff("fit", "--config", config, *(f"--{flag}={value}" for flag, value in flags.items()))
+        python(
+            "-m", "querydiff_core", "fit", "--config", config, *(f"--{flag}={value}" for flag, value in flags.items())
+        )
         (run / "done").touch()
     with (run / "metrics.csv").open() as file:
         last = [row for row in csv.DictReader(file) if row.get("miou/day")][-1]
     return {name: 100 * float(last[f"miou/{name}"]) for name in ("day", "dusk")}
 
 
-def querydiff(*arguments: object, tree: Path = REPOSITORY) -> None:
-    command = [sys.executable, "-m", "querydiff_core", *map(str, arguments)]
+def python(*arguments: object, tree: Path = REPOSITORY) -> None:
+    """Run Python with the modules of a tree."""
     environment = {"OMP_NUM_THREADS": "1"} | os.environ | {"PYTHONPATH": str(tree)}
-    subprocess.run(command, cwd=tree, env=environment, check=True, stdout=sys.stderr)
+    subprocess.run([sys.executable, *map(str, arguments)], cwd=tree, env=environment, check=True, stdout=sys.stderr)
 
 
 def mean_and_range(values: list[float]) -> str:

@@ -168,6 +168,11 @@ def spread(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.where((alpha > 0)[..., None], color, wide)
 
 
+def palette(colors: str) -> np.ndarray:
+    """Return the colours "rrggbb rrggbb ..." as float64 `(N, 3)`, 0 to 255."""
+    return np.array([tuple(bytes.fromhex(color)) for color in colors.split()], np.float64)
+
+
 def _rgbe(color: Vector) -> tuple[float, float, float, float]:
     red, green, blue = (min(max(float(c), 0.0), 255.0) for c in color[:3])
     return red, green, blue, float(color[3]) if len(color) > 3 else 0.0

@@ -12,7 +12,7 @@ from querydiff_core.street_scenes.image.camera import UP
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import BUS, NOTHING, TRAIN, TRUCK
 from querydiff_core.street_scenes.image.noise import noise_patch
-from querydiff_core.street_scenes.image.sprite import Sprite
+from querydiff_core.street_scenes.image.sprite import Sprite, palette
 from querydiff_core.street_scenes.things.vehicles import cast_shadow, turn_about_up
 from querydiff_core.street_scenes.weather import Weather
 
@@ -20,22 +20,7 @@ BIG_VEHICLES = 24
 SCALE = 40
 DOUBLE_DECKERS = 3
 """One bus in so many has two decks."""
-_LIVERIES = np.array(
-    [
-        [214, 214, 210],
-        [224, 220, 206],
-        [150, 26, 30],
-        [32, 62, 118],
-        [36, 92, 130],
-        [30, 74, 52],
-        [176, 178, 180],
-        [206, 170, 50],
-        [58, 60, 66],
-        [190, 88, 36],
-        [236, 236, 232],
-    ],
-    np.float64,
-)
+_LIVERIES = palette("d6d6d2 e0dcce 961a1e 203e76 245c82 1e4a34 b0b2b4 ceaa32 3a3c42 be5824 ecece8")
 _LABELS = {"bus": BUS, "truck": TRUCK, "tram": TRAIN}
 _WINDOWS = {"cab": (0.5, 0.88), "upper deck": (0.64, 0.88), "lower deck": (0.3, 0.56)}
 """Lower and upper edge as shares of the height; others have theirs at 0.45 and 0.85."""

@@ -30,21 +30,8 @@ from querydiff_core.street_scenes.weather import Weather
 
 SILVER, GREY, ANTHRACITE, BLACK, WHITE = (176, 179, 182), (118, 121, 125), (70, 73, 77), (26, 27, 30), (226, 226, 223)
 NAVY, BLUE, RED, GREEN, BEIGE = (30, 40, 76), (52, 82, 130), (136, 24, 28), (38, 58, 48), (146, 134, 112)
-PAINTS = np.array(
-    [
-        *[SILVER] * 5,
-        *[GREY] * 3,
-        *[ANTHRACITE] * 2,
-        *[BLACK] * 4,
-        *[WHITE] * 2,
-        *[NAVY] * 3,
-        BLUE,
-        *[RED] * 2,
-        GREEN,
-        BEIGE,
-    ],
-    np.float64,
-)
+_COLORS = (SILVER, GREY, ANTHRACITE, BLACK, WHITE, NAVY, BLUE, RED, GREEN, BEIGE)
+PAINTS = np.repeat(np.array(_COLORS, np.float64), (5, 3, 2, 4, 2, 3, 1, 2, 1, 1), axis=0)
 """As often as they are seen on streets."""
 _FIXED = {
     GLASS: (30, 34, 38),

@@ -9,23 +9,10 @@ import numpy as np
 
 from querydiff_core.street_scenes.image.labels import FENCE, NOTHING
 from querydiff_core.street_scenes.image.noise import noise_patch
-from querydiff_core.street_scenes.image.sprite import Sprite
+from querydiff_core.street_scenes.image.sprite import Sprite, palette
 
 BRICKS = np.array([[142, 84, 66], [120, 70, 58], [168, 132, 96], [186, 164, 128], [104, 84, 74], [150, 110, 84]])
-PLASTERS = np.array(
-    [
-        [206, 196, 176],
-        [220, 214, 204],
-        [186, 164, 132],
-        [196, 150, 122],
-        [164, 172, 176],
-        [214, 190, 140],
-        [128, 122, 116],
-        [172, 162, 140],
-        [152, 148, 142],
-        [104, 98, 90],
-    ]
-)
+PLASTERS = palette("cec4b0 dcd6cc baa484 c4967a a4acb0 d6be8c 807a74 aca28c 98948e 68625a")
 
 
 def masonry(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
