@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
@@ -88,59 +88,41 @@ class CarlaInterface:
         return focal_length(width, fov)
 
 
-INTERFACES = (
-    CarlaInterface(
-        version="0.9.13",
-        name="carla-ros-bridge 0.9.13",
-        vehicle="ego_vehicle",
-        frame_id="{vehicle}/{camera}",
-        painted=True,
-        mapping_name="carla_0_9_13",
-        depth=10,
-        info_first=True,
-        whole_roi=False,
-        degrees_bug=False,
-        defects=(
-            DIFFERENT_SIZES,
-            COARSE_TAGS,
-        ),
-    ),
-    CarlaInterface(
-        version="0.9.15",
-        name="native ROS 2 of CARLA 0.9.15",
-        vehicle="ego_vehicle",
-        frame_id="{camera}",
-        painted=False,
-        mapping_name="carla",
-        depth=1,
-        info_first=False,
-        whole_roi=True,
-        degrees_bug=True,
-        defects=(
-            WRONG_FOCAL_LENGTH,
-            DOMAIN_ZERO,
-            ONE_FRAME,
-        ),
-    ),
-    CarlaInterface(
-        version="0.9.16",
-        name="native ROS 2 of CARLA 0.9.16",
-        vehicle="hero",
-        frame_id="{camera}",
-        painted=False,
-        mapping_name="carla",
-        depth=1,
-        info_first=True,
-        whole_roi=True,
-        degrees_bug=True,
-        defects=(
-            WRONG_FOCAL_LENGTH,
-            DOMAIN_ZERO,
-            ONLY_HERO,
-            ONE_FRAME,
-        ),
-    ),
+_BRIDGE = CarlaInterface(
+    version="0.9.13",
+    name="carla-ros-bridge 0.9.13",
+    vehicle="ego_vehicle",
+    frame_id="{vehicle}/{camera}",
+    painted=True,
+    mapping_name="carla_0_9_13",
+    depth=10,
+    info_first=True,
+    whole_roi=False,
+    degrees_bug=False,
+    defects=(DIFFERENT_SIZES, COARSE_TAGS),
 )
+_NATIVE = CarlaInterface(
+    version="0.9.15",
+    name="native ROS 2 of CARLA 0.9.15",
+    vehicle="ego_vehicle",
+    frame_id="{camera}",
+    painted=False,
+    mapping_name="carla",
+    depth=1,
+    info_first=False,
+    whole_roi=True,
+    degrees_bug=True,
+    defects=(WRONG_FOCAL_LENGTH, DOMAIN_ZERO, ONE_FRAME),
+)
+_NEWER_NATIVE = replace(
+    _NATIVE,
+    version="0.9.16",
+    name="native ROS 2 of CARLA 0.9.16",
+    vehicle="hero",
+    info_first=True,
+    defects=(WRONG_FOCAL_LENGTH, DOMAIN_ZERO, ONLY_HERO, ONE_FRAME),
+)
+INTERFACES = (_BRIDGE, _NATIVE, _NEWER_NATIVE)
 """All interfaces, oldest first."""
 
 VERSIONS = tuple(interface.version for interface in INTERFACES)
