@@ -23,9 +23,10 @@ from querydiff_core.export.export_engine import export_engine
 from querydiff_core.export.export_options import ExportOptions
 from querydiff_core.export.onnx_export import write_onnx
 from querydiff_core.inference.build_target import EngineBuild, Precision
+from querydiff_core.inference.engine import default_model
 from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.inference.segmentation_graph import SegmentationGraph
-from querydiff_core.inference.segmenter import Segmenter, default_model
+from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 from querydiff_core.street_scenes import CONDITIONS, render_scene
 

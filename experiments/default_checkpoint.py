@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def render(folder: Path, count: int, seed: int, conditions: Sequence[str]) -> None:
-    request = ["--count", count, "--seed", seed, "--size", "320x576", "--conditions", ",".join(conditions)]
+    request = ["--count", count, "--seed", seed, "--image-size", "320x576", "--conditions", ",".join(conditions)]
     querydiff("scenes", "images", "--output", folder, *request)
 
 

@@ -101,8 +101,8 @@ class Plan:
 
     def _scenes(self, name: str, count: int, conditions: tuple[str, ...], seed: int) -> Step:
         size = f"{self.settings.size[0]}x{self.settings.size[1]}"
-        command = ("scenes", "images", "--output", "scenes", "--count", str(count), "--size", size, "--workers", "1")
-        command += ("--seed", str(seed), "--conditions", ",".join(conditions))
+        command = ("scenes", "images", "--output", "scenes", "--count", str(count), "--image-size", size)
+        command += ("--workers", "1", "--seed", str(seed), "--conditions", ",".join(conditions))
         return self._step(f"scenes_{name}", "scenes", (command,))
 
     def _teacher(self, name: str) -> Step:

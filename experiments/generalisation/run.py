@@ -18,7 +18,7 @@ from plan import Plan
 from steps import run_steps
 from variants import REPOSITORY, Settings
 
-from querydiff_core.cli.image_size import image_size
+from querydiff_core.cli.argument_types import image_size
 from querydiff_core.cli.main import exit_cleanly
 
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--teacher-crop", type=int, default=Settings.teacher_crop, help="side of a teacher's crops")
     add("--student", default=Settings.student, help="variant of the student (default: %(default)s)")
     add("--conditions", default=",".join(Settings.conditions), help="of the generated targets (default: %(default)s)")
-    add("--size", type=image_size, default=Settings.size, metavar="HxW", help="size of street scenes")
+    add("--image-size", dest="size", type=image_size, default=Settings.size, metavar="HxW", help="of street scenes")
     add("--crop", type=image_size, default=Settings.crop, metavar="HxW", help="size of crops and of the input")
     add("--rate", type=float, help="learning rate (default: that of student.yaml)")
     add("--sweep", type=int, nargs="?", const=1, default=0, help="seeds of variants with one setting changed")

@@ -7,15 +7,14 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.engine import EngineOptions
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,17 @@ class EngineFacts:
 
 
 class EngineProcess:
-    """Open `file` (None: the shipped default) with `options` of `Segmenter.load` in a new process, and call it there.
+    """Open the model that `options` name in a new process, and call it there.
 
     Raises:
         QueryDiffError: what opening it raises, or that its process has ended.
     """
 
-    def __init__(self, name: str, file: Path | None, options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, options: EngineOptions) -> None:
         self.name = name
         spawn = multiprocessing.get_context("spawn")  # a fork would inherit memory and threads
         self._connection, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs, file, dict(options)), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(theirs, options), daemon=True)
         self._process.start()
         theirs.close()
         try:
@@ -93,11 +92,11 @@ class EngineProcess:
         )
 
 
-def _serve(connection: Connection, file: Path | None, options: dict[str, Any]) -> None:
+def _serve(connection: Connection, options: EngineOptions) -> None:
     """Answer until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
-        segmenter, facts = _open(file, options)
+        segmenter, facts = _open(options)
     except Exception as error:
         connection.send(_told(error))
         return
@@ -113,14 +112,14 @@ def _serve(connection: Connection, file: Path | None, options: dict[str, Any]) -
             connection.send(_told(error))
 
 
-def _open(file: Path | None, options: dict[str, Any]) -> tuple[Any, EngineFacts]:
+def _open(options: EngineOptions) -> tuple[Any, EngineFacts]:
     from querydiff_core.inference.segmenter import Segmenter
 
     start = time.perf_counter()
-    segmenter = Segmenter.load(file, **options)
+    segmenter = Segmenter.open(options)
     segmenter.warm_up()
     metadata = segmenter.metadata
-    height, width = metadata.input_size if options.get("size") is None else options["size"]
+    height, width = options.size or metadata.input_size
     load = time.perf_counter() - start
     return segmenter, EngineFacts(segmenter.engine_name, segmenter.device, metadata.variant, (height, width), load)
 

@@ -7,10 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from querydiff_core.cli.image_size import image_size
+from querydiff_core.cli.argument_types import image_size
+from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options, model_file
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.utils.atomic_file import atomic_file
 
@@ -58,18 +60,11 @@ def _open(arguments: argparse.Namespace, opened: ExitStack) -> list[EngineProces
     from querydiff_core.benchmark.engine_process import EngineProcess
 
     names = list(dict.fromkeys([*arguments.engines, *([arguments.against] if arguments.against else [])]))
-    engines = []
+    options, engines = engine_options(arguments), []
     for name in names:
-        options: dict[str, Any] = {"device": arguments.device, "threads": arguments.threads}
-        if Path(name).suffix == ".safetensors":  # exported engines have their size built in
-            options["size"] = arguments.size
         print(f"opening {name} ...", file=sys.stderr, flush=True)
-        engine = EngineProcess(name, None if name == "default" else Path(name), options)
-        opened.callback(engine.close)
-        engines.append(engine)
-        if arguments.size and engine.facts.network != arguments.size:
-            built, wanted = ("x".join(map(str, size)) for size in (engine.facts.network, arguments.size))
-            raise QueryDiffError(f"{name} is built for a network input of {built}, not {wanted}: export it again.")
+        engines.append(EngineProcess(name, replace(options, model=model_file(name))))
+        opened.callback(engines[-1].close)
     return engines
 
 
@@ -141,12 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("engines", nargs="+", metavar="ENGINE", help="engine or checkpoint files; default: the shipped")
     parser.add_argument("--against", metavar="FILE", help="checkpoint or engine that the labels must equal, timed too")
-    parser.add_argument("--size", type=image_size, help="HxW that the network sees (checkpoints; engines must have it)")
     parser.add_argument("--camera", type=image_size, default=(1080, 1920), help="HxW of the images (default 1080x1920)")
     parser.add_argument("--batch", type=int, default=1, help="images of a call (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads of each engine (default: all cores)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="for each engine (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write everything here, every call's seconds too")
     parser.add_argument("--plot", type=Path, help="draw the latencies' distribution here (.png or .jpg)")
+    add_engine_arguments(parser, model=False)
     return parser

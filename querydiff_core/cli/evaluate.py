@@ -7,17 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from querydiff_core.cli.image_size import image_size
+from querydiff_core.cli.argument_types import image_size
+from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options, model_file
 from querydiff_core.errors import QueryDiffError
 
 if TYPE_CHECKING:
     from querydiff_core.evaluation.evaluation_source import EvaluationSource
     from querydiff_core.evaluation.protocol import Protocol
     from querydiff_core.evaluation.result import Result
+    from querydiff_core.inference.engine import EngineOptions
 
 SUMMARY = "score a model on data sets, by condition"
 
@@ -32,25 +35,17 @@ def main(argv: Sequence[str]) -> int:
     from querydiff_core.inference.segmenter import Segmenter
 
     sources, protocol = _sources(arguments), _protocol(arguments)
-    path = None if arguments.model == "default" else Path(arguments.model)
-    size = _network_size(arguments, path, protocol)
-    segmenter = Segmenter.load(
-        path,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=size,
-        window=protocol.window,
-        stride=protocol.stride,
-    )
+    options = _engine(arguments, protocol)
+    segmenter = Segmenter.open(options)
     run = Run(segmenter, protocol, arguments.workers)
     images = sum(len(source.pairs) for source in sources)
     try:
         with _progress(images) as should_continue:
             finished = run(sources, should_continue)
     finally:  # after a damaged file too
-        facts = model_facts(path, segmenter, size)
+        facts, used = model_facts(options, segmenter), versions(segmenter.engine_name)
         data = [source.to_json() for source in sources]
-        result = Result(facts, data, protocol.to_json(), versions(segmenter), run.domains)
+        result = Result(facts, data, protocol.to_json(), used, run.domains)
         _report(arguments, result, images)
         for note in run.notes:
             print(f"warning: {note}", file=sys.stderr)
@@ -116,8 +111,6 @@ def _sources(arguments: argparse.Namespace) -> list[EvaluationSource]:
 
 
 def _protocol(arguments: argparse.Namespace) -> Protocol:
-    from dataclasses import replace
-
     from querydiff_core.evaluation.protocol import Protocol
 
     protocol = Protocol.paper() if arguments.preset == "paper" else Protocol()
@@ -130,13 +123,11 @@ def _protocol(arguments: argparse.Namespace) -> Protocol:
     return replace(protocol, flip=arguments.flip, **{k: v for k, v in given.items() if v is not None})
 
 
-def _network_size(arguments: argparse.Namespace, path: Path | None, protocol: Protocol) -> tuple[int, int] | None:
-    """Return the size that the network sees: as asked; a checkpoint under the paper's preset sees the window as is."""
-    checkpoint = path is not None and path.suffix == ".safetensors"
-    if arguments.size is None and arguments.preset == "paper" and checkpoint and protocol.window:
-        return protocol.window, protocol.window
-    size: tuple[int, int] | None = arguments.size
-    return size
+def _engine(arguments: argparse.Namespace, protocol: Protocol) -> EngineOptions:
+    """Return how the model runs: as asked; a checkpoint under the paper's preset sees the window as it is."""
+    options = replace(engine_options(arguments), window=protocol.window, stride=protocol.stride)
+    paper = arguments.preset == "paper" and options.file.suffix == ".safetensors" and protocol.window
+    return replace(options, size=(paper, paper)) if paper and options.size is None else options
 
 
 def _factor_or_size(text: str) -> tuple[int, int] | float:
@@ -164,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: querydiff evaluate default --data camvid=CamVid --data acdc=ACDC:val:each --output r.json",
     )
     add = parser.add_argument
-    add("model", nargs="?", default="default", help="an engine or a .safetensors checkpoint; default: the shipped")
+    add("model", nargs="?", type=model_file, help="exported engine or checkpoint; default: the shipped one")
     add(
         "--data",
         action="append",
@@ -184,13 +175,9 @@ def _parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     add("--test-size", type=_factor_or_size, metavar="HxW", help="resize images first, to a size or by a factor")
-    add("--window", type=int, help="side in pixels of a window slid over the image")
-    add("--stride", type=int, help="of the window in pixels (default: two thirds)")
     add("--flip", action="store_true", help="look at the mirrored image too")
     add("--scales", type=_factors, metavar="F,F,...", help="look at several scales; needs a window")
-    add("--size", type=image_size, metavar="HxW", help="what the network sees (checkpoints; engines have theirs)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--threads", type=int, help="CPU threads of the engine (default: all cores)")
     add("--workers", type=int, default=2, help="threads that read images ahead (default: %(default)s)")
     add("--output", type=Path, metavar="RESULT.json", help="write the result here, for `querydiff compare`")
+    add_engine_arguments(parser, model=False)
     return parser

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from querydiff_core.cli.image_size import image_size
+from querydiff_core.cli.argument_types import image_size
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.export.export_options import MOST_IMAGES, ExportOptions
 from querydiff_core.inference.build_target import SUFFIXES, Format, Precision

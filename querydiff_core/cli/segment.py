@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
+from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.inference.engine import Provider
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,15 +32,7 @@ def main(argv: Sequence[str]) -> int:
 
     from querydiff_core.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(
-        arguments.model,
-        device=arguments.device,
-        threads=arguments.threads,
-        provider=arguments.provider,
-        fallback=arguments.fallback,
-        window=arguments.window,
-        stride=arguments.stride,
-    )
+    segmenter = Segmenter.open(engine_options(arguments))
     for file in track(files, description="labelling"):
         label = _label_video if file.suffix.lower() in VIDEOS else _label_image
         label(segmenter, file, arguments.output, arguments.opacity)
@@ -56,23 +48,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: querydiff segment drive.mp4 photos/ --output labelled",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="images, videos, or folders of them")
-    parser.add_argument("--model", type=Path, help="exported engine or checkpoint (default: the shipped one)")
     parser.add_argument(
         "--output", type=Path, default=Path("labelled"), help="folder to write into (default: %(default)s)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    parser.add_argument("--provider", default="auto", choices=get_args(Provider), help="what runs .onnx files")
-    parser.add_argument(
-        "--fallback", action="store_true", help="run the checkpoint of a .pt2 or .engine file that does not fit here"
-    )
-    parser.add_argument(
-        "--window", type=int, help="side in pixels of a window slid over the image (default: whole image)"
-    )
-    parser.add_argument("--stride", type=int, help="of the window, in pixels (default: two thirds of it)")
     parser.add_argument(
         "--opacity", type=float, default=0.5, help="of the colours in overlays, 0 to 1 (default: %(default)s)"
     )
+    add_engine_arguments(parser)
     return parser
 
 

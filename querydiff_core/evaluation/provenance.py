@@ -3,57 +3,49 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from querydiff_core.inference.segmenter import Segmenter, default_model
+from querydiff_core.inference.build_target import installed_versions
+from querydiff_core.inference.engine import EngineOptions
+from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.utils.file_hash import file_hash
 
 LIBRARIES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "openvino": ("openvino",),
     "torch": ("torch",),
     "inductor": ("torch",),
     "tensorrt": ("torch", "tensorrt"),
 }
+"""What runs a model, by the name of the engine."""
 
 
-def model_facts(path: str | Path | None, segmenter: Segmenter, size: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Return the facts of the model that `segmenter` was loaded from.
+def file_facts(options: EngineOptions) -> dict[str, Any]:
+    """Return what names the model's file; `sha256` is None if it is not there."""
+    file = options.file
+    sha256 = file_hash(file) if file.is_file() else None
+    return {"file": file.name, "path": str(options.model or "default"), "sha256": sha256}
 
-    Args:
-        path: the file; None is the shipped default.
-        segmenter: what was loaded.
-        size: (height, width) that was asked for when it was loaded, None for the file's own.
-    """
-    file = default_model() if path is None else Path(path).expanduser()
+
+def model_facts(options: EngineOptions, segmenter: Segmenter) -> dict[str, Any]:
+    """Return the facts of the model that `segmenter` was opened from with `options`."""
     metadata = segmenter.metadata
-    return {
-        "file": file.name,
-        "path": "default" if path is None else str(path),
-        "sha256": file_hash(file),
+    return file_facts(options) | {
         "variant": metadata.variant,
         "engine": segmenter.engine_name,
         "device": segmenter.device,
-        "input_size": list(size or metadata.input_size),
+        "input_size": list(options.size or metadata.input_size),
         "commit": metadata.commit,
     }
 
 
-def versions(segmenter: Segmenter) -> dict[str, str]:
-    """Return the versions of this package, of Python and of what read the images and ran the model."""
-    names = ("querydiff_ros", "numpy", "opencv-python-headless", *LIBRARIES.get(segmenter.engine_name, ()))
-    found = {name: text for name in names if (text := _version(name))}
-    return {"python": platform.python_version(), **found}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def versions(engine: str) -> dict[str, str]:
+    """Return the versions of this package, of Python and of what reads images and runs models in that engine."""
+    libraries = ("querydiff_ros", "numpy", "opencv-python-headless", *LIBRARIES.get(engine, ()))
+    return {"python": platform.python_version(), **installed_versions(libraries)}
 
 
 def model_path(facts: dict[str, Any]) -> Path:
     """Return the file of the model that `model_facts` described, whether it is still there or not."""
-    return default_model() if facts["path"] == "default" else Path(facts["path"]).expanduser()
+    return EngineOptions(None if facts["path"] == "default" else facts["path"]).file

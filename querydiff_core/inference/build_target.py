@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -127,7 +127,12 @@ def library_versions(engine_format: Format) -> dict[str, str]:
         "torch": ("torch",),
         "tensorrt": ("torch", "torch_tensorrt", "tensorrt"),
     }
-    return {name: _version(name) for name in libraries[engine_format]}
+    return installed_versions(libraries[engine_format])
+
+
+def installed_versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Return the version of each distribution that is installed."""
+    return {name: version for name in distributions if (version := _version(name))}
 
 
 def _processor(instructions: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -35,21 +36,35 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What a user may choose about an engine.
+    """Which model runs, and all that a user may choose about how; commands and the node take the same options.
 
-    `device`: "auto", "cpu" or "cuda[:N]". `threads`: CPU threads, None for all cores. `size`: (height, width) that the
-    network sees, None for the file's own; exported engines have theirs built in. `provider`: what runs `.onnx`,
-    OpenVINO or one of ONNX Runtime's; "auto" is the device's own, and OpenVINO for bf16. `cuda_graphs`: replay compiled
-    engines on a GPU as CUDA graphs, for cameras that keep their size. `fallback`: run the checkpoint that a compiled
-    engine names where the engine itself does not fit the machine.
+    Attributes:
+        model: the file; its suffix names the engine: `.onnx`, `.pt2`, `.engine` or `.safetensors`. None or "" is the
+            shipped default, an `.onnx` file. A `.pt2` file is a shared library that runs in this process: open only
+            those that you trust.
+        device: "auto", "cpu" or "cuda[:N]".
+        threads: CPU threads, None for all cores.
+        size: (height, width) that the network sees; checkpoints only, exported engines have theirs built in.
+        provider: what runs `.onnx`: ONNX Runtime's "cpu", "cuda" or "tensorrt", or "openvino"; "auto" takes the
+            device's own, and OpenVINO for files in bf16.
+        cuda_graphs: replay `.pt2` and `.engine` files on a GPU as CUDA graphs, one for each size of images.
+        fallback: where a `.pt2` or `.engine` file was built for another machine, run the checkpoint that it names.
+        window: height and width in pixels of a window slid over the image; None looks at the whole image.
+        stride: of the window, in pixels; two thirds of the window by default, as in the paper's test.
+
+    Raises:
+        QueryDiffError: if a value is not one of these.
     """
 
+    model: str | Path | None = None
     device: str = "auto"
     threads: int | None = None
     size: tuple[int, int] | None = None
     provider: Provider = "auto"
     cuda_graphs: bool = False
     fallback: bool = False
+    window: int | tuple[int, int] | None = None
+    stride: int | tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -58,6 +73,16 @@ class EngineOptions:
             raise QueryDiffError(f"device must be auto, cpu, cuda or cuda:N, found {self.device}.")
         if self.provider not in get_args(Provider):
             raise QueryDiffError(f"provider must be one of {', '.join(get_args(Provider))}, found {self.provider}.")
+
+    @property
+    def file(self) -> Path:
+        """Return the path of the model's file, whether it is there or not."""
+        return Path(self.model).expanduser() if self.model else default_model()
+
+
+def default_model() -> Path:
+    """Return the path of the shipped default, `small` as ONNX."""
+    return Path(str(resources.files("querydiff_core").joinpath("weights") / "small.onnx"))
 
 
 class EngineMismatchError(QueryDiffError):

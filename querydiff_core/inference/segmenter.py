@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -51,39 +50,29 @@ class Segmenter:
         device: str = "auto",
         threads: int | None = None,
         size: tuple[int, int] | None = None,
-        window: int | tuple[int, int] | None = None,
-        stride: int | tuple[int, int] | None = None,
         provider: Provider = "auto",
         cuda_graphs: bool = False,
         fallback: bool = False,
+        window: int | tuple[int, int] | None = None,
+        stride: int | tuple[int, int] | None = None,
     ) -> Segmenter:
-        """Open an exported engine or a checkpoint; None opens the shipped default, an `.onnx` file.
-
-        Args:
-            path: the file; its suffix names the engine: `.onnx`, `.pt2`, `.engine` or `.safetensors`. A `.pt2` file is
-                a shared library that runs in this process: open only those that you trust.
-            device: "auto", "cpu" or "cuda[:N]".
-            threads: CPU threads, None for all cores.
-            size: (height, width) that the network sees; checkpoints only, exported engines have theirs built in.
-            window: height and width in pixels of a window slid over the image; None looks at the whole image.
-            stride: of the window, in pixels; two thirds of the window by default, as in the paper's test.
-            provider: what runs `.onnx`: ONNX Runtime's "cpu", "cuda" or "tensorrt", or "openvino"; "auto" takes the
-                device's own, and OpenVINO for files in bf16.
-            cuda_graphs: replay `.pt2` and `.engine` files on a GPU as CUDA graphs, one for each size of images.
-            fallback: where a `.pt2` or `.engine` file was built for another machine, run the checkpoint that it names.
+        """Open the model `path` with these options, which `EngineOptions` explains; None is the shipped default.
 
         Raises:
             QueryDiffError: if the file is missing, damaged, foreign or of a newer version, does not fit this machine,
                 or an option is wrong.
         """
-        sliding = SlidingWindow.of(window, stride)
-        file = default_model() if path is None or str(path) == "" else Path(path).expanduser()
-        options = EngineOptions(device, threads, size, provider, cuda_graphs, fallback)
-        engine = open_engine(file, options)
+        return cls.open(EngineOptions(path, device, threads, size, provider, cuda_graphs, fallback, window, stride))
+
+    @classmethod
+    def open(cls, options: EngineOptions) -> Segmenter:
+        """Open the model that `options` name, as `load` does."""
+        sliding = SlidingWindow.of(options.window, options.stride)
+        engine = open_engine(options.file, options)
         if sliding and not engine.has_confidence:
             raise QueryDiffError(
-                f"{file} has no confidence, which decides where windows overlap: leave the window out, or export it "
-                "without --labels-only."
+                f"{options.file} has no confidence, which decides where windows overlap: leave the window out, or "
+                "export it without --labels-only."
             )
         return cls(engine, sliding)
 
@@ -99,7 +88,7 @@ class Segmenter:
 
     @property
     def engine_name(self) -> str:
-        """Return the engine: "onnxruntime", "torch", "inductor" or "tensorrt"."""
+        """Return the engine: "onnxruntime", "openvino", "torch", "inductor" or "tensorrt"."""
         return self._engine.name
 
     @property
@@ -150,11 +139,6 @@ class Segmenter:
     def close(self) -> None:
         """Free the engine's memory; the segmenter cannot be called afterwards."""
         self._engine.close()
-
-
-def default_model() -> Path:
-    """Return the path of the shipped default, `small` as ONNX."""
-    return Path(str(resources.files("querydiff_core").joinpath("weights") / "small.onnx"))
 
 
 def _check(images: np.ndarray) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.inference.segmenter import Segmenter, default_model
+from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.label_space import LabelMapping, label_mapping
 from querydiff_core.utils.file_hash import file_hash
 
@@ -25,10 +24,7 @@ class BagOptions:
     """How bags are evaluated.
 
     Attributes:
-        model: engine or checkpoint, None for the shipped default.
-        device: auto, cpu or cuda[:N].
-        threads: CPU threads of the engine, None for its own choice.
-        window: side of a sliding window in pixels, None for the whole image.
+        engine: which model runs, and how.
         image: topic of the camera, None for the first `<camera>/image[/compressed]`.
         ground_truth: topic of the ground truth, None for `<camera>/label_ground_truth`.
         mapping: what the values of the ground truth mean: a bundled name or a YAML file.
@@ -38,10 +34,7 @@ class BagOptions:
         online: play through the real node; None runs the engine in this process.
     """
 
-    model: str | None = None
-    device: str = "auto"
-    threads: int | None = None
-    window: int | None = None
+    engine: EngineOptions = field(default_factory=EngineOptions)
     image: str | None = None
     ground_truth: str | None = None
     mapping: str = "train_ids"
@@ -59,7 +52,7 @@ class BagOptions:
     def settings(self) -> dict[str, Any]:
         """Return what a Result keeps of these options: all that its numbers depend on but the model itself."""
         settings: dict[str, Any] = {
-            "window": self.window,
+            "window": self.engine.window,
             "image": self.image,
             "ground_truth": self.ground_truth,
             "mapping": self.mapping,
@@ -68,20 +61,12 @@ class BagOptions:
             "pictures": self.pictures,
             "mode": "offline",
         }
+        settings |= {"stride": self.engine.stride} if self.engine.stride else {}
+        settings |= {"provider": self.engine.provider} if self.engine.provider != "auto" else {}
         if self.online is not None:
             mode = "lockstep" if self.online.lockstep else "free-running"
             settings |= {"mode": f"online, {mode}", "rate": self.online.rate}
         return settings
-
-    @property
-    def node_parameters(self) -> dict[str, object]:
-        """Return these options as parameters of `segment_node`."""
-        return {
-            "engine": str(Path(self.model).expanduser().resolve()) if self.model else "",
-            "device": self.device,
-            "threads": self.threads or 0,
-            "window": self.window or 0,
-        }
 
     @property
     def model_sha256(self) -> str:
@@ -90,15 +75,6 @@ class BagOptions:
         Raises:
             QueryDiffError: if there is no such file.
         """
-        file = Path(self.model).expanduser() if self.model else default_model()
-        if not file.is_file():
-            raise QueryDiffError(f"No model file {file}: give an exported engine or a checkpoint.")
-        return file_hash(file)
-
-    def load_segmenter(self) -> Segmenter:
-        """Open the model.
-
-        Raises:
-            QueryDiffError: if it cannot be opened.
-        """
-        return Segmenter.load(self.model, device=self.device, threads=self.threads, window=self.window)
+        if not self.engine.file.is_file():
+            raise QueryDiffError(f"No model file {self.engine.file}: give an exported engine or a checkpoint.")
+        return file_hash(self.engine.file)

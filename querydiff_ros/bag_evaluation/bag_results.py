@@ -12,6 +12,7 @@ from rich.table import Table
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result import Result
 from querydiff_core.evaluation.result_table import percent
+from querydiff_core.inference.segmenter import Segmenter
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.evaluate_bag import BagOutcome, evaluate_bag
@@ -27,7 +28,7 @@ def evaluate_here(
     sources: Sequence[BagSource], options: BagOptions, progress: Progress = lambda source, frames: None
 ) -> Iterator[tuple[BagSource, Outcome]]:
     """Evaluate the bags one after the other in this process, with one engine."""
-    segmenter = options.load_segmenter() if sources else None
+    segmenter = Segmenter.open(options.engine) if sources else None
     for source in sources:
         try:
             yield source, evaluate_bag(source, options, partial(progress, source), segmenter)
@@ -110,7 +111,7 @@ class BagResults:
         return (
             result.settings == self._options.settings
             and result.model.get("sha256") == self._model_sha256
-            and result.model.get("path") == (self._options.model or "default")
+            and result.model.get("path") == (self._options.engine.model or "default")
             and [entry.get("fingerprint") for entry in result.data] == [source.fingerprint]
         )
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_results import Outcome
@@ -42,7 +43,8 @@ def evaluate_on_ray(
         return
     ray = _connect(address)
     try:
-        yield from _results(ray, sources, replace(options, threads=options.threads or 1))
+        engine = replace(options.engine, threads=options.engine.threads or 1)
+        yield from _results(ray, sources, replace(options, engine=engine))
     finally:
         ray.shutdown()
 
@@ -63,8 +65,8 @@ def _connect(address: str) -> Any:
 
 
 def _results(ray: Any, sources: Sequence[BagSource], options: BagOptions) -> Iterator[tuple[BagSource, Outcome]]:
-    gpus = 1 if options.device.startswith("cuda") else 0
-    remote = ray.remote(num_cpus=options.threads, num_gpus=gpus, max_retries=1)(_evaluate)
+    gpus = 1 if options.engine.device.startswith("cuda") else 0
+    remote = ray.remote(num_cpus=options.engine.threads, num_gpus=gpus, max_retries=1)(_evaluate)
     waiting = {remote.remote(source, options): source for source in sources}
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)
@@ -78,12 +80,12 @@ def _results(ray: Any, sources: Sequence[BagSource], options: BagOptions) -> Ite
 
 def _evaluate(source: BagSource, options: BagOptions) -> Outcome:
     try:
-        return evaluate_bag(source, options, segmenter=_segmenter(options))
+        return evaluate_bag(source, options, segmenter=_segmenter(options.engine))
     except QueryDiffError as error:
         return error
 
 
 @functools.lru_cache(1)
-def _segmenter(options: BagOptions) -> Segmenter:
+def _segmenter(options: EngineOptions) -> Segmenter:
     """Open the model once a worker."""
-    return options.load_segmenter()
+    return Segmenter.open(options)

@@ -81,7 +81,7 @@ def evaluate_bag(
         QueryDiffError: if the bag, the model or an option cannot be used.
     """
     frames = BagFrames(source, options)
-    segmenter = segmenter or options.load_segmenter()
+    segmenter = segmenter or Segmenter.open(options.engine)
     scorer = DriveScorer(source.name, options.score_mapping, segmenter.label_space, options.pictures)
     with _labelled(frames, options, segmenter) as (labelled, online), _one_opencv_thread():
         for frame in labelled:
@@ -101,8 +101,8 @@ def evaluate_bag(
         conditions=scorer.summaries(),
         online=online,
     )
-    model, domains = model_facts(options.model, segmenter), scorer.conditions.domains
-    result = Result(model, [entry.to_json()], options.settings, versions(segmenter), domains)
+    facts, used = model_facts(options.engine, segmenter), versions(segmenter.engine_name)
+    result = Result(facts, [entry.to_json()], options.settings, used, scorer.conditions.domains)
     return BagOutcome(
         result, BagArtefacts.of(source.name, scorer), list(_warnings(source.path, entry, frames.rejection))
     )

@@ -32,6 +32,7 @@ from querydiff_ros.common.install_paths import executable_path
 from querydiff_ros.common.ros_session import ros_node
 from querydiff_ros.common.stamps import stamp_ns
 from querydiff_ros.common.topics import label_topic
+from querydiff_ros.node.segment_parameters import engine_parameters
 
 START_SECONDS = 60.0
 LABEL_SECONDS = 30.0
@@ -119,7 +120,7 @@ def labelled_by_node(
         QueryDiffError: as `NodeSession` does.
     """
     with OutputSpool() as outputs:
-        with NodeSession(frames.topics.image, options.node_parameters, outputs, log) as session:
+        with NodeSession(frames.topics.image, engine_parameters(options.engine), outputs, log) as session:
             online = session.play(frames.bag, options.online or OnlineOptions())
         yield LabelledFrames(frames, lambda frame: outputs.segmentation(frame.stamp_ns)), online, session.diagnostics
 

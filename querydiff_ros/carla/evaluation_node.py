@@ -17,9 +17,11 @@ from std_msgs.msg import Float32, String
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.condition_scores import ConditionScores
+from querydiff_core.evaluation.provenance import file_facts
 from querydiff_core.evaluation.result import Result
+from querydiff_core.inference.engine import EngineOptions
 from querydiff_ros.carla.interface import SEMANTIC, carla_interface
-from querydiff_ros.carla.result import carla_result, check_writable, model_file, watch_model
+from querydiff_ros.carla.result import carla_result, check_writable, watch_model
 from querydiff_ros.carla.semantics import SemanticDecoder
 from querydiff_ros.carla.weather import CarlaWeather
 from querydiff_ros.common.image_conversions import mono8_pixels
@@ -78,7 +80,7 @@ class CarlaEvaluationNode(Node):
         self._moments = EqualStamps[tuple[Image, str]]([*topics, self.ground_truth_topic], params.waiting)
         self._rejected, self._rejected_before, self._last_rejection = 0, 0, ""
         self._last_save, self._unsaved = time.monotonic(), False
-        self.model = model_file(params.engine)
+        self.model = file_facts(EngineOptions(params.engine))
         watch_model(self, self.model)
         if params.output:
             check_writable(params.output)

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from querydiff_core.evaluation.condition_scores import ConditionScores
+from querydiff_core.evaluation.provenance import versions
 from querydiff_core.evaluation.result import Result
 from querydiff_core.utils.atomic_file import atomic_file
-from querydiff_core.utils.file_hash import file_hash
 from querydiff_ros.carla.interface import CarlaInterface
-
-LIBRARIES = ("querydiff_ros", "numpy", "onnxruntime")
-
-
-def model_file(engine: str) -> dict[str, Any]:
-    """Return what names the model file `engine`, empty for the shipped default, in a Result."""
-    if engine:
-        file = Path(engine).expanduser()
-    else:
-        from querydiff_core.inference.segmenter import default_model
-
-        file = default_model()
-    known = file.is_file()
-    return {"file": file.name, "path": engine or "default", "sha256": file_hash(file) if known else None}
 
 
 def watch_model(node: Node, model: MutableMapping[str, Any]) -> None:
@@ -80,14 +64,4 @@ def carla_result(
         "topic": topic,
         "images": scores.frames,
     }
-    return Result(dict(model), [source], dict(settings), _versions(), scores.domains)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+    return Result(dict(model), [source], dict(settings), versions(model.get("engine", "")), scores.domains)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from querydiff_core.cli.image_size import image_size
+from querydiff_core.cli.argument_types import image_size
 from querydiff_ros.common.ros_session import valid_topics
 
 if TYPE_CHECKING:
@@ -47,9 +47,10 @@ def main(argv: Sequence[str]) -> int:
 def _frames(arguments: argparse.Namespace) -> Iterator[DriveFrame]:
     from querydiff_core.street_scenes import CONDITIONS, render_drive
 
-    size = image_size(arguments.size)
     rate = arguments.rate or 10.0
-    drive = render_drive(arguments.seed, arguments.frames, size, rate, arguments.conditions or CONDITIONS)
+    drive = render_drive(
+        arguments.seed, arguments.frames, arguments.image_size, rate, arguments.conditions or CONDITIONS
+    )
     kept = []
     for frame in drive:
         yield frame
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--carla-version", required=True, help="0.9.13 (carla-ros-bridge), 0.9.15 or 0.9.16 (native)")
     parser.add_argument("--frames", type=int, default=50, help="length of the drive (default: 50)")
     parser.add_argument("--rate", type=float, default=10.0, help="frames a second; 0: no pauses (default: 10)")
-    parser.add_argument("--size", default="256x512", metavar="HxW", help="of the images (default: 256x512)")
+    parser.add_argument("--image-size", type=image_size, default=(256, 512), metavar="HxW", help="(default: 256x512)")
     parser.add_argument("--conditions", nargs="+", metavar="NAME", help="weathers, one after the other (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="which drive (default: 0)")
     parser.add_argument("--vehicle", default="", help="ego vehicle in the topics (default: the interface's usual one)")

@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from querydiff_core.cli.image_size import image_size
+from querydiff_core.cli.argument_types import image_size
+from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options
 
 SUMMARY = "label a drive through five conditions with the real node: video, pictures, scores"
 
@@ -25,7 +26,8 @@ def main(argv: Sequence[str]) -> int:
     require_ros()
     from querydiff_ros.demo.run_demo import DemoOptions, run_demo
 
-    run_demo(DemoOptions(**vars(arguments)))
+    own = {name: getattr(arguments, name) for name in ("output", "frames", "seed", "drive", "score")}
+    run_demo(DemoOptions(**own, size=arguments.image_size, engine=engine_options(arguments)))
     return 0
 
 
@@ -43,17 +45,17 @@ def _parser() -> argparse.ArgumentParser:
         "--frames", type=_count, default=150, help="length of the rendered drive (default: %(default)s)"
     )
     parser.add_argument(
-        "--size", type=image_size, default=(256, 512), metavar="HxW", help="of its frames (default: 256x512)"
+        "--image-size", type=image_size, default=(256, 512), metavar="HxW", help="of its frames (default: 256x512)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the rendered drive (default: %(default)s)")
     parser.add_argument("--drive", type=Path, help="label this rosbag2 instead of a rendered drive")
-    parser.add_argument("--model", type=Path, help="the node's engine or checkpoint (default: the shipped one)")
     parser.add_argument(
         "--score",
         default="train_ids",
         metavar="MAPPING",
         help="judge the classes of this label mapping, such as camvid",
     )
+    add_engine_arguments(parser, size=False)
     return parser
 
 

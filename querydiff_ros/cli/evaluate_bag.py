@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from querydiff_core.cli.argument_types import count, not_negative
+from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options
 from querydiff_core.errors import QueryDiffError
 
 if TYPE_CHECKING:
@@ -88,9 +90,9 @@ def _say(sentence: str) -> None:
 def _options(arguments: argparse.Namespace) -> BagOptions:
     from querydiff_ros.bag_evaluation.bag_options import BagOptions
 
-    same = ("device", "threads", "window", "image", "ground_truth", "mapping", "score", "tolerance", "pictures")
-    model = None if arguments.model == "default" else arguments.model
-    return BagOptions(model, online=_online(arguments), **{name: getattr(arguments, name) for name in same})
+    same = ("image", "ground_truth", "mapping", "score", "tolerance", "pictures")
+    own = {name: getattr(arguments, name) for name in same}
+    return BagOptions(engine_options(arguments), online=_online(arguments), **own)
 
 
 def _online(arguments: argparse.Namespace) -> OnlineOptions | None:
@@ -117,17 +119,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, required=True, help="the Result file to write; pictures lie beside it")
     parser.add_argument("--again", action="store_true", help="evaluate also the bags that have a Result already")
-    _add_model(parser.add_argument_group("model"))
     _add_topics(parser.add_argument_group("what to judge"))
     _add_online(parser.add_argument_group("how to run"))
+    add_engine_arguments(parser, size=False)
     return parser
-
-
-def _add_model(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", default="default", help="an engine or a checkpoint (default: the shipped one)")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    group.add_argument("--threads", type=int, help="CPU threads of the engine")
-    group.add_argument("--window", type=int, help="side in pixels of a window slid over the image")
 
 
 def _add_topics(group: argparse._ArgumentGroup) -> None:
@@ -135,13 +130,13 @@ def _add_topics(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--ground-truth", metavar="TOPIC", help="its topic (default: <camera>/label_ground_truth)")
     group.add_argument("--mapping", default="train_ids", help="what the label values mean: a name or a YAML file")
     group.add_argument("--score", metavar="MAPPING", help="judge the classes of this label mapping, such as camvid")
-    group.add_argument("--tolerance", type=_not_negative, default=0.02, help="seconds between stamps (default: 0.02)")
-    group.add_argument("--pictures", type=_count, default=6, help="worst frames to save of a bag (default: 6)")
+    group.add_argument("--tolerance", type=not_negative, default=0.02, help="seconds between stamps (default: 0.02)")
+    group.add_argument("--pictures", type=count, default=6, help="worst frames to save of a bag (default: 6)")
 
 
 def _add_online(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--online", action="store_true", help="play the bag into the real node, a process of its own")
-    group.add_argument("--rate", type=_not_negative, help="times the recorded speed; 0: no pauses (default: 1)")
+    group.add_argument("--rate", type=not_negative, help="times the recorded speed; 0: no pauses (default: 1)")
     group.add_argument("--lockstep", action="store_true", help="wait for each frame's label (--rate is 0 by default)")
     group.add_argument(
         "--ray",
@@ -150,16 +145,3 @@ def _add_online(group: argparse._ArgumentGroup) -> None:
         metavar="ADDRESS",
         help="spread the bags over Ray: on this machine, or on the cluster at ADDRESS (auto, ray://host:10001)",
     )
-
-
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be 0 or more, found {text}")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be a number of 0 or more, found {text}")
-    return int(text)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from querydiff_core.cli.argument_types import positive
 from querydiff_core.errors import QueryDiffError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--labels", type=Path, help="folder of label images, paired by name")
     parser.add_argument("--mapping", help="what the label values mean: a name or a YAML file (default: trainIds)")
-    parser.add_argument("--rate", type=_positive, default=10.0, help="frames a second (default: 10)")
+    parser.add_argument("--rate", type=positive, default=10.0, help="frames a second (default: 10)")
     parser.add_argument(
         "--condition",
         help="what to publish on /condition, such as clear, fog, night, rain or snow; of data sets that tell the "
@@ -87,10 +88,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--storage", default="mcap", choices=["mcap", "sqlite3"], help="(default: mcap)")
     parser.add_argument("--raw", action="store_true", help="record raw rgb8 images instead of JPEG")
     return parser
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0, found {text}")
-    return value

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from querydiff_core.cli.argument_types import not_negative
 from querydiff_core.errors import QueryDiffError
 from querydiff_ros.common.ros_session import end_like_ctrl_c, ros_node, split_ros_args
 
@@ -94,19 +95,12 @@ def _parser() -> argparse.ArgumentParser:
         "rename topics with --ros-args -r /front/image:=/camera/image",
     )
     parser.add_argument("bag", help="a rosbag2 folder, or one of its .mcap or .db3 files")
-    parser.add_argument("--rate", type=_not_negative, default=1.0, help="times the recorded speed; 0: no pauses")
-    parser.add_argument("--start", type=_not_negative, default=0.0, help="seconds into the bag")
+    parser.add_argument("--rate", type=not_negative, default=1.0, help="times the recorded speed; 0: no pauses")
+    parser.add_argument("--start", type=not_negative, default=0.0, help="seconds into the bag")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="the topics to play (default: all)")
     parser.add_argument("--loop", action="store_true", help="start again at the end, until Ctrl-C")
     parser.add_argument("--lockstep", action="store_true", help="wait for a frame's label before going on")
     parser.add_argument("--clock", action="store_true", help="publish the recorded time on /clock")
-    parser.add_argument("--wait", type=_not_negative, default=10.0, help="seconds to wait for a subscriber")
-    parser.add_argument("--timeout", type=_not_negative, default=10.0, help="seconds to wait for a label (lockstep)")
+    parser.add_argument("--wait", type=not_negative, default=10.0, help="seconds to wait for a subscriber")
+    parser.add_argument("--timeout", type=not_negative, default=10.0, help="seconds to wait for a label (lockstep)")
     return parser
-
-
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be 0 or more, found {text}")
-    return value

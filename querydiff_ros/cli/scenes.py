@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from querydiff_core.cli.image_size import image_size
+from querydiff_core.cli.argument_types import image_size
 
 SUMMARY = "generate labelled street scenes: a data set folder, or a drive as a rosbag2"
 
@@ -31,10 +31,10 @@ def _write_images(arguments: argparse.Namespace) -> int:
     from querydiff_core.street_scenes.scene_folder import SceneFolder
 
     folder = SceneFolder(
-        arguments.output, arguments.count, arguments.size, arguments.seed, _conditions(arguments.conditions)
+        arguments.output, arguments.count, arguments.image_size, arguments.seed, _conditions(arguments.conditions)
     )
     _follow("scenes", folder.write(arguments.workers), arguments.count)
-    print(f"{arguments.output}: {arguments.count} scenes of {_words(arguments.size)} with labels.")
+    print(f"{arguments.output}: {arguments.count} scenes of {_words(arguments.image_size)} with labels.")
     return 0
 
 
@@ -43,7 +43,7 @@ def _write_drive(arguments: argparse.Namespace) -> int:
     from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
 
     frames = render_drive(
-        arguments.seed, arguments.frames, arguments.size, arguments.rate, _conditions(arguments.conditions)
+        arguments.seed, arguments.frames, arguments.image_size, arguments.rate, _conditions(arguments.conditions)
     )
     with DriveRecorder(arguments.output, arguments.camera, arguments.storage) as recorder:
 
@@ -54,7 +54,7 @@ def _write_drive(arguments: argparse.Namespace) -> int:
                 yield number
 
         _follow("frames", record(), arguments.frames)
-    print(f"{arguments.output}: {arguments.frames} frames of {_words(arguments.size)} at {arguments.rate:g} Hz.")
+    print(f"{arguments.output}: {arguments.frames} frames of {_words(arguments.image_size)} at {arguments.rate:g} Hz.")
     return 0
 
 
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         help="single scenes, each in another street: images/*.jpg, labels/*.png, dataset.yaml",
         description="Write single scenes as a data set folder; what is there already is kept, so it can be resumed. "
         "`--conditions painted` paints clear scenes as four painters would: the extreme domain.",
-        epilog="example: querydiff scenes images --output build/scenes --count 1000 --size 256x512 --workers 2",
+        epilog="example: querydiff scenes images --output build/scenes --count 1000 --image-size 256x512 --workers 2",
     )
     images.add_argument("--output", type=Path, required=True, help="the folder to fill")
     images.add_argument("--count", type=int, default=100, help="how many scenes (default: 100)")
@@ -111,6 +111,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", type=image_size, default=(256, 512), metavar="HxW", help="(default: 256x512)")
+    parser.add_argument("--image-size", type=image_size, default=(256, 512), metavar="HxW", help="(default: 256x512)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same pictures (default: 0)")
     parser.add_argument("--conditions", default=CONDITIONS, help=f"which, in turn (default: {CONDITIONS})")

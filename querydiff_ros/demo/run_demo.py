@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.progress import track
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result_table import print_iou
+from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.label_space import cityscapes
 from querydiff_core.street_scenes import render_drive
 from querydiff_core.utils.atomic_file import atomic_file
@@ -38,7 +39,7 @@ class DemoOptions:
     """What to show.
 
     `output`: folder for everything made. `frames`, `size` (height, width), `seed`: of the generated drive. `drive`: a
-    recorded one instead. `model`: the node's, None for the shipped one. `score`: name or file of the label mapping
+    recorded one instead. `engine`: which model the node runs, and how. `score`: name or file of the label mapping
     whose score classes are judged.
     """
 
@@ -47,7 +48,7 @@ class DemoOptions:
     size: tuple[int, int] = (256, 512)
     seed: int = 1
     drive: Path | None = None
-    model: Path | None = None
+    engine: EngineOptions = field(default_factory=EngineOptions)
     score: str = "train_ids"
 
 
@@ -57,8 +58,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     Raises:
         QueryDiffError: if no label arrives, or the folder cannot be written.
     """
-    model = str(options.model) if options.model else None
-    evaluation = BagOptions(model, score=options.score, pictures=0, online=OnlineOptions(rate=0.0, lockstep=True))
+    played = OnlineOptions(rate=0.0, lockstep=True)
+    evaluation = BagOptions(options.engine, score=options.score, pictures=0, online=played)
     scorer = DriveScorer("drive", evaluation.score_mapping, cityscapes(), evaluation.pictures)
     try:
         options.output.mkdir(parents=True, exist_ok=True)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.inference.engine import Provider
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_ros.node.frame_labeller import FrameLabeller
-from querydiff_ros.node.segment_parameters import ParameterReader, Parameters
+from querydiff_ros.node.segment_parameters import ParameterReader
 
 
 class SegmentNode(LifecycleNode):
@@ -75,7 +74,8 @@ class SegmentNode(LifecycleNode):
 
     def _configure(self) -> None:
         parameters, started = self._parameter_reader.read(), time.monotonic()
-        segmenter = _load(parameters)
+        segmenter = Segmenter.open(parameters.engine_options)
+        segmenter.warm_up()
         self._labeller = FrameLabeller(self, parameters, segmenter)
         self.get_logger().info(
             f"{segmenter.metadata.variant} loaded and warmed up in {time.monotonic() - started:.1f} s: "
@@ -125,18 +125,3 @@ class SegmentNode(LifecycleNode):
                 return response
 
         return answer
-
-
-def _load(parameters: Parameters) -> Segmenter:
-    segmenter = Segmenter.load(
-        parameters.engine or None,
-        device=parameters.device,
-        threads=parameters.threads or None,
-        window=parameters.window or None,
-        stride=parameters.stride or None,
-        provider=cast(Provider, parameters.provider),  # checked when it was read
-        cuda_graphs=parameters.cuda_graphs,
-        fallback=parameters.fallback,
-    )
-    segmenter.warm_up()
-    return segmenter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidTopicNameException
@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.inference.engine import Provider
+from querydiff_core.inference.engine import EngineOptions, Provider
 from querydiff_ros.common.node_parameters import TYPE_NAMES
 
 
@@ -72,6 +72,34 @@ class Parameters:
             raise QueryDiffError(
                 f"Parameter stride is {self.stride}, but window is {self.window}: a stride must not exceed its window."
             )
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """Return what they say of the model and how it runs."""
+        return EngineOptions(
+            model=self.engine,
+            device=self.device,
+            threads=self.threads or None,
+            provider=cast(Provider, self.provider),  # checked when it was read
+            cuda_graphs=self.cuda_graphs,
+            fallback=self.fallback,
+            window=self.window or None,
+            stride=self.stride or None,
+        )
+
+
+def engine_parameters(options: EngineOptions) -> dict[str, object]:
+    """Return `options` as parameters of the node; `size`, which only checkpoints take, is none of them."""
+    return {
+        "engine": str(options.file.resolve()) if options.model else "",
+        "device": options.device,
+        "threads": options.threads or 0,
+        "provider": options.provider,
+        "cuda_graphs": options.cuda_graphs,
+        "fallback": options.fallback,
+        "window": options.window or 0,
+        "stride": options.stride or 0,
+    }
 
 
 class ParameterReader:

@@ -26,7 +26,7 @@ MINIATURE = {
     "batch": 1,
     "teacher-crop": 64,
     "student": "tiny",
-    "size": "64x128",
+    "image-size": "64x128",
     "crop": "64x64",
     "conditions": "clear,night",
 }

@@ -28,6 +28,7 @@ from querydiff_core.evaluation.iou import class_iou
 from querydiff_core.evaluation.protocol import Protocol
 from querydiff_core.evaluation.provenance import model_facts, versions
 from querydiff_core.evaluation.result import Result, Scorer
+from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import label_mapping
 from querydiff_core.utils.plots import svg
@@ -300,11 +301,13 @@ def test_bad_results_are_one_sentence(measured):
 def test_a_measurement_repeated_from_its_file_is_identical(measured):
     before = Result.load(measured / "b.json")
     path = measured / "pixel.onnx"
-    segmenter = Segmenter.load(path)
+    options = EngineOptions(path)
+    segmenter = Segmenter.open(options)
     (entry,) = before.data
     source = folder_source(entry["domain"], measured / "images", entry["labels"], entry["mapping"])
     again = Run(segmenter, Protocol.from_json(before.settings))
     assert again([source], lambda: True)
     settings = Protocol.from_json(before.settings).to_json()
-    after = Result(model_facts(path, segmenter), [source.to_json()], settings, versions(segmenter), again.domains)
+    facts, used = model_facts(options, segmenter), versions(segmenter.engine_name)
+    after = Result(facts, [source.to_json()], settings, used, again.domains)
     assert json.loads(after.to_json()) == json.loads(before.to_json())

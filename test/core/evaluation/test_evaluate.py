@@ -18,7 +18,8 @@ from querydiff_core.evaluation.evaluate_sources import Run
 from querydiff_core.evaluation.evaluation_source import sources
 from querydiff_core.evaluation.protocol import Protocol, predict, resize
 from querydiff_core.evaluation.result import Result
-from querydiff_core.inference.segmenter import Segmenter, default_model
+from querydiff_core.inference.engine import default_model
+from querydiff_core.inference.segmenter import Segmenter
 
 COMMAND = [sys.executable, "-c", "from querydiff_core.cli.main import main; main()", "evaluate"]
 

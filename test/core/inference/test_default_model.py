@@ -4,7 +4,8 @@ from paths import CAMVID
 
 from querydiff_core.data.labelled_folder import LabelledFolder
 from querydiff_core.evaluation.scorer import Scorer
-from querydiff_core.inference.segmenter import Segmenter, default_model
+from querydiff_core.inference.engine import default_model
+from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import cityscapes, label_mapping
 from querydiff_core.street_scenes import CONDITIONS, render_scene
 

@@ -11,8 +11,9 @@ from engines import PIXEL_METADATA, expected_labels, write_pixel_engine
 from querydiff_core.cli.export import main as export
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.build_target import EngineBuild
+from querydiff_core.inference.engine import default_model
 from querydiff_core.inference.openvino_engine import MOST_SHAPES
-from querydiff_core.inference.segmenter import Segmenter, default_model
+from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.street_scenes import render_scene
 
 FRAMES = np.stack([render_scene(seed, (120, 200)).image for seed in range(3)])

@@ -24,7 +24,7 @@ def scenes(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_images_writes_a_data_set_that_can_be_resumed(tmp_path):
-    wanted = ["images", "--output", tmp_path / "set", "--size", SIZE, "--seed", 7, "--conditions", "fog,night"]
+    wanted = ["images", "--output", tmp_path / "set", "--image-size", SIZE, "--seed", 7, "--conditions", "fog,night"]
     first = scenes(*wanted, "--count", 3, "--workers", 2)
     assert first.returncode == 0, first.stderr
     names = sorted(file.name for file in (tmp_path / "set").rglob("*.*g"))
@@ -48,14 +48,16 @@ def test_images_writes_a_data_set_that_can_be_resumed(tmp_path):
 
 def test_a_folder_of_other_scenes_is_left_alone(tmp_path):
     list(SceneFolder(tmp_path, 1, (32, 64)).write())
-    refused = scenes("images", "--output", tmp_path, "--count", 1, "--size", SIZE)
+    refused = scenes("images", "--output", tmp_path, "--count", 1, "--image-size", SIZE)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "holds scenes with size [32, 64], asked for [64, 96]" in refused.stderr
 
 
 def test_drive_writes_a_bag_with_images_labels_and_conditions(tmp_path):
-    made = scenes("drive", "--output", tmp_path / "bag", "--frames", 4, "--size", SIZE, "--conditions", "clear,snow")
+    made = scenes(
+        "drive", "--output", tmp_path / "bag", "--frames", 4, "--image-size", SIZE, "--conditions", "clear,snow"
+    )
     assert made.returncode == 0, made.stderr
     with AnyReader([tmp_path / "bag"]) as reader:
         messages = [(c.topic, reader.deserialize(raw, c.msgtype)) for c, _, raw in reader.messages()]
@@ -74,11 +76,11 @@ def test_drive_writes_a_bag_with_images_labels_and_conditions(tmp_path):
     ("arguments", "sentence"),
     [
         (
-            ["images", "--size", "64"],
+            ["images", "--image-size", "64"],
             "error: The size must be HEIGHTxWIDTH of at least 32 pixels each, such as 256x512, found '64'.",
         ),
         (
-            ["images", "--size", "8x8"],
+            ["images", "--image-size", "8x8"],
             "error: The size must be HEIGHTxWIDTH of at least 32 pixels each, such as 256x512, found '8x8'.",
         ),
         (["images", "--count", "0"], "error: The number of scenes must be 1 or more, found 0."),
@@ -98,7 +100,7 @@ def test_bad_arguments_give_one_sentence_and_write_nothing(tmp_path, arguments, 
 
 def test_an_output_that_cannot_be_written_gives_one_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    refused = scenes("images", "--output", tmp_path / "file" / "set", "--count", 1, "--size", SIZE)
+    refused = scenes("images", "--output", tmp_path / "file" / "set", "--count", 1, "--image-size", SIZE)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "Cannot write" in refused.stderr

@@ -266,7 +266,7 @@ def test_running_out_of_the_memory_of_the_machine_names_the_knob():
 
 
 def test_show_prints_parts_features_and_cost(teacher, capsys):
-    code, output, _ = querydiff(capsys, "show", teacher[0], "--size", "128x256")
+    code, output, _ = querydiff(capsys, "show", teacher[0], "--image-size", "128x256")
     assert code == 0
     assert "v_prediction prediction, 1000 timesteps; images of 128 x 256, sides must be multiples of 64" in output
     rows = {words[0]: words for words in map(str.split, output.splitlines()) if words}
@@ -281,7 +281,7 @@ def test_show_says_what_is_wrong(teacher, tmp_path, capsys):
         (tmp_path, "512x512", "is not a Stable Diffusion"),
         (teacher[0], "100x128", "multiples of 64"),
     ):
-        code, _, errors = querydiff(capsys, "show", source, "--size", size)
+        code, _, errors = querydiff(capsys, "show", source, "--image-size", size)
         assert code == 1
         assert sentence in errors
         assert errors.count("\n") == 1

@@ -138,7 +138,19 @@ def test_all_executables_together(interface: CarlaInterface, start: Start, pixel
     evaluation = start("carla_evaluation", "--ros-args", *told)
     remap = ("-r", f"front/image:={interface.topic(RGB)}")
     start("segment_node", "--ros-args", "-p", "bring_up:=true", "-p", f"engine:={pixel_engine}", *remap)
-    drive = ("--frames", "4", "--size", "48x80", "--conditions", "clear", "fog", "--rate", "0", "--lockstep", "--coded")
+    drive = (
+        "--frames",
+        "4",
+        "--image-size",
+        "48x80",
+        "--conditions",
+        "clear",
+        "fog",
+        "--rate",
+        "0",
+        "--lockstep",
+        "--coded",
+    )
     stand_in = start("carla_stand_in", "--carla-version", interface.version, *drive)
     out, err = stand_in.communicate(timeout=PATIENCE)
     assert (stand_in.returncode, err) == (0, "")

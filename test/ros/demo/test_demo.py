@@ -128,7 +128,7 @@ def test_a_drive_of_unknown_condition_is_scored_as_one_drive(tmp_path, pixel_eng
 
 def test_a_rendered_drive_goes_through_every_condition(tmp_path, pixel_engine):
     write_drive(tmp_path / "out" / "drive", ["clear"])  # left there by an earlier demo
-    result = demo("--frames", 10, "--size", "64x128", "--model", pixel_engine, "--output", tmp_path / "out")
+    result = demo("--frames", 10, "--image-size", "64x128", "--model", pixel_engine, "--output", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["frames_labelled"] == 10
