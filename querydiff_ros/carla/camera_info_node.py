@@ -17,6 +17,10 @@ from querydiff_ros.common.topics import topic_name
 COMPLAINT_PERIOD = 10.0
 
 
+def _fov_problem(fov: float) -> str | None:
+    return None if 0 < fov < 180 else f"Parameter fov must lie between 0 and 180 degrees, found {fov:g}."
+
+
 @dataclass(frozen=True)
 class CarlaCameraInfoParameters:
     """Parameters of `carla_camera_info`."""
@@ -25,11 +29,7 @@ class CarlaCameraInfoParameters:
     camera: str = parameter("front", "Namespace of the camera to write to.")
     vehicle: str = parameter("", "Name of the ego vehicle in CARLA's topics. Empty: the interface's usual one.")
     rgb: str = parameter(RGB, "Name of the RGB camera in CARLA's topics.")
-    fov: float = parameter(90.0, "The camera's attribute fov in CARLA: horizontal, degrees.")
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fov < 180:
-            raise QueryDiffError(f"Parameter fov must lie between 0 and 180 degrees, found {self.fov:g}.")
+    fov: float = parameter(90.0, "The camera's attribute fov in CARLA: horizontal, degrees.", problem=_fov_problem)
 
 
 class CarlaCameraInfoNode(Node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -42,23 +43,20 @@ class CarlaEvaluationParameters:
     camera: str = parameter("front", "Namespace of the camera: front/label and front/confidence are scored.")
     vehicle: str = parameter("", "Name of the ego vehicle in CARLA's topics. Empty: the interface's usual one.")
     semantic_topic: str = parameter("", "Topic of the ground truth. Empty: semantic_segmentation_front of the vehicle.")
-    semantic_reliability: str = parameter("reliable", "Of the ground truth's topic: reliable or best_effort.")
+    semantic_reliability: str = parameter(
+        "reliable", "QoS reliability of the ground truth's topic.", one_of=("reliable", "best_effort")
+    )
     use_confidence: bool = parameter(True, "Whether confidence is read, for calibration.")
     condition: str = parameter("carla", "Name of the weather until a message tells another.")
     output: str = parameter("", "Result file, written every save_period and at the end. Empty: none.")
     engine: str = parameter("", "Model file of the segment node, for the Result. Empty: the shipped default.")
-    publish_period: float = parameter(1.0, "Seconds between two messages of scores and diagnostics.")
-    save_period: float = parameter(60.0, "Seconds between two writings of the Result file.")
-    waiting: int = parameter(30, "Further stamps that a frame waits for its counterpart before it is given up.")
-
-    def __post_init__(self) -> None:
-        for name, least in (("publish_period", 0.01), ("save_period", 0.0), ("waiting", 1)):
-            if not getattr(self, name) >= least:
-                raise QueryDiffError(f"Parameter {name} must be at least {least}, found {getattr(self, name)}.")
-        if self.semantic_reliability not in ("reliable", "best_effort"):
-            raise QueryDiffError(
-                f"Parameter semantic_reliability must be reliable or best_effort, found {self.semantic_reliability!r}."
-            )
+    publish_period: float = parameter(
+        1.0, "Seconds between two messages of scores and diagnostics.", between=(0.01, math.inf)
+    )
+    save_period: float = parameter(60.0, "Seconds between two writings of the Result file.", between=(0.0, math.inf))
+    waiting: int = parameter(
+        30, "Further stamps that a frame waits for its counterpart before it is given up.", between=(1, math.inf)
+    )
 
 
 class CarlaEvaluationNode(Node):

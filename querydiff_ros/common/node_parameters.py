@@ -1,46 +1,142 @@
-"""ROS parameters as a frozen dataclass: declared and read once, wrong ones refused with a sentence."""
+"""ROS parameters as a frozen dataclass: described, declared and read once, wrong ones refused with a sentence."""
 
 from __future__ import annotations
 
-from dataclasses import field, fields
-from typing import Any, TypeVar
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import Field, field, fields
+from typing import Any, Generic, TypeVar
 
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from querydiff_core.errors import QueryDiffError
 
 TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a string", list: "a list of strings"}
+MOST = 2**63 - 1
+"""The largest integer of ROS."""
+
 Parameters = TypeVar("Parameters")
 
 
-def parameter(default: Any, meaning: str) -> Any:
-    """Return a dataclass field for a parameter; a tuple of strings is a list of strings to ROS."""
-    return field(default=default, metadata={"meaning": meaning})
+def parameter(
+    default: Any,
+    meaning: str,
+    *,
+    between: tuple[float, float] | None = None,
+    one_of: Sequence[str] = (),
+    problem: Callable[[Any], str | None] = lambda value: None,
+) -> Any:
+    """Return a dataclass field for a parameter of the type of `default`; a tuple of strings is a list to ROS.
+
+    Args:
+        default: its value unless a user gives another.
+        meaning: a sentence for its descriptor.
+        between: least and greatest value, both allowed; the greatest may be infinite.
+        one_of: the values to choose from.
+        problem: return the sentence that refuses a value of the right type, or None.
+    """
+    told = {"meaning": meaning, "between": between, "one_of": tuple(one_of), "problem": problem}
+    return field(default=default, metadata=told)
 
 
 def declare_parameters(node: Node, kind: type[Parameters]) -> Parameters:
-    """Declare the fields of the dataclass `kind` on `node`, and return their values.
+    """Declare the fields of the dataclass `kind` on `node` as read-only parameters, and return their values.
 
     Raises:
-        QueryDiffError: if one is of the wrong type; `kind` may refuse values too.
+        QueryDiffError: if one is wrong; `kind` may refuse values too.
     """
-    values: dict[str, Any] = {}
-    for option in fields(kind):  # type: ignore[arg-type]
+    return ParameterReader(node, kind, read_only=True).read()
+
+
+class ParameterReader(Generic[Parameters]):
+    """Declare the fields of the dataclass `kind` as parameters of `node`, judge every change, and read them.
+
+    A wrong start value must not end the process: it is kept as a problem that `read` raises, until it is set right.
+    """
+
+    def __init__(self, node: Node, kind: type[Parameters], *, read_only: bool = False) -> None:
+        self._node, self._kind, self._read_only = node, kind, read_only
+        self._options: dict[str, Field[Any]] = {option.name: option for option in fields(kind)}  # type: ignore[arg-type]
+        self._problems: dict[str, str] = {}
+        for option in self._options.values():
+            self._declare(option)
+        node.add_on_set_parameters_callback(self._judge_change)
+
+    def read(self) -> Parameters:
+        """Return the current values.
+
+        Raises:
+            QueryDiffError: if one of them is out of range, unknown or of the wrong type.
+        """
+        for problem in self._problems.values():
+            raise QueryDiffError(problem)
+        values = {name: _plain(self._node.get_parameter(name).value) for name in self._options}
+        return self._kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+    def _declare(self, option: Field[Any]) -> None:
         default = list(option.default) if isinstance(option.default, tuple) else option.default
-        # Typed here, not by ROS: an integer is a number too, and a wrong type gets a sentence.
-        descriptor = ParameterDescriptor(description=option.metadata["meaning"], dynamic_typing=True)
-        value = node.declare_parameter(option.name, default, descriptor).value
-        values[option.name] = _checked(option.name, value, default)
-    return kind(**values)
+        value = self._start_value(option.name)
+        if type(value) is int and type(default) is float:  # `max_age:=1` means 1.0
+            value = float(value)
+        if value is None:
+            value = default
+        elif problem := _problem(option, value):
+            self._problems[option.name] = problem
+            value = default
+        self._node.declare_parameter(option.name, value, self._descriptor(option), ignore_override=True)
+
+    def _start_value(self, name: str) -> Any:
+        # Declared without type or range, so that any override comes through to be judged here.
+        value = self._node.declare_parameter(name, None, ParameterDescriptor(dynamic_typing=True)).value
+        self._node.undeclare_parameter(name)
+        return _plain(value)
+
+    def _judge_change(self, changed: Sequence[Parameter]) -> SetParametersResult:
+        ours = [parameter for parameter in changed if parameter.name in self._options]
+        for parameter in ours:
+            if problem := _problem(self._options[parameter.name], _plain(parameter.value)):
+                return SetParametersResult(successful=False, reason=problem)
+        for parameter in ours:
+            self._problems.pop(parameter.name, None)
+        return SetParametersResult(successful=True)
+
+    def _descriptor(self, option: Field[Any]) -> ParameterDescriptor:
+        descriptor = ParameterDescriptor(description=option.metadata["meaning"], read_only=self._read_only)
+        if option.metadata["one_of"]:
+            descriptor.additional_constraints = f"one of {', '.join(option.metadata['one_of'])}"
+        if option.metadata["between"]:
+            low, high = option.metadata["between"]
+            if isinstance(option.default, float):
+                descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+            else:
+                most = MOST if math.isinf(high) else int(high)
+                descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=most, step=1)]
+        return descriptor
 
 
-def _checked(name: str, value: Any, default: Any) -> Any:
-    expected = type(default)
-    if expected is float and type(value) is int:
-        return float(value)
-    if expected is list and not isinstance(value, str | int | float | None):
-        value = list(value)
-    if type(value) is not expected or (expected is list and not all(isinstance(item, str) for item in value)):
-        raise QueryDiffError(f"Parameter {name} must be {TYPE_NAMES[expected]}, found {value!r}.")
-    return tuple(value) if expected is list else value
+def _problem(option: Field[Any], value: Any) -> str | None:
+    """Return the sentence that refuses `value`, or None."""
+    expected: type = list if isinstance(option.default, tuple) else type(option.default)
+    between, one_of = option.metadata["between"], option.metadata["one_of"]
+    if not _has_type(value, expected):
+        return f"Parameter {option.name} must be {TYPE_NAMES[expected]}, found {value!r}."
+    if between and not between[0] <= value <= between[1]:
+        low, high = between
+        allowed = f"be at least {low}" if math.isinf(high) else f"lie between {low} and {high}"
+        return f"Parameter {option.name} must {allowed}, found {value}."
+    if one_of and value not in one_of:
+        return f"Parameter {option.name} must be one of {', '.join(one_of)}, found {value!r}."
+    found: str | None = option.metadata["problem"](value)
+    return found
+
+
+def _has_type(value: Any, expected: type) -> bool:
+    # Exactly: a bool is an int to isinstance, and 1 must not pass for true.
+    same: bool = type(value) is expected
+    return same and (not isinstance(value, list) or all(isinstance(item, str) for item in value))
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | None) else list(value)

@@ -12,7 +12,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 
-from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import cityscapes
 from querydiff_ros.common.image_conversions import image_message, mono8_pixels
 from querydiff_ros.common.node_parameters import declare_parameters, parameter
@@ -24,21 +23,21 @@ WAITING = 10
 DRIVABLE = 255
 
 
+def _classes_problem(classes: Sequence[str]) -> str | None:
+    names = cityscapes().names
+    unknown = next((name for name in classes if name not in names), None)
+    return unknown and f"Parameter classes holds {unknown!r}: expected some of {', '.join(names)}."
+
+
 @dataclass(frozen=True)
 class DrivableAreaParameters:
     """What `drivable_area` is params."""
 
     camera: str = parameter("front", "Namespace of the camera.")
-    classes: tuple[str, ...] = parameter(("road",), "Names of the classes that may be driven on.")
-    min_confidence: float = parameter(0.5, "Pixels less certain than this, 0 to 1, are not drivable.")
-
-    def __post_init__(self) -> None:
-        names = cityscapes().names
-        for name in self.classes:
-            if name not in names:
-                raise QueryDiffError(f"Parameter classes holds {name!r}: expected some of {', '.join(names)}.")
-        if not 0 <= self.min_confidence <= 1:
-            raise QueryDiffError(f"Parameter min_confidence must lie between 0 and 1, found {self.min_confidence:g}.")
+    classes: tuple[str, ...] = parameter(
+        ("road",), "Names of the classes that may be driven on.", problem=_classes_problem
+    )
+    min_confidence: float = parameter(0.5, "Pixels less certain than this are not drivable.", between=(0.0, 1.0))
 
 
 class DrivableAreaNode(Node):

@@ -11,8 +11,9 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.segmenter import Segmenter
+from querydiff_ros.common.node_parameters import ParameterReader
 from querydiff_ros.node.frame_labeller import FrameLabeller
-from querydiff_ros.node.segment_parameters import ParameterReader
+from querydiff_ros.node.segment_parameters import Parameters
 
 
 class SegmentNode(LifecycleNode):
@@ -23,7 +24,7 @@ class SegmentNode(LifecycleNode):
 
     def __init__(self, **node_options: Any):
         super().__init__("segment_node", **node_options)
-        self._parameter_reader = ParameterReader(self)
+        self._parameter_reader = ParameterReader(self, Parameters)
         self._labeller: FrameLabeller | None = None
         self._survive_impossible_transitions()
 

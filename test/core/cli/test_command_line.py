@@ -1,7 +1,11 @@
+import argparse
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields
+from importlib import import_module
+from importlib.metadata import entry_points
 
 import cv2
 import numpy as np
@@ -10,8 +14,10 @@ import pytest
 from engines import expected_labels, write_pixel_engine
 from students import write_foreign_engine, write_student
 
+from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options
 from querydiff_core.cli.segment import main as segment
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.inference.onnxruntime_engine import PROVIDERS
 from querydiff_core.utils.image_files import read_image, write_image
 from querydiff_core.utils.video import read_video, write_video
@@ -73,6 +79,34 @@ def test_segment_refuses_a_provider_that_is_not_there(tmp_path, engine):
     absent = next(name for name in ("cuda", "tensorrt") if PROVIDERS[name] not in onnxruntime.get_available_providers())
     with pytest.raises(QueryDiffError, match=f"needs ONNX Runtime's {PROVIDERS[absent]}"):
         segment([str(tmp_path / "photo.png"), "--model", str(engine), "--provider", absent])
+
+
+@pytest.mark.parametrize(
+    ("command", "left_out"),
+    [
+        ("segment", set()),
+        ("evaluate", {"model"}),
+        ("benchmark", {"model"}),
+        ("evaluate-bag", {"size"}),
+        ("demo", {"size"}),
+    ],
+)
+def test_every_command_that_runs_a_model_takes_all_options_of_engines(command, left_out):
+    parser = import_module({point.name: point.value for point in entry_points(group="querydiff.subcommands")}[command])
+    flags = {flag for action in parser._parser()._actions for flag in action.option_strings}
+    wanted = {f"--{field.name.replace('_', '-')}" for field in fields(EngineOptions) if field.name not in left_out}
+    assert wanted <= flags
+    assert "--engine" not in flags
+    assert ("--size" in flags) == ("size" not in left_out)
+
+
+def test_options_of_engines_reach_the_engine():
+    parser = argparse.ArgumentParser()
+    add_engine_arguments(parser)
+    words = "--model m.onnx --size 64x96 --device cuda:1 --provider tensorrt --threads 2 --fallback --cuda-graphs"
+    options = engine_options(parser.parse_args([*words.split(), "--window", "64", "--stride", "32"]))
+    assert options == EngineOptions("m.onnx", "cuda:1", 2, (64, 96), "tensorrt", True, True, 64, 32)
+    assert engine_options(parser.parse_args(["--model", "default"])) == EngineOptions()
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,10 @@ def test_a_simulation_that_starts_again_is_scored_again(peer: Peer, spin: Callab
     [
         ({"version": ""}, "carla_version must be one of 0.9.13 .*, found ''"),
         ({"version": "0.9.16", "waiting": "many"}, "Parameter waiting must be an integer, found 'many'."),
-        ({"version": "0.9.16", "semantic_reliability": "so so"}, "must be reliable or best_effort, found 'so so'."),
+        (
+            {"version": "0.9.16", "semantic_reliability": "so so"},
+            "must be one of reliable, best_effort, found 'so so'.",
+        ),
         ({"version": "0.9.16", "publish_period": 0.0}, "Parameter publish_period must be at least 0.01, found 0.0."),
         ({"version": "0.9.16", "output": "/dev/null/result.json"}, "Cannot write /dev/null/result.json: "),
     ],

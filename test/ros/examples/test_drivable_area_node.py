@@ -89,7 +89,7 @@ def test_the_segment_nodes_output_is_what_it_takes(peer: Peer, node: DrivableAre
     ("params", "sentence"),
     [
         ({"classes": ["roda"]}, "holds 'roda': expected some of road, sidewalk"),
-        ({"min_confidence": 2.0}, "must lie between 0 and 1, found 2"),
+        ({"min_confidence": 2.0}, "must lie between 0.0 and 1.0, found 2.0"),
         ({"classes": "road"}, "must be a list of strings, found 'road'"),
     ],
 )

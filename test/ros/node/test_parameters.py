@@ -12,8 +12,9 @@ from peer import Peer
 from rclpy.parameter import Parameter
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.engine import EngineOptions, default_model
 from querydiff_ros.common.install_paths import share_directory
-from querydiff_ros.node.segment_parameters import Parameters
+from querydiff_ros.node.segment_parameters import Parameters, engine_parameters
 
 MakeNode = Callable[..., Any]
 
@@ -95,3 +96,11 @@ def test_the_shipped_file_holds_the_defaults() -> None:
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
     defaults = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(Parameters)}
     assert values == {name: value for name, value in defaults.items() if name != "bring_up"}
+
+
+def test_every_option_of_an_engine_but_its_size_is_a_parameter_and_comes_back() -> None:
+    options = EngineOptions("/a/model.onnx", "cuda:1", 2, None, "openvino", True, True, 64, 32)
+    parameters = engine_parameters(options)
+    assert len(parameters) == len(fields(EngineOptions)) - 1
+    assert Parameters(**parameters).engine_options == options
+    assert Parameters(**engine_parameters(EngineOptions())).engine_options.file == default_model()
