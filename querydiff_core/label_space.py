@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 
 UNLABELLED = 255
 """The trainId of a pixel that is not labelled, as in Cityscapes."""
@@ -163,17 +163,13 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
-    try:
+    with explained(f"{path} cannot be read as text: {{reason}}.", OSError, UnicodeDecodeError):
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise QueryDiffError(f"{path} cannot be read as text: {error}.") from error
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:
-    try:
+    with explained(f"{path} is not valid YAML: {{reason}}.", yaml.YAMLError):
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise QueryDiffError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(raw, dict):
         raise QueryDiffError(f"{path}: expected a YAML mapping, found {type(raw).__name__}.")
     return raw

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, described
 from querydiff_core.inference.engine import EngineOptions
 
 
@@ -98,7 +98,7 @@ def _serve(connection: Connection, options: EngineOptions) -> None:
     try:
         segmenter, facts = _open(options)
     except Exception as error:
-        connection.send(_told(error))
+        connection.send(QueryDiffError(described(error)))
         return
     connection.send(facts)
     while True:
@@ -109,7 +109,7 @@ def _serve(connection: Connection, options: EngineOptions) -> None:
         try:
             connection.send(_answer(segmenter, question, images))
         except Exception as error:
-            connection.send(_told(error))
+            connection.send(QueryDiffError(described(error)))
 
 
 def _open(options: EngineOptions) -> tuple[Any, EngineFacts]:
@@ -131,7 +131,3 @@ def _answer(segmenter: Any, question: str, images: np.ndarray | None) -> Any:
     start = time.perf_counter()
     labels = segmenter(images).labels
     return labels if question == "labels" else time.perf_counter() - start
-
-
-def _told(error: Exception) -> QueryDiffError:
-    return error if isinstance(error, QueryDiffError) else QueryDiffError(f"{type(error).__name__}: {error}")

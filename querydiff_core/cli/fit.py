@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from querydiff_core.errors import QueryDiffError, is_out_of_memory
+from querydiff_core.errors import QueryDiffError, is_out_of_memory, one_line
 
 SUMMARY = "train a student: a YAML experiment plus typed flags"
 
@@ -63,7 +63,7 @@ def _in_one_sentence() -> Iterator[None]:
     except QueryDiffError as error:  # one of a loader process comes with its traceback as its text
         raise QueryDiffError(str(error).rsplit("QueryDiffError: ", 1)[-1].strip()) from error
     except (MisconfigurationException, ValueError) as error:
-        raise QueryDiffError(f"The run cannot begin: {' '.join(str(error).split())}") from error
+        raise QueryDiffError(f"The run cannot begin: {one_line(error)}.") from error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

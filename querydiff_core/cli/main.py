@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points, version
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, described
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,7 +25,7 @@ def exit_cleanly(command: Callable[[], int]) -> None:
     try:
         sys.exit(command())
     except QueryDiffError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {described(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from querydiff_core.data.labelled_pairs import LabelledPairs
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.label_space import cityscapes
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.parallel import each
@@ -50,10 +50,8 @@ def _fingerprint(pairs: LabelledPairs) -> str:
     digest = hashlib.sha256(pairs.mapping.table.tobytes())
     digest.update(repr((pairs.mapping.colors, pairs.mapping.first_channel)).encode())
     for _, labels in pairs.pairs:
-        try:
+        with explained(f"{labels} cannot be read: {{reason}}.", OSError):
             status = None if labels is None else labels.stat()
-        except OSError as error:
-            raise QueryDiffError(f"{labels} cannot be read: {error.strerror}.") from error
         size_and_time = status and (status.st_size, status.st_mtime_ns)
         digest.update(f"{labels and labels.absolute()} {size_and_time}\n".encode())
     return digest.hexdigest()[:24]

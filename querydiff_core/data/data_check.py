@@ -10,11 +10,11 @@ import numpy as np
 
 from querydiff_core.data.class_pixels import count_classes
 from querydiff_core.data.data_sets.data_set import DataSet
-from querydiff_core.data.image_size import image_size
 from querydiff_core.data.label_decoder import LabelDecoder
 from querydiff_core.data.pairing import Pair, Pairing
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, one_line
 from querydiff_core.label_space import cityscapes
+from querydiff_core.utils.image_files import stored_size
 from querydiff_core.utils.parallel import each
 
 
@@ -212,7 +212,7 @@ def words(size: tuple[int, int]) -> str:
 def _whole_size(file: Path, quick: bool) -> tuple[int, int]:
     """Return the size; unless `quick`, decode with Pillow, since OpenCV takes a truncated JPEG for a whole one."""
     if quick:
-        return image_size(file)
+        return stored_size(file)
     from PIL import Image
 
     try:
@@ -220,7 +220,7 @@ def _whole_size(file: Path, quick: bool) -> tuple[int, int]:
             image.load()
             return image.height, image.width
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for broken PNG chunks
-        why = " ".join(str(error).split())
+        why = one_line(error)
         raise QueryDiffError(f"{file} is damaged: {why if file.name not in why else 'it is no image'}.") from error
 
 

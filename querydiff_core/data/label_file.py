@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER_LENGTH = 26
@@ -35,11 +35,8 @@ def read_label_file(file: Path) -> np.ndarray:
 
 def _png_depth_and_color(file: Path) -> tuple[int, int]:
     """Return bits per channel and the PNG colour type; (0, -1) for what is no PNG."""
-    try:
-        with file.open("rb") as stream:
-            header = stream.read(PNG_HEADER_LENGTH)
-    except OSError as error:
-        raise QueryDiffError(f"{file} cannot be read: {error.strerror}.") from error
+    with explained(f"{file} cannot be read: {{reason}}.", OSError), file.open("rb") as stream:
+        header = stream.read(PNG_HEADER_LENGTH)
     if len(header) < PNG_HEADER_LENGTH or not header.startswith(PNG_SIGNATURE):
         return 0, -1
     return header[24], header[25]
@@ -47,12 +44,8 @@ def _png_depth_and_color(file: Path) -> tuple[int, int]:
 
 def _read_indices(file: Path) -> np.ndarray:
     """Read a PNG with a palette with Pillow: OpenCV would return colours."""
-    try:
+    with explained(f"{file} is a PNG with a palette, which needs Pillow: pip install pillow.", ImportError):
         from PIL import Image
-    except ImportError as error:
-        raise QueryDiffError(f"{file} is a PNG with a palette, which needs Pillow: pip install pillow.") from error
-    try:
-        with Image.open(file) as image:
-            return np.asarray(image, np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for broken PNG chunks
-        raise QueryDiffError(f"{file} cannot be decoded as an image: {error}.") from error
+    broken = f"{file} cannot be decoded as an image: {{reason}}."
+    with explained(broken, OSError, SyntaxError, ValueError), Image.open(file) as image:  # SyntaxError: of PNG chunks
+        return np.asarray(image, np.uint8)

@@ -21,10 +21,10 @@ from querydiff_core.export.half_precision import in_precision
 from querydiff_core.export.parity import Parity, bundled_frames, compare
 from querydiff_core.inference.build_target import EngineBuild, library_versions, target_here
 from querydiff_core.inference.checkpoint import load_checkpoint
+from querydiff_core.inference.device_runner import torch_device
 from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.inference.segmenter import Segmenter
-from querydiff_core.inference.torch_device import torch_device
 from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.file_hash import file_hash

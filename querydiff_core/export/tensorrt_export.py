@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.export.traced_program import check_precision
 from querydiff_core.inference.archive import write_plan
 from querydiff_core.inference.build_target import EngineBuild
@@ -134,16 +134,10 @@ def _convert(torch_tensorrt: Any, program: ExportedProgram, metadata: ModelMetad
     assert metadata.build is not None
     dynamo, inputs = torch_tensorrt.dynamo, _inputs(torch_tensorrt, metadata)
     options = conversion_options(metadata.build)
-    try:
-        with quiet():
-            return dynamo.convert_exported_program_to_serialized_trt_engine(program, arg_inputs=inputs, **options)
-    except torch.cuda.OutOfMemoryError as error:
-        raise QueryDiffError(
-            "The GPU has not enough free memory to build the engine: free it, or lower --batch."
-        ) from error
-    except Exception as error:  # of the builder, the converters and CUDA
-        reason = " ".join(str(error).split())[-200:]
-        raise QueryDiffError(f"TensorRT could not build the engine: {reason}.") from error
+    short = "The GPU has not enough free memory to build the engine: free it, or lower --batch."
+    failed = "TensorRT could not build the engine: {reason}."  # Exception: of the builder, the converters and CUDA
+    with explained(failed, Exception, only=-1), explained(short, torch.cuda.OutOfMemoryError), quiet():
+        return dynamo.convert_exported_program_to_serialized_trt_engine(program, arg_inputs=inputs, **options)
 
 
 def _coverage(torch_tensorrt: Any, program: ExportedProgram, metadata: ModelMetadata) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import explained
 from querydiff_core.export.traced_program import check_precision, trace
 from querydiff_core.inference.archive import add_metadata
 from querydiff_core.inference.metadata import ModelMetadata
@@ -24,13 +24,11 @@ def write_package(graph: nn.Module, metadata: ModelMetadata, path: Path) -> None
     assert build is not None
     program = trace(graph, build.batch, build.camera, build.device)
     check_precision(program, build.precision)
-    try:
-        with quiet():
-            torch._inductor.aoti_compile_and_package(program, package_path=str(path))
-    except Exception as error:  # Inductor's errors have no common base; those of the compiler are hundreds of lines
-        reason = str(error).strip().splitlines()[0][:200]
-        raise QueryDiffError(
-            f"AOTInductor could not compile the graph ({reason}): it needs g++ and Python's headers for a CPU, Triton "
-            "for a GPU."
-        ) from error
+    failed = (
+        "AOTInductor could not compile the graph ({reason}): it needs g++ and Python's headers for a CPU, Triton for a "
+        "GPU."
+    )
+    # Inductor's errors have no common base; those of the compiler are hundreds of lines.
+    with explained(failed, Exception, only=0), quiet():
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
     add_metadata(path, metadata)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 
 _PLAN = "plan"
@@ -19,15 +19,14 @@ def read_archive_metadata(path: Path) -> ModelMetadata:
     Raises:
         QueryDiffError: if the file is damaged, foreign, of a newer version, or carries what only a pickle can hold.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            if damaged is not None:
-                raise zipfile.BadZipFile(f"its part {damaged} is damaged")
-            names = {name.rpartition("extra/")[2]: name for name in archive.namelist()}
-            text = archive.read(names[METADATA_KEY]).decode() if METADATA_KEY in names else None
-    except (OSError, zipfile.BadZipFile, EOFError, UnicodeDecodeError) as error:
-        raise QueryDiffError(f"{path} is not a readable engine: {error}; export it again.") from error
+    unreadable = f"{path} is not a readable engine: {{reason}}; export it again."
+    damages = (OSError, zipfile.BadZipFile, EOFError, UnicodeDecodeError)
+    with explained(unreadable, *damages), zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"its part {damaged} is damaged")
+        names = {name.rpartition("extra/")[2]: name for name in archive.namelist()}
+        text = archive.read(names[METADATA_KEY]).decode() if METADATA_KEY in names else None
     metadata = ModelMetadata.from_json(text, path)
     if metadata.build is None:
         raise QueryDiffError(f"{path} does not say what it was built for; export it again.")

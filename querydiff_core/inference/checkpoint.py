@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.models.build import build_model
 from querydiff_core.models.querydiff import QueryDiff
@@ -47,12 +47,10 @@ def load_checkpoint(path: Path) -> tuple[QueryDiff, ModelMetadata]:
     """
     if not path.is_file():
         raise QueryDiffError(f"No checkpoint {path}.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(METADATA_KEY)
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise QueryDiffError(f"{path} is not a readable safetensors file: {error}.") from error
+    unreadable = f"{path} is not a readable safetensors file: {{reason}}."
+    with explained(unreadable, SafetensorError, OSError), safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(METADATA_KEY)
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     metadata = ModelMetadata.from_json(text, path)
     model = build_model(
         metadata.variant, classes=len(metadata.class_names), **{**metadata.overrides, "auxiliary_head": False}
@@ -62,10 +60,8 @@ def load_checkpoint(path: Path) -> tuple[QueryDiff, ModelMetadata]:
 
 
 def _load_weights(model: QueryDiff, weights: dict[str, torch.Tensor], path: Path) -> None:
-    try:
+    with explained(f"{path} does not fit its variant: {{reason}}.", RuntimeError, only=1):
         missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise QueryDiffError(f"{path} does not fit its variant: {str(error).splitlines()[1].strip()}") from error
     if missing or unexpected:
         name = (missing or unexpected)[0]
         raise QueryDiffError(

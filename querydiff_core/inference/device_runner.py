@@ -1,4 +1,4 @@
-"""Feed a function of device tensors from numpy images: batches that it can take, pinned memory, one stream."""
+"""Feed a function of device tensors from numpy images: the device, batches that it can take, pinned memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 
 Infer = Callable[[Tensor], tuple[Tensor, Tensor]]
 """uint8 RGB `(B, H, W, 3)` to labels and confidence, uint8 `(B, H, W)`, all on one device."""
+
+
+def torch_device(name: str) -> str:
+    """Return "cpu" or "cuda:N", where PyTorch computes, for "auto", "cpu" or "cuda[:N]".
+
+    Raises:
+        QueryDiffError: if there is no such GPU.
+    """
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return "cpu"
+    index = int(name.partition(":")[2] or 0)
+    if index >= torch.cuda.device_count():
+        raise QueryDiffError(f"device {name} is not there: PyTorch sees {torch.cuda.device_count()} CUDA devices.")
+    return f"cuda:{index}"
 
 
 class DeviceRunner:
@@ -59,14 +75,12 @@ class DeviceRunner:
             # Messages of ROS are read-only memory, of which PyTorch makes no tensor.
             labels, confidence = self._infer(torch.from_numpy(images if images.flags.writeable else images.copy()))
             return labels.numpy(), confidence.numpy()
-        try:
+        size = "x".join(map(str, images.shape[:3]))
+        short = (
+            f"{self._device} has not enough free memory for images of {size}: send fewer or smaller ones, or free it."
+        )
+        with explained(short, torch.cuda.OutOfMemoryError):
             return self._run_on_gpu(images, self._stream)
-        except torch.cuda.OutOfMemoryError as error:
-            size = "x".join(map(str, images.shape[:3]))
-            raise QueryDiffError(
-                f"{self._device} has not enough free memory for images of {size}: send fewer or smaller ones at a "
-                "time, or free it."
-            ) from error
 
     def _run_on_gpu(self, images: np.ndarray, stream: torch.cuda.Stream) -> tuple[np.ndarray, np.ndarray]:
         pinned = torch.empty(images.shape, dtype=torch.uint8, pin_memory=True)  # from PyTorch's pool: no allocation

@@ -9,9 +9,9 @@ import torch
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.build_target import EngineBuild, target_here
+from querydiff_core.inference.device_runner import torch_device
 from querydiff_core.inference.engine import EngineMismatchError
 from querydiff_core.inference.metadata import ModelMetadata
-from querydiff_core.inference.torch_device import torch_device
 from querydiff_core.utils.file_hash import file_hash
 
 

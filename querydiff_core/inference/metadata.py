@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.build_target import EngineBuild, Precision
 from querydiff_core.label_space import LabelSpace, cityscapes
 
@@ -72,11 +72,10 @@ class ModelMetadata:
                 f"{source} was not made by this project: it has no `{METADATA_KEY}` metadata; make an engine with "
                 "`querydiff export` or a checkpoint with `querydiff fit`."
             )
-        try:
+        damaged = f"{source} has damaged `{METADATA_KEY}` metadata ({{reason}}); make it again."
+        with explained(damaged, ValueError, KeyError, TypeError):
             raw = dict(json.loads(text))
             found = int(raw["format_version"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise QueryDiffError(f"{source} has damaged `{METADATA_KEY}` metadata ({error}); make it again.") from error
         if found > FORMAT_VERSION:
             raise QueryDiffError(
                 f"{source} has format version {found} and this installation reads up to {FORMAT_VERSION}: "
@@ -87,12 +86,9 @@ class ModelMetadata:
     @classmethod
     def _from_fields(cls, raw: dict[str, Any], source: object) -> ModelMetadata:
         known = {f.name for f in fields(cls)}
-        try:
+        incomplete = f"{source} has incomplete `{METADATA_KEY}` metadata ({{reason}}); make it again."
+        with explained(incomplete, KeyError, TypeError, ValueError):
             raw |= {key: tuple(raw[key]) for key in ("input_size", "mean", "std", "class_names")}
             raw["palette"] = tuple((int(r), int(g), int(b)) for r, g, b in raw["palette"])
             raw["build"] = EngineBuild.from_fields(raw["build"]) if raw.get("build") else None
             return cls(**{key: value for key, value in raw.items() if key in known})
-        except (KeyError, TypeError, ValueError) as error:
-            raise QueryDiffError(
-                f"{source} has incomplete `{METADATA_KEY}` metadata ({error}); make it again."
-            ) from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.engine import EngineOptions, Provider, check_camera, check_size
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.utils.cache_folder import cache_folder
@@ -53,11 +53,10 @@ class OnnxRuntimeEngine:
         if self._session is None:
             raise QueryDiffError("The engine is closed.")
         check_camera(self.metadata, images)
-        try:
+        size = "x".join(map(str, images.shape[:3]))
+        # ONNX Runtime raises a family of its own without a common base.
+        with explained(f"ONNX Runtime failed on images of {size}: {{reason}}.", Exception, only=0):
             results = self._session.run(self._outputs, {"images": np.ascontiguousarray(images)})
-        except Exception as error:  # ONNX Runtime raises a family of its own without a common base
-            size = "x".join(map(str, images.shape[:3]))
-            raise QueryDiffError(f"ONNX Runtime failed on images of {size}: {_first_line(error)}") from error
         return results[0], results[1] if self.has_confidence else None
 
     def close(self) -> None:
@@ -91,10 +90,8 @@ def _open(path: Path, provider: Provider, device: str, options: EngineOptions) -
 def _start(
     path: Path, options: onnxruntime.SessionOptions, providers: list[tuple[str, dict[str, Any]]]
 ) -> onnxruntime.InferenceSession:
-    try:
+    with explained(f"{path} is not a readable ONNX model: {{reason}}.", Exception, only=0):
         return onnxruntime.InferenceSession(path, options, providers=providers, disabled_optimizers=SLOWER)
-    except Exception as error:  # ONNX Runtime raises a family of its own without a common base
-        raise QueryDiffError(f"{path} is not a readable ONNX model: {_first_line(error)}") from error
 
 
 def _choose(options: EngineOptions) -> tuple[Provider, str]:
@@ -153,7 +150,3 @@ def _session_options(threads: int | None) -> onnxruntime.SessionOptions:
         options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle cores belong to the other nodes
     return options
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200]

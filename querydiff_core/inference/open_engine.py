@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.archive import read_archive_metadata
 from querydiff_core.inference.engine import Engine, EngineMismatchError, EngineOptions, check_size
 from querydiff_core.inference.metadata import ModelMetadata
@@ -31,15 +31,14 @@ def open_engine(path: Path, options: EngineOptions) -> Engine:
         raise QueryDiffError(
             f"{path}: expected an exported engine (.onnx, .pt2, .engine) or a checkpoint (.safetensors)."
         )
-    try:
+    missing = (
+        f"{path} is a checkpoint and needs PyTorch ({{reason}}): pip install 'querydiff_ros[torch]', or export it to "
+        ".onnx where PyTorch is installed."
+    )
+    with explained(missing, ImportError):
         from querydiff_core.inference.torch_engine import open_checkpoint
 
         return open_checkpoint(path, options)
-    except ImportError as error:
-        raise QueryDiffError(
-            f"{path} is a checkpoint and needs PyTorch ({error}): pip install 'querydiff_ros[torch]', or export it "
-            "to .onnx where PyTorch is installed."
-        ) from error
 
 
 def _open_onnx(path: Path, options: EngineOptions) -> Engine:
@@ -54,13 +53,10 @@ def _open_onnx(path: Path, options: EngineOptions) -> Engine:
                 f"{path} was exported in bf16, which ONNX Runtime does not compute in: choose provider openvino, or "
                 "export it in another precision."
             )
-    try:
+    otherwise = "choose another provider" if options.provider == "openvino" else "export it in another precision"
+    missing = f"{path} needs OpenVINO ({{reason}}): pip install 'querydiff_ros[openvino]', or {otherwise}."
+    with explained(missing, ImportError):
         from querydiff_core.inference.openvino_engine import OpenVinoEngine
-    except ImportError as error:
-        raise QueryDiffError(
-            f"{path} needs OpenVINO ({error}): pip install 'querydiff_ros[openvino]', or "
-            + ("choose another provider." if options.provider == "openvino" else "export it in another precision.")
-        ) from error
     return OpenVinoEngine(path, options)
 
 
@@ -80,14 +76,11 @@ def _open_compiled(path: Path, options: EngineOptions) -> Engine:
 
 
 def _open_where_it_fits(path: Path, metadata: ModelMetadata, options: EngineOptions) -> Engine:
-    try:
+    missing = f"{path} needs PyTorch ({{reason}}): pip install 'querydiff_ros[torch]', or use an .onnx engine."
+    with explained(missing, ImportError):
         from querydiff_core.inference.engine_target import check_target
         from querydiff_core.inference.tensorrt_engine import open_plan
         from querydiff_core.inference.torch_engine import open_package
-    except ImportError as error:
-        raise QueryDiffError(
-            f"{path} needs PyTorch ({error}): pip install 'querydiff_ros[torch]', or use an .onnx engine."
-        ) from error
     device = check_target(path, metadata, options.device)
     open_file = open_plan if path.suffix == ".engine" else open_package
     return open_file(path, metadata, device, options)

@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as operators
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.engine import EngineOptions, check_camera, check_size
 from querydiff_core.inference.onnxruntime_engine import read_onnx
 
@@ -35,10 +35,8 @@ class OpenVinoEngine:
         self.has_confidence = len(outputs) == 2
         self._core = openvino.Core()
         self._settings = _settings(self._core, path, half=self.metadata.precision != "fp32", threads=options.threads)
-        try:
+        with explained(f"{path}: OpenVINO cannot read it: {{reason}}.", RuntimeError, only=-1):
             self._model: Any = self._core.read_model(path)
-        except RuntimeError as error:
-            raise QueryDiffError(f"{path}: OpenVINO cannot read it: {_last_line(error)}") from error
         self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -50,12 +48,10 @@ class OpenVinoEngine:
         if self._model is None:
             raise QueryDiffError("The engine is closed.")
         check_camera(self.metadata, images)
-        try:
+        size = "x".join(map(str, images.shape[:3]))
+        with explained(f"OpenVINO failed on images of {size}: {{reason}}.", RuntimeError, only=-1):
             request = self._request(images.shape)
             request.infer({0: np.ascontiguousarray(images)}, share_inputs=True)
-        except RuntimeError as error:
-            size = "x".join(map(str, images.shape[:3]))
-            raise QueryDiffError(f"OpenVINO failed on images of {size}: {_last_line(error)}") from error
         labels, *confidence = (np.array(tensor.data) for tensor in request.output_tensors)
         return labels, confidence[0] if confidence else None
 
@@ -176,7 +172,3 @@ def _first_of_the_largest(node: openvino.Node) -> openvino.Node:
 def _replace(old: openvino.Output, new: openvino.Node) -> None:
     for reader in old.get_target_inputs():
         reader.replace_source_output(new.output(0))
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1][:200]

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from querydiff_core.errors import QueryDiffError
-from querydiff_core.inference.device_runner import DeviceRunner
+from querydiff_core.errors import QueryDiffError, one_line
+from querydiff_core.inference.device_runner import DeviceRunner, torch_device
 from querydiff_core.inference.engine import EngineMismatchError, EngineOptions, check_camera
 from querydiff_core.inference.metadata import ModelMetadata
-from querydiff_core.inference.torch_device import torch_device
 from querydiff_core.utils.quiet import quiet
 
 
@@ -66,8 +65,7 @@ def open_package(path: Path, metadata: ModelMetadata, device: str, options: Engi
         with quiet():
             package = torch._inductor.aoti_load_package(str(path), run_single_threaded=True, device_index=index)
     except Exception as error:  # of the dynamic loader, the archive reader or CUDA
-        reason = " ".join(str(error).split())[:200]
-        raise EngineMismatchError(f"This PyTorch cannot load {path}: {reason}; export it again.") from error
+        raise EngineMismatchError(f"This PyTorch cannot load {path}: {one_line(error)}; export it again.") from error
     batch = metadata.build.batch if metadata.build else None
     runner = DeviceRunner(package, device, batch, cuda_graphs=options.cuda_graphs)
     return TorchEngine(runner, metadata, "inductor", device)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries
 from querydiff_core.models.backbone import Backbone, MixTransformer, Pretrained, TimmPyramid, VisionTransformerPyramid
 from querydiff_core.models.mask_decoder import MaskDecoder
@@ -61,12 +61,10 @@ def _build_backbone(config: VariantConfig, pretrained: Pretrained) -> Backbone:
     if pretrained is False:
         return family(config.backbone, **config.backbone_options)
     _check_pretrained(config, pretrained)
-    try:
+    source = "their hub" if pretrained is True else pretrained
+    failed = f"Weights of {config.backbone} could not be loaded from {source}: {{reason}}."
+    with explained(failed, Exception):  # hubs and loaders raise errors of many libraries
         return family(config.backbone, pretrained=pretrained, **config.backbone_options)
-    except Exception as error:  # hubs and loaders raise errors of many libraries
-        source = "their hub" if pretrained is True else pretrained
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise QueryDiffError(f"Weights of {config.backbone} could not be loaded from {source}: {reason}.") from error
 
 
 def _check_pretrained(config: VariantConfig, pretrained: Pretrained) -> None:

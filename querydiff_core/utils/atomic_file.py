@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import explained
 
 
 @contextmanager
@@ -18,11 +18,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     The temporary keeps the suffix of `path`, since encoders choose their format by it.
     """
     path = Path(path)
-    try:
+    with explained(f"Cannot write {path}: {{reason}}.", OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        raise QueryDiffError(f"Cannot write {path}: {error.strerror}.") from error
     os.close(handle)
     temporary = Path(name)
     try:

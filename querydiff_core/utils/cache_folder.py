@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import explained
 
 
 def cache_folder(name: str) -> Path:
@@ -17,8 +17,6 @@ def cache_folder(name: str) -> Path:
     root = os.environ.get("QUERYDIFF_CACHE")
     base = Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "querydiff"
     folder = base.expanduser() / name
-    try:
+    with explained(f"Cannot make {folder}: {{reason}}; set QUERYDIFF_CACHE to another.", OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise QueryDiffError(f"Cannot make {folder}: {error.strerror}; set QUERYDIFF_CACHE to another.") from error
     return folder

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.utils.atomic_file import atomic_file
 
 
@@ -22,6 +22,19 @@ def read_image(path: Path) -> np.ndarray:
         raise QueryDiffError(f"{path} cannot be decoded as an image: it is damaged or of an unknown format.")
     rgb: np.ndarray = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     return rgb
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) in pixels from the head of an image's file, which is not decoded.
+
+    Raises:
+        QueryDiffError: if the file is no image.
+    """
+    from PIL import Image
+
+    broken = f"{path} cannot be decoded as an image: it is damaged or of an unknown format."
+    with explained(broken, OSError, SyntaxError, ValueError), Image.open(path) as image:  # SyntaxError: of PNG chunks
+        return image.height, image.width
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> np.ndarray:

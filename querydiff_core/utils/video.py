@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.utils.atomic_file import atomic_file
 
 
@@ -19,10 +19,8 @@ def read_video(path: Path) -> tuple[Fraction, Iterator[np.ndarray]]:
     Raises:
         QueryDiffError: if the file cannot be opened, has no video, or breaks off before its first frame.
     """
-    try:
+    with explained(f"{path} cannot be opened as a video: {{reason}}.", av.error.FFmpegError, OSError):
         container = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise QueryDiffError(f"{path} cannot be opened as a video: {error}.") from error
     if not container.streams.video:
         raise QueryDiffError(f"{path} holds no video.")
     return container.streams.video[0].average_rate or Fraction(10), _frames(container, path)

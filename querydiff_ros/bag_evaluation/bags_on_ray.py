@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained, one_line
 from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
@@ -50,17 +50,13 @@ def evaluate_on_ray(
 
 
 def _connect(address: str) -> Any:
-    try:
+    with explained("--ray needs Ray ({reason}): pip install 'querydiff_ros[ray]'.", ImportError):
         import ray
-    except ImportError as error:
-        raise QueryDiffError(f"--ray needs Ray ({error}): pip install 'querydiff_ros[ray]'.") from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        dashboard = False if address == LOCAL else None
+    dashboard = False if address == LOCAL else None
+    # From a refused connection to a malformed address: no common class.
+    with explained(f"Ray does not answer at {address}: {{reason}}.", Exception):
         ray.init(address=address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # from a refused connection to a malformed address: no common class
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise QueryDiffError(f"Ray does not answer at {address}: {reason}.") from error
     return ray
 
 
@@ -74,8 +70,7 @@ def _results(ray: Any, sources: Sequence[BagSource], options: BagOptions) -> Ite
         try:
             yield source, ray.get(done)
         except ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[-1].rstrip(".")
-            yield source, QueryDiffError(f"{source.path}: the Ray worker failed: {reason}.")
+            yield source, QueryDiffError(f"{source.path}: the Ray worker failed: {one_line(error, only=-1)}.")
 
 
 def _evaluate(source: BagSource, options: BagOptions) -> Outcome:

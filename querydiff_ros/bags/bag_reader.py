@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, one_line
 from querydiff_ros.bags.bag_recovery import RecoveredMessage, recover
 
 
@@ -108,10 +108,10 @@ class BagReader:
             counts[message.topic] += 1
             times.append(message.time_ns)
         if not times:
-            raise QueryDiffError(f"{self.path} cannot be read as a rosbag2: {_reason(error)}.") from error
+            raise QueryDiffError(f"{self.path} cannot be read as a rosbag2: {one_line(error)}.") from error
         self.start_ns, self.end_ns = min(times), max(times)
         self.topics = {name: BagTopic(name, kind, counts[name], latched) for name, (kind, latched) in topics.items()}
-        self.damage = f"{self.path} is damaged ({_reason(error)}): it still holds {len(times)} whole messages."
+        self.damage = f"{self.path} is damaged ({one_line(error)}): it still holds {len(times)} whole messages."
 
     def _read_whole(self, topics: set[str], start_ns: int | None, stop_ns: int | None) -> Iterator[BagMessage]:
         given = _Given()
@@ -122,7 +122,7 @@ class BagReader:
                     given.add(connection.topic, time_ns)
                     yield BagMessage(connection.topic, time_ns, bytes(data))
         except Exception as error:  # as above
-            self.damage = f"{self.path} is damaged ({_reason(error)})."
+            self.damage = f"{self.path} is damaged ({one_line(error)})."
             if not self._compressed:  # rosbag2's own compression, older than that of mcap, is not recovered
                 for message in self._read_damaged(topics, start_ns, stop_ns):
                     if not given.had(message.topic, message.time_ns):
@@ -132,7 +132,7 @@ class BagReader:
             lost = ", ".join(f"{count} of {name}" for name, count in sorted((held - given.counts).items()))
             lost = lost if start_ns is None and stop_ns is None else ""  # of a part it is not known what it held
             self.damage = (
-                f"{self.path} is damaged ({_reason(error)}): {given.counts.total()} whole messages could be read"
+                f"{self.path} is damaged ({one_line(error)}): {given.counts.total()} whole messages could be read"
                 f"{f', lost are {lost}' if lost else ''}."
             )
 
@@ -179,10 +179,6 @@ class _Given:
 def _counting(file: Path) -> list[tuple[int, str]]:
     """Sort key of a file's name that puts 2 before 10: the files of a split bag are numbered."""
     return [(int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", file.name)]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _latched(connection: Connection) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +23,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.utils.image_files import encode_jpeg
 from querydiff_ros.common.topics import CONDITION_TOPIC
 
@@ -110,30 +110,27 @@ class DriveRecorder:
         """Finish the bag and rename it to `path`, or leave nothing."""
         with ExitStack() as cleanup:
             cleanup.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            try:
+            with self._writing():
                 self._writer.__exit__(kind, error, trace)
                 if kind is None:
                     (self._folder / self.path.name).rename(self.path)
-            except OSError as failure:
-                raise QueryDiffError(f"Cannot write {self.path}: {failure.strerror or failure}.") from failure
 
     def _make_folder(self) -> Path:
-        try:
+        with self._writing():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
-        except OSError as error:
-            raise QueryDiffError(f"Cannot write {self.path}: {error.strerror}.") from error
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return explained(f"Cannot write {self.path}: {{reason}}.", OSError)
 
     def _write(self, topic: str, stamp_ns: int, message: Any, latched: bool = False) -> None:
         kind, store = message.__msgtype__, self._messages.store
-        try:
+        with self._writing():
             if topic not in self._connections:
                 self._connections[topic] = self._writer.add_connection(
                     topic, kind, typestore=store, offered_qos_profiles=[_qos(latched)]
                 )
             self._writer.write(self._connections[topic], stamp_ns, store.serialize_cdr(message, kind))
-        except OSError as error:
-            raise QueryDiffError(f"Cannot write {self.path}: {error.strerror or error}.") from error
 
 
 class _DriveMessages:

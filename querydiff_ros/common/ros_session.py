@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained, one_line
 from querydiff_ros.common.dds_profile import dds_profile_variables
 
 if TYPE_CHECKING:
@@ -23,12 +23,9 @@ def require_ros() -> None:
     Raises:
         QueryDiffError: if it does not.
     """
-    try:
+    missing = "ROS 2 for Python is missing ({reason}): pip install 'querydiff_ros[ros]', or source a ROS installation."
+    with explained(missing, ImportError):
         import rclpy  # noqa: F401
-    except ImportError as error:
-        raise QueryDiffError(
-            f"ROS 2 for Python is missing ({error}): pip install 'querydiff_ros[ros]', or source a ROS installation."
-        ) from error
 
 
 def start_ros(arguments: Sequence[str], **options: Any) -> None:
@@ -43,7 +40,7 @@ def start_ros(arguments: Sequence[str], **options: Any) -> None:
     try:
         rclpy.init(args=list(arguments), **options)
     except Exception as error:  # from a wrong --ros-args to a parameter file that does not parse: no common class
-        reason = " ".join(str(error).split()).partition(", at /")[0]  # what follows are rcl's source lines
+        reason = one_line(error).partition(", at /")[0]  # what follows are rcl's source lines
         raise QueryDiffError(f"ROS 2 does not start: {reason}.") from error
 
 

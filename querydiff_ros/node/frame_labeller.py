@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 
+from querydiff_core.errors import described
 from querydiff_core.inference.segmenter import Segmentation, Segmenter
 from querydiff_ros.common.image_conversions import BadFrame
 from querydiff_ros.node.camera_frame import CameraFrame
@@ -135,7 +136,7 @@ class FrameLabeller:
     def _report_error(self, error: Exception) -> None:
         if not self._node.context.ok():  # interrupted: publishing fails because ROS is gone, nothing is wrong
             return
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = described(error)
         self._health.fail(reason)
         self._node.get_logger().error(
             f"Labelling failed ({self._health.errors} so far), the next frame is tried: {reason}",

@@ -9,7 +9,7 @@ from typing import Any
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import described
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_ros.common.node_parameters import ParameterReader
 from querydiff_ros.node.frame_labeller import FrameLabeller
@@ -104,9 +104,7 @@ class SegmentNode(LifecycleNode):
             return TransitionCallbackReturn.SUCCESS
         except Exception as error:  # rclpy would swallow it without a word
             if self.context.ok():
-                known = isinstance(error, QueryDiffError)
-                reason = str(error) if known else f"{type(error).__name__}: {error}"
-                self.get_logger().error(f"Cannot {transition}: {' '.join(reason.split())}")
+                self.get_logger().error(f"Cannot {transition}: {described(error)}")
             return TransitionCallbackReturn.FAILURE
 
     def _survive_impossible_transitions(self) -> None:

@@ -9,7 +9,7 @@ from typing import cast, get_args
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_topic_name import validate_topic_name
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, one_line
 from querydiff_core.inference.engine import EngineOptions, Provider
 from querydiff_ros.common.node_parameters import parameter
 
@@ -23,7 +23,7 @@ def _camera_problem(cameras: Sequence[str]) -> str | None:
         try:
             validate_topic_name(f"{camera}/image" if camera else "image")
         except InvalidTopicNameException as error:
-            reason = str(error).splitlines()[0].removeprefix("Invalid topic name: ")
+            reason = one_line(error, only=0).removeprefix("Invalid topic name: ")
             return f"Parameter cameras holds {camera!r}, which cannot begin a topic name: {reason}."
     return None
 
