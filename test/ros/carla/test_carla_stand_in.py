@@ -115,11 +115,11 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Return a starter of our executables as processes; it takes the module's name and arguments."""
+    """Return a starter of our executables as processes; it takes their name and arguments."""
     started: list[subprocess.Popen[str]] = []
 
-    def run(module: str, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", f"querydiff_ros.{module}", *arguments]
+    def run(name: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", f"from querydiff_ros.executables import {name}; {name}()", *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(process)
         return process
