@@ -110,10 +110,9 @@ def label_mapping(name_or_file: str | Path) -> LabelMapping:
     raw = _parse(_text(path), path) if path.suffix in (".yaml", ".yml") and path.is_file() else _read(str(path))
     if unknown := sorted(map(str, set(raw) - KEYS)):
         raise QueryDiffError(f"{path}: unknown key {unknown[0]}, expected some of {', '.join(sorted(KEYS))}.")
-    try:
+    wrong = f"{path}: expected `to_train_id: {{value: trainId, ...}}`, found {raw!r:.80}."
+    with explained(wrong, KeyError, TypeError, ValueError, AttributeError):
         mapping = _mapping(path.stem, raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise QueryDiffError(f"{path}: expected `to_train_id: {{value: trainId, ...}}`, found {raw!r:.80}.") from error
     _check_ids(path, mapping)
     return mapping
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 
 CONFIGS = {
     "unet": "unet/config.json",
@@ -153,14 +153,10 @@ class CheckpointFolder:
                 f"{vae.get('latent_channels', 4)}, as in checkpoints for inpainting or depth: use a text-to-image one."
             )
 
-    @contextmanager
-    def reading(self, part: str) -> Iterator[None]:
+    def reading(self, part: str) -> AbstractContextManager[None]:
         """Turn what libraries raise over damaged files of a part into one sentence."""
-        try:
-            yield
-        except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise QueryDiffError(f"Cannot read the teacher's {part} in {self.path / part}: {reason}") from error
+        damages = (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError)
+        return explained(f"Cannot read the teacher's {part} in {self.path / part}: {{reason}}.", *damages, only=0)
 
 
 @contextmanager
@@ -182,14 +178,12 @@ def _download(source: str, half: bool, weights: bool) -> Path:
     small = [*CONFIGS.values(), "tokenizer/*", "model_index.json"]
     plain, halves = ([f"{stem}{mark}.safetensors" for stem in WEIGHTS.values()] for mark in ("", ".fp16"))
     wanted = halves if half else plain
-    try:
+    absent = (
+        f"Teacher {source} is neither a folder here nor within reach on the Hugging Face hub ({{reason}}); give a "
+        "folder in the diffusers layout, or make one from your own images with `querydiff teacher train`."
+    )
+    with explained(absent, OSError, ValueError, only=0):
         folder = Path(snapshot_download(source, allow_patterns=[*small, *(wanted if weights else [])]))
         if weights and half and not all((folder / name).is_file() for name in wanted):
             folder = Path(snapshot_download(source, allow_patterns=[*small, *plain]))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise QueryDiffError(
-            f"Teacher {source} is neither a folder here nor within reach on the Hugging Face hub ({reason}); give a "
-            "folder in the diffusers layout, or make one from your own images with `querydiff teacher train`."
-        ) from error
     return folder

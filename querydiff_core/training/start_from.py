@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 
 
 def start_from_weights(model: nn.Module, path: str, parts: Sequence[str] | None = None) -> list[str]:
@@ -35,11 +35,8 @@ def start_from_weights(model: nn.Module, path: str, parts: Sequence[str] | None 
     weights = _training_state(path) if path.endswith(".ckpt") else _checkpoint(path)
     if parts is not None:
         weights = _only(weights, parts, [name for name, _ in model.named_children()])
-    try:
+    with explained(f"{path} holds another variant's weights: {{reason}}.", RuntimeError, only=-1):  # sizes differ
         missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:  # sizes differ
-        reason = str(error).splitlines()[-1].strip()
-        raise QueryDiffError(f"{path} holds another variant's weights: {reason}") from error
     anew = [] if parts is not None else [name for name in missing if not name.startswith("pixel_head.")]
     if wrong := [*unexpected, *anew]:
         raise QueryDiffError(f"{path} holds another variant's weights ({wrong[0]} does not fit).")
@@ -55,15 +52,13 @@ def _only(weights: dict[str, Tensor], parts: Sequence[str], known: Sequence[str]
 
 
 def _training_state(path: str) -> dict[str, Tensor]:
-    try:
+    unreadable = f"{path} cannot be read as a training state: it is damaged or of another kind."
+    with explained(unreadable, Exception):  # torch raises errors of many kinds for a file that it cannot read
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception as error:  # torch raises errors of many kinds for a file that it cannot read
-        raise QueryDiffError(f"{path} cannot be read as a training state: it is damaged or of another kind.") from error
     return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
 
 
 def _checkpoint(path: str) -> dict[str, Tensor]:
-    try:
+    unreadable = f"{path} cannot be read as safetensors: it is damaged or of another kind."
+    with explained(unreadable, OSError, SafetensorError):
         return {name: value.float() for name, value in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise QueryDiffError(f"{path} cannot be read as safetensors: it is damaged or of another kind.") from error
