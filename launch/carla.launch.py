@@ -55,12 +55,12 @@ def carla(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     interface = carla_interface(chosen["carla_version"])
     entities = [segment_node(interface, chosen)]
     if interface.degrees_bug:
-        told = ("carla_version", "camera", "vehicle", "rgb", "fov")
-        entities.append(node("carla_camera_info", "carla_camera_info", told, chosen))
+        names = ("carla_version", "camera", "vehicle", "rgb", "fov")
+        entities.append(node("carla_camera_info", "carla_camera_info", names, chosen))
     if "evaluation" in on:
-        told = ("carla_version", "camera", "vehicle", "semantic_topic", "semantic_reliability")
-        told += ("condition", "output", "engine")
-        entities.append(node("carla_evaluation", "carla_evaluation", told, chosen))
+        names = ("carla_version", "camera", "vehicle", "semantic_topic", "semantic_reliability")
+        names += ("condition", "output", "engine")
+        entities.append(node("carla_evaluation", "carla_evaluation", names, chosen))
     if "drivable_area" in on:
         entities.append(node("drivable_area", "drivable_area", ("camera",), chosen))
     if "rviz" in on:
@@ -84,9 +84,9 @@ def segment_node(interface: CarlaInterface, chosen: dict[str, str]) -> GroupActi
     return GroupAction([*(SetRemap(src=src, dst=dst) for src, dst in remaps.items()), include])
 
 
-def node(executable: str, name: str, told: Sequence[str], chosen: dict[str, str]) -> Node:
+def node(executable: str, name: str, names: Sequence[str], chosen: dict[str, str]) -> Node:
     """Return one of our nodes with those launch arguments as parameters; empty ones are left to it."""
-    parameters: dict[str, object] = {key: chosen[key] for key in told if chosen[key]}
+    parameters: dict[str, object] = {key: chosen[key] for key in names if chosen[key]}
     if "fov" in parameters:
         parameters["fov"] = float(chosen["fov"])
     parameters["use_sim_time"] = chosen["use_sim_time"].lower() in ("true", "1", "yes")

@@ -37,8 +37,8 @@ def parameter(
         one_of: the values to choose from.
         problem: return the sentence that refuses a value of the right type, or None.
     """
-    told = {"meaning": meaning, "between": between, "one_of": tuple(one_of), "problem": problem}
-    return field(default=default, metadata=told)
+    limits = {"between": between, "one_of": tuple(one_of), "problem": problem}
+    return field(default=default, metadata={"meaning": meaning, **limits})
 
 
 def declare_parameters(node: Node, kind: type[Parameters]) -> Parameters:

@@ -31,7 +31,7 @@ def _classes_problem(classes: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True)
 class DrivableAreaParameters:
-    """What `drivable_area` is params."""
+    """The parameters of `drivable_area`."""
 
     camera: str = parameter("front", "Namespace of the camera.")
     classes: tuple[str, ...] = parameter(

@@ -30,7 +30,7 @@ def _camera_problem(cameras: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What `segment_node` is told; read when it is configured, so that a change takes effect at the next configure."""
+    """The parameters of `segment_node`, read when it is configured: a change takes effect at the next configure."""
 
     engine: str = parameter(
         "", "Exported engine (.onnx, .pt2, .engine) or checkpoint (.safetensors). Empty: the default that is shipped."
