@@ -28,11 +28,11 @@ from querydiff_ros.bag_evaluation.output_spool import CONFIDENCE, LABEL, OutputS
 from querydiff_ros.bags.bag_player import BagPlayer, ReplayOptions
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
 from querydiff_ros.common.dds_profile import environment_with_dds_profile
+from querydiff_ros.common.engine_parameters import engine_parameters
 from querydiff_ros.common.install_paths import executable_path
 from querydiff_ros.common.ros_session import ros_node
 from querydiff_ros.common.stamps import stamp_ns
 from querydiff_ros.common.topics import label_topic
-from querydiff_ros.node.segment_parameters import engine_parameters
 
 START_SECONDS = 60.0
 LABEL_SECONDS = 30.0

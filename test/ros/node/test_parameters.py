@@ -13,8 +13,9 @@ from rclpy.parameter import Parameter
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.engine import EngineOptions, default_model
+from querydiff_ros.common.engine_parameters import engine_parameters
 from querydiff_ros.common.install_paths import share_directory
-from querydiff_ros.node.segment_parameters import Parameters, engine_parameters
+from querydiff_ros.node.segment_parameters import Parameters
 
 MakeNode = Callable[..., Any]
 
