@@ -43,7 +43,7 @@ def heat_map(comparison: Comparison, a: str, b: str) -> Figure:
     axes.set(xlim=(-0.5, len(domains) - 0.5), ylim=(len(classes) + 0.5, -0.5))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    figure.colorbar(colors, ax=axes, extend="both", label="points of IoU")
+    figure.colorbar(colors, ax=axes, extend="both", aspect=40, label="points of IoU")
     return figure
 
 
