@@ -11,6 +11,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+SIZE = (64, 128)
+"""Height and width of the images that tests show it."""
 TEXT_CHANNELS = 16
 START, END = "<|startoftext|>", "<|endoftext|>"
 # What sets the UNet of Stable Diffusion 2.x apart from that of 1.x: heads by level, linear projections, and upcasting.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -29,6 +30,18 @@ service = LaunchService()
 service.include_launch_description(LaunchDescription([include]))
 sys.exit(service.run())
 """
+
+
+def described_arguments(launch_file: str) -> set[str]:
+    """Return the names of the arguments of a launch file, all of which have a description."""
+    specification = importlib.util.spec_from_file_location("launch_file", LAUNCH_FOLDER / launch_file)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    arguments = module.generate_launch_description().get_launch_arguments()
+    assert all(argument.description for argument in arguments)
+    return {argument.name for argument in arguments}
 
 
 class Launch(WatchedProcess):

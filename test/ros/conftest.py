@@ -12,6 +12,7 @@ import rclpy
 from engines import write_pixel_engine
 from node_process import NodeProcess
 from peer import Peer
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from short_drive import Replay, record
 
@@ -51,21 +52,30 @@ def slow_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_node(peer: Peer, pixel_engine: Path) -> Iterator[Callable[..., Any]]:
-    """Return a maker of segment nodes in this process, spun by the peer's executor."""
-    nodes: list[Any] = []
+def spin(peer: Peer) -> Iterator[Callable[[Node], Any]]:
+    """Return a function that lets the peer spin a node too, until the test ends."""
+    nodes: list[Node] = []
 
-    def make(**parameters: Any) -> Any:
-        chosen = {"engine": str(pixel_engine), "threads": 1, "diagnostics_period": 0.1, **parameters}
-        node = SegmentNode(parameter_overrides=[Parameter(name, value=v) for name, v in chosen.items()])
+    def add(node: Node) -> Node:
         peer.executor.add_node(node)
         nodes.append(node)
         return node
 
-    yield make
+    yield add
     for node in nodes:
         peer.executor.remove_node(node)
         node.destroy_node()
+
+
+@pytest.fixture
+def make_node(spin: Callable[[Node], Any], pixel_engine: Path) -> Callable[..., Any]:
+    """Return a maker of segment nodes in this process, spun by the peer's executor."""
+
+    def make(**parameters: Any) -> Any:
+        chosen = {"engine": str(pixel_engine), "threads": 1, "diagnostics_period": 0.1, **parameters}
+        return spin(SegmentNode(parameter_overrides=[Parameter(name, value=v) for name, v in chosen.items()]))
+
+    return make
 
 
 @pytest.fixture

@@ -12,34 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from teachers import write_tiny_teacher
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
 
-SIZE = (64, 128)
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_teacher(tmp_path_factory.mktemp("teacher"))
 
 
 @pytest.fixture
 def copied(folder: Path, tmp_path: Path) -> Path:
     """Return a copy that a test may damage."""
     return shutil.copytree(folder, tmp_path / "copy")
-
-
-@pytest.fixture(scope="module")
-def images() -> torch.Tensor:
-    return torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(scope="module")
-def noise() -> torch.Tensor:
-    return torch.randn(2, 4, SIZE[0] // 8, SIZE[1] // 8, generator=torch.Generator().manual_seed(2))
 
 
 def test_shifted_latents(copied: Path, images: torch.Tensor) -> None:

@@ -12,29 +12,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from teachers import UNET_OF_2, write_tiny_teacher
+from teachers import SIZE, UNET_OF_2, write_tiny_teacher
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
 from querydiff_core.teacher.teacher_description import describe
-
-SIZE = (64, 128)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_teacher(tmp_path_factory.mktemp("teacher"))
-
-
-@pytest.fixture(scope="module")
-def images() -> torch.Tensor:
-    return torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(scope="module")
-def noise() -> torch.Tensor:
-    return torch.randn(2, 4, SIZE[0] // 8, SIZE[1] // 8, generator=torch.Generator().manual_seed(2))
 
 
 def alphas_cumprod() -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +28,6 @@ from querydiff_ros.common.topics import LATCHED
 SHIFT = 3
 FRAMES = [frame(index) for index in range(6)]
 each_interface = pytest.mark.parametrize("interface", INTERFACES, ids=lambda interface: interface.version)
-
-
-@pytest.fixture
-def spin(peer: Peer) -> Iterator[Callable[[Node], Any]]:
-    """Return a function that lets the peer spin a node too, until the test ends."""
-    nodes: list[Node] = []
-
-    def add(node: Node) -> Node:
-        peer.executor.add_node(node)
-        nodes.append(node)
-        return node
-
-    yield add
-    for node in nodes:
-        peer.executor.remove_node(node)
-        node.destroy_node()
 
 
 def scored(peer: Peer, spin: Callable[[Node], Any], interface: CarlaInterface, engine: Path, output: Path) -> Result:
