@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.utils.atomic_file import atomic_file
@@ -98,10 +98,8 @@ class Result:
         Raises:
             QueryDiffError: if it is of another version, damaged or no result at all.
         """
-        try:
+        with explained(f"{source} is no whole JSON file ({{reason}}): evaluate again.", ValueError):
             raw = json.loads(text)
-        except ValueError as error:
-            raise QueryDiffError(f"{source} is no whole JSON file ({error}): evaluate again.") from error
         if not isinstance(raw, dict) or "format" not in raw:
             raise QueryDiffError(f"{source} is no result of an evaluation: expected JSON with the key format.")
         if raw["format"] != FORMAT:
@@ -131,10 +129,7 @@ class Result:
         Raises:
             QueryDiffError: if it is missing, of another version, damaged or no result at all.
         """
-        try:
+        unreadable = f"{path} cannot be read as a result ({{reason}}): give a file that evaluate wrote."
+        with explained(unreadable, OSError, UnicodeDecodeError):
             text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise QueryDiffError(
-                f"{path} cannot be read as a result ({error}): give a file that evaluate wrote."
-            ) from error
         return cls.from_json(text, str(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.evaluation.result import Result
 from querydiff_core.evaluation.result_table import percent
 from querydiff_core.inference.segmenter import Segmenter
@@ -69,11 +69,9 @@ class BagResults:
             return
         for warning in outcome.warnings:
             self._say(f"warning: {warning}")
-        try:
+        with explained(f"Cannot write to {self.folder}: {{reason}}.", OSError):
             outcome.artefacts.save(self.folder, source.name)
             outcome.result.save(self._file(source))
-        except OSError as error:
-            raise QueryDiffError(f"Cannot write to {self.folder}: {error.strerror or error}.") from error
 
     def merge(self) -> Result:
         """Add up the bags' Results in the order of the bags, write the sum and return it.

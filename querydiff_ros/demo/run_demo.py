@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.evaluation.result_table import print_iou
 from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.label_space import cityscapes
@@ -61,10 +61,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     played = OnlineOptions(rate=0.0, lockstep=True)
     evaluation = BagOptions(options.engine, score=options.score, pictures=0, online=played)
     scorer = DriveScorer("drive", evaluation.score_mapping, cityscapes(), evaluation.pictures)
-    try:
+    with explained(f"Cannot write to {options.output}: {{reason}}.", OSError):
         options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise QueryDiffError(f"Cannot write to {options.output}: {error.strerror}.") from error
     frames = BagFrames(BagSource(options.drive or _generate(options), "drive", condition=""), evaluation)
     if frames.bag.damage:
         Console(stderr=True).print(f"warning: {frames.bag.damage}")

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from querydiff_core.data.data_sets.data_set import DataSet, Part
 from querydiff_core.data.pairing import NamedFiles
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.label_space import LabelMapping, cityscapes, mapillary_names
 
 FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
@@ -56,13 +56,12 @@ config_v1.2.json, or config.json"""
 
     def _class_names(self, root: Path) -> list[str]:
         file = self._configuration(root)
-        try:
+        wrong = (
+            f"{file}: expected the configuration of Mapillary Vistas {self.version} with `labels`, each with a `name`; "
+            "unpack it beside the folder training."
+        )
+        with explained(wrong, OSError, ValueError, KeyError, TypeError):
             return [str(label["name"]) for label in json.loads(file.read_text(encoding="utf-8"))["labels"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise QueryDiffError(
-                f"{file}: expected the configuration of Mapillary Vistas {self.version} with `labels`, each with a "
-                "`name`; unpack it beside the folder training."
-            ) from error
 
     def _configuration(self, root: Path) -> Path:
         file, old = root / f"config_{self.version}.json", root / "config.json"
