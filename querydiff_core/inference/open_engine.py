@@ -1,15 +1,21 @@
-"""How a file finds its engine; what an engine needs is imported only when a file asks for it."""
+"""How a file finds its engine, or the checkpoint that stands in where a compiled one does not fit this machine.
+
+What an engine needs is imported only when a file asks for it.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.archive import read_archive_metadata
+from querydiff_core.inference.build_target import EngineBuild, target_here
 from querydiff_core.inference.engine import Engine, EngineMismatchError, EngineOptions, check_size
 from querydiff_core.inference.metadata import ModelMetadata
+from querydiff_core.utils.file_hash import file_hash
 
 
 def open_engine(path: Path, options: EngineOptions) -> Engine:
@@ -68,9 +74,7 @@ def _open_compiled(path: Path, options: EngineOptions) -> Engine:
     except EngineMismatchError as mismatch:
         if not options.fallback:
             raise
-        from querydiff_core.inference.engine_target import named_checkpoint
-
-        checkpoint = named_checkpoint(path, metadata)
+        checkpoint = _named_checkpoint(path, metadata)
         logging.getLogger(__name__).warning("%s Running %s instead.", mismatch, checkpoint)
         return open_engine(checkpoint, replace(options, size=metadata.input_size))
 
@@ -78,9 +82,68 @@ def _open_compiled(path: Path, options: EngineOptions) -> Engine:
 def _open_where_it_fits(path: Path, metadata: ModelMetadata, options: EngineOptions) -> Engine:
     missing = f"{path} needs PyTorch ({{reason}}): pip install 'querydiff_ros[torch]', or use an .onnx engine."
     with explained(missing, ImportError):
-        from querydiff_core.inference.engine_target import check_target
         from querydiff_core.inference.tensorrt_engine import open_plan
         from querydiff_core.inference.torch_engine import open_package
-    device = check_target(path, metadata, options.device)
+    device = _check_target(path, metadata, options.device)
     open_file = open_plan if path.suffix == ".engine" else open_package
     return open_file(path, metadata, device, options)
+
+
+def _check_target(path: Path, metadata: ModelMetadata, device: str) -> str:
+    """Return where the engine runs, "cpu" or "cuda:N", for the user's choice "auto", "cpu" or "cuda[:N]".
+
+    Raises:
+        EngineMismatchError: if it was built for something else; it names the command that builds it here.
+    """
+    from querydiff_core.inference.device_runner import torch_device
+
+    build = metadata.build
+    assert build is not None  # `read_archive_metadata` has seen to it
+    wanted = build.device if device == "auto" else device
+    differences = _differences(build, wanted)
+    if differences:
+        command = build.command(metadata.input_size, path, _checkpoint_path(path, build))
+        raise EngineMismatchError(
+            f"{path} was built for {', '.join(differences)}: build it here with `{command}`, or set fallback to run "
+            "its checkpoint."
+        )
+    return torch_device(wanted)
+
+
+def _named_checkpoint(path: Path, metadata: ModelMetadata) -> Path:
+    """Return the checkpoint that the engine `path` was made from.
+
+    Raises:
+        QueryDiffError: if it is not there, or is another than the engine was made from.
+    """
+    build = metadata.build
+    assert build is not None
+    checkpoint = _checkpoint_path(path, build)
+    if not checkpoint.is_file():
+        raise QueryDiffError(
+            f"{path} does not fit this machine and its checkpoint {checkpoint} is not there: put it there, or build "
+            "the engine again."
+        )
+    if file_hash(checkpoint) != build.checkpoint_sha256:
+        raise QueryDiffError(
+            f"{path} does not fit this machine and {checkpoint} is not the checkpoint that it was made from (its "
+            "SHA-256 differs): build the engine again, or give the checkpoint itself."
+        )
+    return checkpoint
+
+
+def _checkpoint_path(engine: Path, build: EngineBuild) -> Path:
+    return Path(os.path.normpath(engine.parent / build.checkpoint))
+
+
+def _differences(build: EngineBuild, wanted: str) -> list[str]:
+    import torch
+
+    from querydiff_core.inference.device_runner import torch_device
+
+    kind = wanted.partition(":")[0]
+    if kind != build.device:
+        return [f"device {build.device} (here {wanted})"]
+    if kind == "cuda" and not torch.cuda.is_available():
+        return [f"the GPU {build.target.hardware} (here none)"]
+    return build.target.differences(target_here(build.format, torch_device(wanted)), any_gpu=build.any_gpu)
