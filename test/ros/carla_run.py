@@ -86,9 +86,9 @@ def frame_index(name: str) -> int:
     return (int(seconds) * 10**9 + int(nanoseconds) - FIRST_STAMP_NS) // STEP
 
 
-def iou_by_hand(predicted: list[np.ndarray], truth: list[np.ndarray], mapping: LabelMapping) -> dict[str, float]:
-    """Return the IoU by class name of trainIds, by sets of pixels; classes that the truth lacks are left out."""
-    seen, true = np.concatenate([p.ravel() for p in predicted]), np.concatenate([t.ravel() for t in truth])
+def iou_by_hand(predicted: list[np.ndarray], ground_truth: list[np.ndarray], mapping: LabelMapping) -> dict[str, float]:
+    """Return the IoU by class name of trainIds, by sets of pixels; classes that the ground truth lacks are left out."""
+    seen, true = np.concatenate([p.ravel() for p in predicted]), np.concatenate([t.ravel() for t in ground_truth])
     seen, true = seen[true != 255], true[true != 255]
     result = {}
     for name, merged in mapping.score_classes:

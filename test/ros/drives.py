@@ -27,7 +27,7 @@ def record(
     path: Path,
     frames: int = 12,
     conditions: Sequence[str | None] = (None,),
-    truth: Callable[[int], np.ndarray | None] = lambda index: wrong_quarter(picture(index)),
+    ground_truth: Callable[[int], np.ndarray | None] = lambda index: wrong_quarter(picture(index)),
     storage: str = "mcap",
     step: int = STEP,
 ) -> Path:
@@ -36,7 +36,7 @@ def record(
     with DriveRecorder(path, compressed=False, storage=storage) as recorder:
         for index in range(frames):
             condition = conditions[index * len(conditions) // frames]
-            recorder.write(START + index * step, picture(index), truth(index), condition)
+            recorder.write(START + index * step, picture(index), ground_truth(index), condition)
     return path
 
 

@@ -43,10 +43,10 @@ def run(subcommand, *arguments):
 
 
 def image_counts(name, random, right):
-    truth = random.integers(1, 100, 4)
-    hits = (truth * right).astype(int)
-    missed = truth - hits
-    return ImageCounts(name, truth.tolist(), (hits + np.roll(missed, 1)).tolist(), hits.tolist())
+    ground_truth = random.integers(1, 100, 4)
+    hits = (ground_truth * right).astype(int)
+    missed = ground_truth - hits
+    return ImageCounts(name, ground_truth.tolist(), (hits + np.roll(missed, 1)).tolist(), hits.tolist())
 
 
 def many(right, seed=0, images=40, prefix="i"):
@@ -108,9 +108,11 @@ def evaluated(domain, right, seed=0, mapping="train_ids"):
     random = np.random.default_rng(seed)
     scorer = Scorer(label_mapping(mapping))
     for index in range(4):
-        truth = random.integers(0, 6, (12, 12), dtype=np.uint8)
-        labels = np.where(random.random(truth.shape) < right, truth, (truth + 1) % 6).astype(np.uint8)
-        scorer.update(labels, labels, truth, f"{index}")
+        ground_truth = random.integers(0, 6, (12, 12), dtype=np.uint8)
+        prediction = np.where(random.random(ground_truth.shape) < right, ground_truth, (ground_truth + 1) % 6).astype(
+            np.uint8
+        )
+        scorer.update(prediction, prediction, ground_truth, f"{index}")
     return scorer.result(domain)
 
 
@@ -260,7 +262,7 @@ def test_nothing_published_is_shown_unasked(measured):
     assert "published" not in (output / "scores.csv").read_text()
 
 
-def test_panels_show_input_both_models_and_truth(measured):
+def test_panels_show_input_both_models_and_ground_truth(measured):
     a, b = (Result.load(measured / f"{name}.json") for name in "ab")
     (panel,) = difference_panels(a, b, ("sharp", "blurred"), 1)
     assert panel.a == 1.0

@@ -274,8 +274,8 @@ def test_a_checkpoint_under_the_papers_preset_sees_the_window_pixel_for_pixel(sc
 
 def test_one_look_is_the_segmenter_itself(engine):
     image = np.random.default_rng(3).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    labels, confidence = predict(Segmenter.load(engine), image, Protocol(), "folder")
-    np.testing.assert_array_equal(labels, expected_labels(image))
+    prediction, confidence = predict(Segmenter.load(engine), image, Protocol(), "folder")
+    np.testing.assert_array_equal(prediction, expected_labels(image))
     np.testing.assert_array_equal(confidence, image[..., 1])
 
 
@@ -294,8 +294,8 @@ def test_views_of_a_pixelwise_model_agree(engine):
 def test_without_confidence_one_view_is_scored_and_several_are_refused(tmp_path):
     segmenter = Segmenter.load(write_labels_only_engine(tmp_path / "labels.onnx"))
     image = np.random.default_rng(3).integers(0, 256, (8, 8, 3), np.uint8)
-    labels, confidence = predict(segmenter, image, Protocol(), "folder")
-    np.testing.assert_array_equal(labels, expected_labels(image))
+    prediction, confidence = predict(segmenter, image, Protocol(), "folder")
+    np.testing.assert_array_equal(prediction, expected_labels(image))
     assert confidence is None
     with pytest.raises(QueryDiffError, match="leave --scales and --flip out"):
         predict(segmenter, image, Protocol(flip=True), "folder")
@@ -312,8 +312,8 @@ def test_a_label_that_one_view_alone_chose_halves_its_confidence():
             labels[:, 0], confidence[:, 0] = 1, 200
             return type("Seen", (), {"labels": labels, "confidence": confidence})
 
-    labels, confidence = predict(Sided(), np.zeros((2, 4, 3), np.uint8), Protocol(flip=True), "folder")
-    np.testing.assert_array_equal(labels, [[1, 2, 2, 1]] * 2)
+    prediction, confidence = predict(Sided(), np.zeros((2, 4, 3), np.uint8), Protocol(flip=True), "folder")
+    np.testing.assert_array_equal(prediction, [[1, 2, 2, 1]] * 2)
     np.testing.assert_array_equal(confidence, [[100, 100, 100, 100]] * 2)
 
 

@@ -23,16 +23,16 @@ def pairs(draw, predicted_ids=CLASS_IDS):
     return draw(arrays(np.uint8, shape, elements=predicted_ids)), draw(arrays(np.uint8, shape, elements=TRUE_IDS))
 
 
-def score(matrix, predicted, truth, name="image"):
-    return matrix.update(predicted, None, truth, name)
+def score(matrix, prediction, ground_truth, name="image"):
+    return matrix.update(prediction, None, ground_truth, name)
 
 
-def brute_force_iou(predicted, truth, classes):
-    seen = truth != UNLABELLED
+def brute_force_iou(prediction, ground_truth, classes):
+    seen = ground_truth != UNLABELLED
     for c in range(classes):
-        hits = np.sum(seen & (predicted == c) & (truth == c))
-        union = np.sum(seen & ((predicted == c) | (truth == c)))
-        yield hits / union if np.any(truth == c) else None
+        hits = np.sum(seen & (prediction == c) & (ground_truth == c))
+        union = np.sum(seen & ((prediction == c) | (ground_truth == c)))
+        yield hits / union if np.any(ground_truth == c) else None
 
 
 @given(pairs(predicted_ids=st.integers(0, 255)))
@@ -50,25 +50,25 @@ def test_iou_is_intersection_over_union_of_what_is_labelled(pair):
 def test_agrees_with_torchmetrics(pair):
     torch = pytest.importorskip("torch")
     functional = pytest.importorskip("torchmetrics.functional.classification")
-    predicted, truth = pair
+    prediction, ground_truth = pair
     matrix = Scorer(TRAIN_IDS)
-    score(matrix, predicted, truth)
-    tensors = torch.from_numpy(predicted).long(), torch.from_numpy(truth).long()
+    score(matrix, prediction, ground_truth)
+    tensors = torch.from_numpy(prediction).long(), torch.from_numpy(ground_truth).long()
     theirs = functional.multiclass_jaccard_index(*tensors, num_classes=19, average="none", ignore_index=UNLABELLED)
     present = ~np.isnan(matrix.iou)
     np.testing.assert_allclose(matrix.iou[present], theirs.numpy()[present], rtol=1e-6)
     if present.any():
-        seen = truth != UNLABELLED
-        assert matrix.pixel_accuracy == pytest.approx(np.mean(predicted[seen] == truth[seen]))
+        seen = ground_truth != UNLABELLED
+        assert matrix.pixel_accuracy == pytest.approx(np.mean(prediction[seen] == ground_truth[seen]))
 
 
 @given(st.lists(pairs(), min_size=1, max_size=4))
 def test_streaming_equals_all_at_once(frames):
     streamed, merged = Scorer(TRAIN_IDS), Scorer(TRAIN_IDS).result("x")
-    for index, (predicted, truth) in enumerate(frames):
-        score(streamed, predicted, truth, str(index))
+    for index, (prediction, ground_truth) in enumerate(frames):
+        score(streamed, prediction, ground_truth, str(index))
         single = Scorer(TRAIN_IDS)
-        counts = score(single, predicted, truth, str(index))
+        counts = score(single, prediction, ground_truth, str(index))
         np.testing.assert_array_equal(counts, class_counts(single.counts))
         merged = merged.merge(single.result("x"))
     whole = Scorer(TRAIN_IDS)
@@ -81,9 +81,9 @@ def test_score_classes_are_merged_on_both_sides():
     mapping = label_mapping("camvid")
     names = cityscapes().names
     matrix = Scorer(mapping)
-    truth = np.array([[names.index("car"), names.index("vegetation"), UNLABELLED]], np.uint8)
-    predicted = np.array([[names.index("truck"), names.index("road"), names.index("sky")]], np.uint8)
-    score(matrix, predicted, truth)
+    ground_truth = np.array([[names.index("car"), names.index("vegetation"), UNLABELLED]], np.uint8)
+    prediction = np.array([[names.index("truck"), names.index("road"), names.index("sky")]], np.uint8)
+    score(matrix, prediction, ground_truth)
     assert len(matrix.classes) == 11
     assert matrix.iou_by_class["car"] == 1.0
     assert matrix.iou_by_class["tree"] == 0.0
@@ -92,9 +92,9 @@ def test_score_classes_are_merged_on_both_sides():
 
 
 def test_a_prediction_that_is_no_class_is_a_miss_and_no_false_alarm():
-    truth = np.array([0, 0, 1], np.uint8)
+    ground_truth = np.array([0, 0, 1], np.uint8)
     matrix = Scorer(TRAIN_IDS)
-    score(matrix, np.array([UNLABELLED, 0, 1], np.uint8), truth)
+    score(matrix, np.array([UNLABELLED, 0, 1], np.uint8), ground_truth)
     np.testing.assert_array_equal(matrix.counts[:2, [0, 1, -1]], [[1, 0, 1], [0, 1, 0]])
     assert matrix.counts.sum() == 3
 

@@ -52,8 +52,8 @@ def a_result(**changes):
 def pixels(frame, mapping):
     """Yield (true score class, predicted score class or None, confidence) of each labelled pixel, the slow way."""
     groups = [ids for _, ids in label_mapping(mapping).score_classes]
-    for label, confidence, truth in zip(*(side.ravel().tolist() for side in frame), strict=True):
-        true = [i for i, ids in enumerate(groups) if truth in ids]
+    for label, confidence, ground_truth in zip(*(side.ravel().tolist() for side in frame), strict=True):
+        true = [i for i, ids in enumerate(groups) if ground_truth in ids]
         if true:
             yield true[0], next((i for i, ids in enumerate(groups) if label in ids), None), confidence
 
@@ -82,13 +82,13 @@ def test_scores_are_what_counting_pixel_by_pixel_gives(mapping, frame):
 @settings(deadline=None, max_examples=40)
 @given(frames())
 def test_a_threshold_on_confidence_leaves_out_what_is_below_it(frame):
-    labels, confidence, truth = frame
+    prediction, confidence, ground_truth = frame
     calibration = evaluated("train_ids", [("a", frame)]).result("x").calibration
     for b, (threshold, share, miou) in enumerate(calibration.by_threshold):
         assert threshold == b / 15
-        kept = np.where(confidence >= 17 * b, truth, UNLABELLED).astype(np.uint8)
-        assert miou == evaluated("train_ids", [("a", (labels, confidence, kept))]).result("x").miou
-        labelled = max(1, np.sum(truth != UNLABELLED))
+        kept = np.where(confidence >= 17 * b, ground_truth, UNLABELLED).astype(np.uint8)
+        assert miou == evaluated("train_ids", [("a", (prediction, confidence, kept))]).result("x").miou
+        labelled = max(1, np.sum(ground_truth != UNLABELLED))
         assert share == pytest.approx(np.sum(kept != UNLABELLED) / labelled)
 
 
@@ -98,20 +98,20 @@ def test_a_threshold_on_confidence_leaves_out_what_is_below_it(frame):
 def test_agrees_with_torchmetrics(frame):
     torch = pytest.importorskip("torch")
     functional = pytest.importorskip("torchmetrics.functional.classification")
-    labels, confidence, truth = frame
-    labels = np.where(labels == UNLABELLED, 0, labels).astype(np.uint8)
-    seen = truth != UNLABELLED
+    prediction, confidence, ground_truth = frame
+    prediction = np.where(prediction == UNLABELLED, 0, prediction).astype(np.uint8)
+    seen = ground_truth != UNLABELLED
     if not seen.any():
         return
-    domain = evaluated("train_ids", [("a", (labels, confidence, truth))]).result("x")
-    sides = torch.from_numpy(labels).long(), torch.from_numpy(truth).long()
+    domain = evaluated("train_ids", [("a", (prediction, confidence, ground_truth))]).result("x")
+    sides = torch.from_numpy(prediction).long(), torch.from_numpy(ground_truth).long()
     options = {"num_classes": 19, "ignore_index": UNLABELLED}
     iou = functional.multiclass_jaccard_index(*sides, average="none", **options).numpy()
     present = ~np.isnan(domain.iou)
     np.testing.assert_allclose(domain.iou[present], iou[present], rtol=1e-6)
     recall = functional.multiclass_accuracy(*sides, average="none", **options).numpy()
     assert domain.class_accuracy == pytest.approx(recall[present].mean(), rel=1e-5)
-    ours = torch.from_numpy(confidence[seen] / 255), torch.from_numpy((labels == truth)[seen]).long()
+    ours = torch.from_numpy(confidence[seen] / 255), torch.from_numpy((prediction == ground_truth)[seen]).long()
     assert domain.ece == pytest.approx(float(functional.binary_calibration_error(*ours, n_bins=15)), abs=1e-6)
 
 
@@ -129,8 +129,8 @@ def test_any_split_over_workers_gives_the_identical_result(mapping, many, random
 
 def test_counts_by_image_add_up_to_the_confusion():
     domain = a_result().domains[0]
-    truth, predicted, hits = np.sum([image[1:] for image in domain.by_image], axis=0)
-    assert mean_iou(class_iou(truth, predicted, hits)) == domain.miou
+    ground_truth, predicted, hits = np.sum([image[1:] for image in domain.by_image], axis=0)
+    assert mean_iou(class_iou(ground_truth, predicted, hits)) == domain.miou
     assert [image.name for image in domain.by_image] == ["image 0", "image 1", "image 2"]
 
 

@@ -1,4 +1,4 @@
-"""`querydiff evaluate-bag` offline: scores, conditions, what is said of drives without truth, and restarts."""
+"""`querydiff evaluate-bag` offline: scores, conditions, what is said of drives without ground truth, and restarts."""
 
 import csv
 import hashlib
@@ -40,10 +40,10 @@ def test_scores_by_condition_are_what_arithmetic_says(tmp_path, evaluate, storag
     for domain, frames in zip(result.domains, (range(6), range(6, 12)), strict=True):
         assert domain.pixel_accuracy == 0.75
         classes = np.stack([expected_labels(picture(index)) for index in frames])
-        truth = classes.copy()
-        truth[:, :12] = (truth[:, :12] + 1) % 19
-        hits = [((truth == c) & (classes == c)).sum() for c in np.unique(truth)]
-        union = [((truth == c) | (classes == c)).sum() for c in np.unique(truth)]
+        ground_truth = classes.copy()
+        ground_truth[:, :12] = (ground_truth[:, :12] + 1) % 19
+        hits = [((ground_truth == c) & (classes == c)).sum() for c in np.unique(ground_truth)]
+        union = [((ground_truth == c) | (classes == c)).sum() for c in np.unique(ground_truth)]
         assert domain.miou == pytest.approx(np.mean(np.divide(hits, union)))
         assert domain.ece is not None
     (entry,) = result.data
@@ -103,8 +103,8 @@ def test_curves_and_pictures_lie_beside_the_result(tmp_path, evaluate):
     assert cv2.imread(str(looks[0])).shape[1] > 900
 
 
-def test_a_drive_without_truth_is_judged_by_steadiness_and_confidence(tmp_path, evaluate):
-    bag = record(tmp_path / "bag", 30, truth=lambda index: None)
+def test_a_drive_without_ground_truth_is_judged_by_steadiness_and_confidence(tmp_path, evaluate):
+    bag = record(tmp_path / "bag", 30, ground_truth=lambda index: None)
     result = evaluate(bag)
     assert result.domains == ()
     (entry,) = result.data
@@ -115,22 +115,22 @@ def test_a_drive_without_truth_is_judged_by_steadiness_and_confidence(tmp_path, 
     assert list((tmp_path / "out" / "result_bags").glob("bag_worst_01*.jpg"))
 
 
-def test_truth_of_another_mapping_and_merged_classes(tmp_path, evaluate):
+def test_ground_truth_of_another_mapping_and_merged_classes(tmp_path, evaluate):
     values = np.resize(np.arange(12, dtype=np.uint8), SIZE)
-    bag = record(tmp_path / "bag", 2, truth=lambda index: values)
+    bag = record(tmp_path / "bag", 2, ground_truth=lambda index: values)
     result = evaluate(bag, "--mapping", "camvid")
     assert result.domains[0].classes == tuple(name for name, _ in label_mapping("camvid").score_classes)
     labelled = (label_mapping("camvid").score_table[label_mapping("camvid")(values)] != 255).sum()
     assert result.domains[0].counts.sum() == 2 * labelled
 
 
-def test_truth_for_every_third_frame_is_matched_within_the_tolerance(tmp_path, evaluate):
+def test_ground_truth_for_every_third_frame_is_matched_within_the_tolerance(tmp_path, evaluate):
     """The label images were stamped 30 ms late by whoever made them."""
     from rosbags.rosbag2 import Reader, Writer
     from rosbags.typesys import Stores, get_typestore
 
     store = get_typestore(Stores.ROS2_JAZZY)
-    source = record(tmp_path / "source", 9, truth=lambda index: expected_labels(picture(index)))
+    source = record(tmp_path / "source", 9, ground_truth=lambda index: expected_labels(picture(index)))
     with Reader(source) as reader, Writer(tmp_path / "bag", version=9) as writer:
         added = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=store) for c in reader.connections}
         for connection, time, data in reader.messages():

@@ -60,7 +60,7 @@ def noisy(path, frames, storage):
     return path
 
 
-def with_truth(source, target, **fields):
+def with_ground_truth(source, target, **fields):
     """Copy a bag and set fields of its label images."""
 
     def change(topic, index, message):
@@ -102,20 +102,22 @@ def test_stamps_that_do_not_overlap(tmp_path, evaluate):
 
 def test_label_images_of_another_size_encoding_or_class_set(tmp_path, evaluate):
     bag = record(tmp_path / "bag", 2)
-    small = with_truth(bag, tmp_path / "small", height=24, data=np.zeros(24 * 96, np.uint8))
+    small = with_ground_truth(bag, tmp_path / "small", height=24, data=np.zeros(24 * 96, np.uint8))
     assert "label images of 96x24 and its camera has images of 96x48" in sentence(evaluate, small)
-    colors = with_truth(bag, tmp_path / "colors", encoding="rgb8", step=288, data=np.zeros(48 * 288, np.uint8))
+    colors = with_ground_truth(bag, tmp_path / "colors", encoding="rgb8", step=288, data=np.zeros(48 * 288, np.uint8))
     assert "has encoding 'rgb8': expected mono8" in sentence(evaluate, colors)
-    foreign = with_truth(bag, tmp_path / "foreign", data=np.full(48 * 96, 77, np.uint8))
+    foreign = with_ground_truth(bag, tmp_path / "foreign", data=np.full(48 * 96, 77, np.uint8))
     assert "the mapping train_ids does not have: 77 (4608 pixels); choose another --mapping" in sentence(
         evaluate, foreign
     )
-    short = with_truth(bag, tmp_path / "short", data=np.zeros(100, np.uint8))
+    short = with_ground_truth(bag, tmp_path / "short", data=np.zeros(100, np.uint8))
     assert "has a label image of 100 bytes; 48 rows of 96 bytes are expected" in sentence(evaluate, short)
 
 
 def test_half_the_labels_missing_is_half_the_frames_scored(tmp_path, evaluate):
-    bag = record(tmp_path / "bag", 10, truth=lambda index: expected_labels(picture(index)) if index % 2 else None)
+    bag = record(
+        tmp_path / "bag", 10, ground_truth=lambda index: expected_labels(picture(index)) if index % 2 else None
+    )
     result = evaluate(bag)
     assert (result.data[0]["frames"], result.data[0]["frames_with_ground_truth"]) == (10, 5)
     assert (result.domains[0].images, result.domains[0].miou) == (5, 1.0)

@@ -11,7 +11,7 @@ from querydiff_ros.bag_evaluation.bag_sources import BagSource
 
 
 def test_a_bag_is_read_again_with_the_same_frames_and_counts(tmp_path):
-    bag = record(tmp_path / "bag", 4, ["fog", "rain"], truth=lambda index: expected_labels(picture(index)))
+    bag = record(tmp_path / "bag", 4, ["fog", "rain"], ground_truth=lambda index: expected_labels(picture(index)))
     frames = BagFrames(BagSource(bag, "bag", ""), BagOptions())
     for _ in range(2):
         found = list(frames)

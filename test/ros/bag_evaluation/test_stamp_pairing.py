@@ -9,11 +9,11 @@ STAMPS = st.lists(st.integers(0, 400), max_size=40, unique=True).map(sorted)
 TOLERANCES = st.integers(0, 30)
 
 
-def pair(frames, truths, tolerance, poll):
+def pair(frames, ground_truths, tolerance, poll):
     """Stream both kinds in the order of their stamps; `poll` asks after every message what is ready."""
     pairing = StampPairing(tolerance)
     found = []
-    for stamp, is_frame in sorted([(f, True) for f in frames] + [(t, False) for t in truths]):
+    for stamp, is_frame in sorted([(f, True) for f in frames] + [(t, False) for t in ground_truths]):
         if is_frame:
             pairing.add_frame(stamp, stamp, stamp)
         else:
@@ -24,29 +24,29 @@ def pair(frames, truths, tolerance, poll):
 
 
 @given(STAMPS, STAMPS, TOLERANCES)
-def test_pairs_are_near_unique_and_in_order(frames, truths, tolerance):
-    pairs = pair(frames, truths, tolerance, poll=True)
+def test_pairs_are_near_unique_and_in_order(frames, ground_truths, tolerance):
+    pairs = pair(frames, ground_truths, tolerance, poll=True)
     assert [frame for frame, _ in pairs] == frames
-    taken = [(frame, truth) for frame, truth in pairs if truth is not None]
-    assert all(abs(frame - truth) <= tolerance for frame, truth in taken)
-    assert len({truth for _, truth in taken}) == len(taken)
-    assert {frame for frame, truth in taken if frame == truth} == set(frames) & set(truths)
+    taken = [(frame, ground_truth) for frame, ground_truth in pairs if ground_truth is not None]
+    assert all(abs(frame - ground_truth) <= tolerance for frame, ground_truth in taken)
+    assert len({ground_truth for _, ground_truth in taken}) == len(taken)
+    assert {frame for frame, ground_truth in taken if frame == ground_truth} == set(frames) & set(ground_truths)
 
 
 @given(STAMPS, STAMPS, TOLERANCES)
-def test_a_truth_whose_nearest_frame_has_no_nearer_truth_is_paired(frames, truths, tolerance):
-    pairs = dict(pair(frames, truths, tolerance, poll=True))
-    for truth in truths:
-        near = [frame for frame in frames if abs(frame - truth) <= tolerance]
-        alone = len(near) == 1 and [t for t in truths if abs(near[0] - t) <= tolerance] == [truth]
+def test_a_ground_truth_whose_nearest_frame_has_no_nearer_ground_truth_is_paired(frames, ground_truths, tolerance):
+    pairs = dict(pair(frames, ground_truths, tolerance, poll=True))
+    for ground_truth in ground_truths:
+        near = [frame for frame in frames if abs(frame - ground_truth) <= tolerance]
+        alone = len(near) == 1 and [t for t in ground_truths if abs(near[0] - t) <= tolerance] == [ground_truth]
         if alone:
-            assert pairs[near[0]] == truth
+            assert pairs[near[0]] == ground_truth
 
 
 @given(STAMPS, STAMPS, TOLERANCES)
-def test_waiting_changes_nothing(frames, truths, tolerance):
+def test_waiting_changes_nothing(frames, ground_truths, tolerance):
     if len(frames) <= MOST_WAITING:
-        assert pair(frames, truths, tolerance, poll=True) == pair(frames, truths, tolerance, poll=False)
+        assert pair(frames, ground_truths, tolerance, poll=True) == pair(frames, ground_truths, tolerance, poll=False)
 
 
 def test_frames_do_not_wait_for_ever():

@@ -13,10 +13,10 @@ SECOND = 10**9
 IMAGE, LABELS = np.full((20, 40, 3), 90, np.uint8), np.zeros((20, 40), np.uint8)
 
 
-def look(mious, step=SECOND, count=3, truth=LABELS):
+def look(mious, step=SECOND, count=3, ground_truth=LABELS):
     worth = WorstFrames(count, cityscapes(), label_mapping("train_ids"))
     for index, miou in enumerate(mious):
-        frame = LabelledFrame(index * step, "fog", IMAGE, truth, LABELS, LABELS)
+        frame = LabelledFrame(index * step, "fog", IMAGE, ground_truth, LABELS, LABELS)
         score = FrameScore(index * step, "fog", miou, miou, 0.5, None)
         worth.offer(frame, score)
     return worth
@@ -44,9 +44,11 @@ def test_a_long_drive_keeps_a_bounded_number_and_finds_its_worst():
     assert [each.stamp_ns // SECOND for each in worth.worst_first] == [2900, 1500, 100]
 
 
-@pytest.mark.parametrize(("truth", "columns", "rows"), [(LABELS, 2, 2), (None, 3, 1)])
-def test_pictures_show_input_labels_and_truth_or_confidence(truth, columns, rows):
-    picture = cv2.imdecode(np.frombuffer(look([0.5], truth=truth).worst_first[0].jpeg, np.uint8), cv2.IMREAD_COLOR)
+@pytest.mark.parametrize(("ground_truth", "columns", "rows"), [(LABELS, 2, 2), (None, 3, 1)])
+def test_pictures_show_input_labels_and_truth_or_confidence(ground_truth, columns, rows):
+    picture = cv2.imdecode(
+        np.frombuffer(look([0.5], ground_truth=ground_truth).worst_first[0].jpeg, np.uint8), cv2.IMREAD_COLOR
+    )
     assert picture.shape[1] == columns * 486 - 6
     assert picture.shape[0] == 30 + rows * 246
 

@@ -70,8 +70,8 @@ def test_a_shifted_oracle_scores_what_arithmetic_says(
     engine = write_shifted_engine(tmp_path / "shifted.onnx", SHIFT)
     (domain,) = scored(peer, spin, interface, engine, tmp_path / "result.json").domains
     assert domain.by_image
-    truth = [FRAMES[frame_index(image.name)].labels for image in domain.by_image]
-    expected = iou_by_hand([np.roll(t % 19, SHIFT, 1) for t in truth], truth, interface.mapping)
+    ground_truth = [FRAMES[frame_index(image.name)].labels for image in domain.by_image]
+    expected = iou_by_hand([np.roll(t % 19, SHIFT, 1) for t in ground_truth], ground_truth, interface.mapping)
     assert domain.iou_by_class == pytest.approx(expected, abs=0)
     assert domain.miou == pytest.approx(np.mean(list(expected.values())), abs=1e-12)
     assert 0.0 < domain.miou < 1.0
@@ -84,19 +84,19 @@ class Cameras:
         self.node = spin(evaluation_node(version, use_confidence=False, **told))
         self.topic = self.node.ground_truth_topic
         self._peer, self._interface = peer, carla_interface(version)
-        self._label, self._truth = peer.publisher(Image, "/front/label"), peer.publisher(Image, self.topic)
+        self._label, self._ground_truth = peer.publisher(Image, "/front/label"), peer.publisher(Image, self.topic)
         self._diagnostics = peer.subscribe(DiagnosticArray, "/diagnostics")
-        peer.wait_for_match(self._label, self._truth)
+        peer.wait_for_match(self._label, self._ground_truth)
 
     def label(self, labels: np.ndarray, stamp: int) -> None:
         self._label.publish(raw(labels[..., None].repeat(3, -1), "mono8", stamp))
 
-    def truth(self, pixels: np.ndarray, stamp: int) -> None:
+    def ground_truth(self, pixels: np.ndarray, stamp: int) -> None:
         message = image_message(pixels, "bgra8", raw(np.zeros((1, 1, 3), np.uint8), stamp=stamp).header)
-        self._truth.publish(message)
+        self._ground_truth.publish(message)
 
     def semantic(self, labels: np.ndarray, stamp: int) -> None:
-        self.truth(semantic_pixels(labels, np.zeros(labels.shape, bool), self._interface), stamp)
+        self.ground_truth(semantic_pixels(labels, np.zeros(labels.shape, bool), self._interface), stamp)
 
     def complaint(self, text: str) -> str:
         """Return the newest message of the evaluation's diagnostics that holds `text`."""
@@ -118,7 +118,7 @@ def test_colours_of_no_table_are_listed_with_their_pixels(peer: Peer, spin: Call
     pixels[..., :3] = (128, 64, 128)
     pixels[0, :7, :3], pixels[1, :2, :3] = (3, 2, 1), (6, 5, 4)
     cameras.label(LABELS, 1)
-    cameras.truth(pixels, 1)
+    cameras.ground_truth(pixels, 1)
     assert cameras.complaint("not in the table") == (
         f"{cameras.topic}: 9 of {LABELS.size} pixels are not in the table of CARLA 0.9.13 (RGB 1 2 3: 7 pixels, "
         "RGB 4 5 6: 2 pixels): give the carla_version that is running."
@@ -135,7 +135,7 @@ def test_another_version_than_told_is_noticed(
     cameras = Cameras(peer, spin, told)
     road = np.zeros(SIZE, np.uint8)
     cameras.label(road, 1)
-    cameras.truth(semantic_pixels(road, np.zeros(SIZE, bool), carla_interface(running)), 1)
+    cameras.ground_truth(semantic_pixels(road, np.zeros(SIZE, bool), carla_interface(running)), 1)
     complaint = cameras.complaint(f"found {found}")
     color = "RGB 1 0 0" if found == "tags" else "RGB 128 64 128"
     assert f"({color}: {road.size} pixels): give the carla_version that is running." in complaint
@@ -154,7 +154,7 @@ def test_another_size_is_one_sentence(peer: Peer, spin: Callable[[Node], Any]) -
 def test_another_encoding_is_one_sentence(peer: Peer, spin: Callable[[Node], Any]) -> None:
     cameras = Cameras(peer, spin, "0.9.16")
     cameras.label(LABELS, 1)
-    cameras._truth.publish(raw(FRAMES[0].image, "rgb8", 1))
+    cameras._ground_truth.publish(raw(FRAMES[0].image, "rgb8", 1))
     assert cameras.complaint("bgra8") == f"{cameras.topic}: expected the encoding bgra8, found 'rgb8'."
 
 
@@ -196,14 +196,14 @@ def test_scores_are_split_by_weather(peer: Peer, spin: Callable[[Node], Any]) ->
 
 def test_ground_truth_at_best_effort_is_received_when_told(peer: Peer, spin: Callable[[Node], Any]) -> None:
     node = spin(evaluation_node("0.9.16", use_confidence=False, semantic_reliability="best_effort"))
-    truth = peer.publisher(Image, node.ground_truth_topic, BEST_EFFORT)
+    ground_truth = peer.publisher(Image, node.ground_truth_topic, BEST_EFFORT)
     label = peer.publisher(Image, "/front/label")
-    peer.wait_for_match(truth, label)
+    peer.wait_for_match(ground_truth, label)
     pixels = semantic_pixels(LABELS, np.zeros(SIZE, bool), node.interface)
     message = raw(LABELS[..., None].repeat(3, -1), "mono8", 3)
     label.publish(message)
     image = image_message(pixels, "bgra8", message.header)
-    peer.wait_for(lambda: (truth.publish(image), node.scores.frames)[1], "the score")
+    peer.wait_for(lambda: (ground_truth.publish(image), node.scores.frames)[1], "the score")
 
 
 def test_a_simulation_that_starts_again_is_scored_again(peer: Peer, spin: Callable[[Node], Any]) -> None:

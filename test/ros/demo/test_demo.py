@@ -32,15 +32,15 @@ def demo(*arguments):
 
 
 def write_drive(path, conditions, wrong_rows=0):
-    """Record two frames a condition whose truth is what the pixel engine says, but for some rows."""
+    """Record two frames a condition whose ground truth is what the pixel engine says, but for some rows."""
     random = np.random.default_rng(0)
     with DriveRecorder(path, compressed=False) as recorder:
         for index in range(10):
             image = random.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-            truth = expected_labels(image)
-            truth[:wrong_rows] = (truth[:wrong_rows] + 1) % 19
+            ground_truth = expected_labels(image)
+            ground_truth[:wrong_rows] = (ground_truth[:wrong_rows] + 1) % 19
             condition = conditions[index * len(conditions) // 10] if conditions else None
-            recorder.write(START + index * 100_000_000, image, truth, condition)
+            recorder.write(START + index * 100_000_000, image, ground_truth, condition)
     return path
 
 
@@ -95,7 +95,7 @@ def test_the_contact_sheet_shows_every_condition_and_the_legend(shown):
     assert rows < sheet.shape[0] < rows + 250
 
 
-def test_a_drive_without_conditions_or_truth_is_shown_all_the_same(tmp_path, pixel_engine):
+def test_a_drive_without_conditions_or_ground_truth_is_shown_all_the_same(tmp_path, pixel_engine):
     with DriveRecorder(tmp_path / "bag", camera="left") as recorder:
         for index in range(3):
             recorder.write(START + index, np.full((*SIZE, 3), 70 * index, np.uint8))
