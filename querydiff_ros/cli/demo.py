@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,14 +15,9 @@ SUMMARY = "label a drive through five conditions with the real node: video, pict
 def main(argv: Sequence[str]) -> int:
     """Run the demo; 0 on success."""
     arguments = _parser().parse_args(argv)
-    # A graph of its own, so that neither a robot on this network nor a second demo is disturbed. It is set before
-    # rclpy loads the middleware.
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    from querydiff_ros.common.ros_session import end_like_ctrl_c, require_ros
+    from querydiff_ros.common.ros_session import start_apart
 
-    end_like_ctrl_c()
-    require_ros()
+    start_apart()
     from querydiff_ros.demo.run_demo import DemoOptions, run_demo
 
     own = {name: getattr(arguments, name) for name in ("output", "frames", "seed", "drive", "score")}

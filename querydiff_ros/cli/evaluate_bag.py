@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,15 +27,10 @@ SUMMARY = "judge a model on bags: accuracy by weather and over time, latency, wo
 def main(argv: Sequence[str]) -> int:
     """Evaluate bags, print the table and write the Results; 0 on success."""
     arguments = _parser().parse_args(argv)
-    # A graph of its own, so that neither a robot on this network nor a second run is disturbed. It is set before
-    # rclpy loads the middleware.
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     # Imported late: `querydiff --help` must stay fast.
-    from querydiff_ros.common.ros_session import end_like_ctrl_c, require_ros
+    from querydiff_ros.common.ros_session import start_apart
 
-    end_like_ctrl_c()
-    require_ros()
+    start_apart()
     from querydiff_ros.bag_evaluation.bag_results import BagResults, print_report
     from querydiff_ros.bag_evaluation.bag_sources import find_bags
 

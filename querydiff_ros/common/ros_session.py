@@ -87,6 +87,20 @@ def end_like_ctrl_c() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def start_apart() -> None:
+    """Begin a command with a ROS graph of its own: no robot on this network and no second run is disturbed.
+
+    It must come before rclpy loads the middleware; SIGTERM ends the command as Ctrl-C does.
+
+    Raises:
+        QueryDiffError: if rclpy is missing.
+    """
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    end_like_ctrl_c()
+    require_ros()
+
+
 def split_ros_args(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split a command line into its own arguments and those from `--ros-args` up to `--`."""
     own = list(argv)
