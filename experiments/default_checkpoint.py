@@ -46,11 +46,11 @@ def main() -> None:
     render(scenes / "scored", 120, 900_000, CONDITIONS)
     start = arguments.start and arguments.start.resolve()
     if arguments.pixel_steps:
-        start = fit("pixels", 1, arguments.pixel_steps, start, arguments) / "checkpoints/last.ckpt"
-    runs = [fit("whole", seed, arguments.steps, start, arguments) for seed in arguments.seeds]
+        start = fit("pixel_head", 1, arguments.pixel_steps, start, arguments) / "checkpoints/last.ckpt"
+    runs = [fit("full", seed, arguments.steps, start, arguments) for seed in arguments.seeds]
     mean = arguments.output / "mean.ckpt"
     average([run / "checkpoints/last.ckpt" for run in runs], mean)
-    runs.append(fit("whole", max(arguments.seeds) + 1, arguments.steps, mean, arguments))
+    runs.append(fit("full", max(arguments.seeds) + 1, arguments.steps, mean, arguments))
     shipped = arguments.output / "small.safetensors"
     shutil.copyfile(runs[-1] / "student.safetensors", shipped)
     querydiff("export", shipped, "--output", shipped.with_suffix(".onnx"))

@@ -1,8 +1,8 @@
 """Measure the effect of each version of street scenes: train on its scenes alone, score on real drives.
 
 Versions are commits of this repository: the same scenes are rendered by each, a `small` student learns its pixel path
-from random weights on them (the configuration small_street_scenes_pixels, smaller crops), and is scored on CamVid. The
-trainer is that of the working tree, so scenes are all that differs. What was measured is kept, so more versions, or
+from random weights on them (the configuration small_street_scenes_pixel_head, smaller crops), and is scored on CamVid.
+The trainer is that of the working tree, so scenes are all that differs. What was measured is kept, so more versions, or
 more seeds, can be added by the same command.
 
 Example: python experiments/street_scenes_ablation.py v1=14783d8 v2=HEAD --seeds 1 2
@@ -83,7 +83,7 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
             "trainer.logger": f"{{class_path: CSVLogger, init_args: {{save_dir: {run}, name: '', version: ''}}}}",
             "checkpoint.dirpath": run,
         }
-        config = REPOSITORY / "config/train/small_street_scenes_pixels.yaml"
+        config = REPOSITORY / "config/train/small_street_scenes_pixel_head.yaml"
         python(
             "-m", "querydiff_core", "fit", "--config", config, *(f"--{flag}={value}" for flag, value in flags.items())
         )

@@ -107,12 +107,17 @@ class Plan:
 
     def _teacher(self, name: str) -> Step:
         images = self.settings.idd if name == "idd" else self.source.folder / "scenes" / "images"
-        crop, device = self.settings.teacher_crop, self.settings.device
-        command = ("teacher", "train", str(images), "--output", "model", "--width", "tiny", "--size", f"{crop}x{crop}")
-        command += ("--batch", "8", "--precision", "bf16", "--samples", "4", "--workers", "0", "--device", device)
-        command += ("--autoencoder-steps", str(self.settings.autoencoder_steps))
-        command += ("--denoiser-steps", str(self.settings.denoiser_steps))
+        crop = self.settings.teacher_crop
+        command = ("teacher", "train", str(images), "--output", "model", "--model.width", "tiny")
+        command += ("--data.crop", f"[{crop},{crop}]", "--data.batch_size", "8", "--data.workers", "0")
+        command += ("--trainer.precision", "bf16-mixed", "--trainer.accelerator", self._accelerator)
+        command += ("--model.autoencoder_steps", str(self.settings.autoencoder_steps))
+        command += ("--model.denoiser_steps", str(self.settings.denoiser_steps), "--pictures.images", "4")
         return self._step(f"teacher_{name}", "teachers", (command,), () if name == "idd" else (self.source,))
+
+    @property
+    def _accelerator(self) -> str:
+        return "cpu" if self.settings.device == "cpu" else "gpu"
 
     def _start(self) -> Step:
         files = (HERE / "student.yaml", PLAIN.overlay or HERE, HERE / "start.yaml")
@@ -146,7 +151,7 @@ class Plan:
             "student.input_size": self.settings.crop,
             "trainer.max_steps": steps,
             "trainer.val_check_interval": steps,
-            "trainer.accelerator": "cpu" if self.settings.device == "cpu" else "gpu",
+            "trainer.accelerator": self._accelerator,
             "trainer.logger.init_args.version": 0,  # so that the folder's name is known
             "checkpoint.every_n_train_steps": max(1, min(100, steps // 2)),
         }

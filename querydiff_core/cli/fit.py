@@ -38,15 +38,21 @@ TRAINER = {
     "use_distributed_sampler": False,
 }
 
+MEMORY_ADVICE = (
+    "Memory ran out in training. A run goes on (--resume last) with a lower --data.batch_size and "
+    "--trainer.accumulate_grad_batches raised by as much, with --model.gradient_checkpointing true, or with "
+    "--model.teacher.precision fp16; a smaller --data.crop makes another run."
+)
+
 
 def main(argv: Sequence[str]) -> int:
     """Train as the configuration and the flags say."""
     from querydiff_core.training.command_line import FitCommand
     from querydiff_core.training.resume import training_state
 
-    _quieten()
+    quieten()
     runs = Path("runs") / _experiment(argv)
-    with _in_one_sentence():
+    with in_one_sentence(MEMORY_ADVICE):
         cli: Any = FitCommand.parse(list(argv) or ["--help"], TRAINER, runs, DESCRIPTION)
         state = None if cli.config.resume is None else training_state(cli.config.resume, runs)
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=state, weights_only=True)
@@ -54,24 +60,24 @@ def main(argv: Sequence[str]) -> int:
 
 
 @contextmanager
-def _in_one_sentence() -> Iterator[None]:
-    """Say what a user can cause in one sentence, whatever library noticed it."""
+def in_one_sentence(memory_advice: str) -> Iterator[None]:
+    """Turn what a user can cause in training into one sentence, `memory_advice` where memory runs out."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
         yield
     except QueryDiffError as error:  # one of a loader process comes with its traceback as its text
         raise QueryDiffError(str(error).rsplit("QueryDiffError: ", 1)[-1].strip()) from error
+    except SystemExit as leaving:  # Lightning's own answer to a second Ctrl-C
+        if isinstance(leaving.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from leaving
+        raise
     except (MisconfigurationException, ValueError) as error:
         raise QueryDiffError(f"The run cannot begin: {one_line(error)}.") from error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise QueryDiffError(
-            "Memory ran out in training. A run goes on (--resume last) with a lower --data.batch_size and "
-            "--trainer.accumulate_grad_batches raised by as much, with --model.gradient_checkpointing true, or with "
-            "--model.teacher.precision fp16; a smaller --data.crop makes another run."
-        ) from error
+        raise QueryDiffError(memory_advice) from error
 
 
 def _experiment(argv: Sequence[str]) -> str:
@@ -81,7 +87,7 @@ def _experiment(argv: Sequence[str]) -> str:
     return "+".join(Path(value).stem for value in [*following, *joined]) or "run"
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Silence warnings about what is meant: each would be read as a fault."""
     for message in (
         "LightningCLI's args parameter",  # processes that train together are started from sys.argv, which stays

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,7 +126,7 @@ class BatchSampler:
     Batch b of the run holds draws b W B to (b + 1) W B - 1 for W processes of B images; process w gets the w-th B.
 
     Attributes:
-        sampler: of the run.
+        sampler: of the run; any numbering of draws will do.
         size: B, images in a batch and process.
         batches: in the whole run.
         start: batches that were done before, when a run goes on.
@@ -134,7 +134,7 @@ class BatchSampler:
         processes: W.
     """
 
-    sampler: Sampler
+    sampler: Iterable[Any]
     size: int
     batches: int
     start: int = 0
@@ -144,7 +144,7 @@ class BatchSampler:
     def __len__(self) -> int:
         return self.batches
 
-    def __iter__(self) -> Iterator[list[Sample]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         """Return the batches from `start` to the end of the run."""
         together = self.size * self.processes
         draws = itertools.islice(self.sampler, self.start * together, self.batches * together)

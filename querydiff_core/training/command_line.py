@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +13,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from querydiff_core.data.datamodule import SegmentationData
-from querydiff_core.training.announce_run import AnnounceRun
 from querydiff_core.training.resume import KeepFinalState
-from querydiff_core.training.run_progress import RunBar, RunLines
+from querydiff_core.training.run_progress import AnnounceRun, run_progress
 from querydiff_core.training.save_pictures import SavePictures
 from querydiff_core.training.save_student import SaveStudent
 from querydiff_core.training.semantic_module import SemanticModule
@@ -76,7 +74,7 @@ class FitCommand(LightningCLI):
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         """Build the trainer, with progress as suits a terminal or a log file, unless that was switched off."""
         if self.config_init.trainer.enable_progress_bar is not False:
-            self.trainer_defaults["callbacks"].append(RunBar() if sys.stdout.isatty() else RunLines())
+            self.trainer_defaults["callbacks"].append(run_progress())
         return super().instantiate_trainer(**settings)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

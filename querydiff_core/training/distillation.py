@@ -1,4 +1,4 @@
-"""The teacher at the student's side: its features of the training crops, and the loss that agent queries get."""
+"""Distillation: the teacher's features of the training crops, and the loss that they give the agent queries."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from querydiff_core.utils.seeds import NOISE, mixed_seed
 class TeacherOptions:
     """Which diffusion model teaches, and how (docs/method.md, section 2).
 
-    `source`: folder in the diffusers layout, or its name on the hub. `features`: UNet blocks whose activations teach.
-    `weak_timestep`, `strong_timestep`: t_w and t_s, of the scheduler's (1,000) timesteps. `scaled`: whether Eq. 8
-    divides by sqrt(c_j), which may leave the similarities of a narrow teacher too soft (docs/teacher.md). `precision`,
-    `channels_last` and `compile` trade memory and time; half precision wants a GPU.
+    `source` is a folder in the diffusers layout, or a name on the hub. `features` are the UNet blocks whose activations
+    teach. `weak_timestep` and `strong_timestep` are t_w and t_s, among the scheduler's (1,000) timesteps. `scaled` says
+    whether Eq. 8 divides by sqrt(c_j), which may leave the similarities of a narrow teacher too soft (docs/teacher.md).
+    `precision`, `channels_last` and `compile` trade memory and time; half precision wants a GPU.
     """
 
     source: str
@@ -54,10 +54,11 @@ class Distillation(nn.Module):
     DDP and FSDP synchronise. Only the loss's projections (Linear_j) are parameters, and they stay behind in training.
 
     Args:
-        options: which teacher.
-        channels: c.
-        supervision_weight, distribution_weight: of L_sup and L_dist (Eq. 12); 0 switches a term off.
-        seed: of the noise.
+        options: which teacher, and how it teaches.
+        channels: c, the channels of an agent query.
+        supervision_weight: weight of L_sup (Eq. 12); 0 switches it off.
+        distribution_weight: weight of L_dist (Eq. 12); 0 switches it off.
+        seed: seed of the noise.
     """
 
     def __init__(
@@ -98,8 +99,8 @@ class Distillation(nn.Module):
 
         Args:
             images: RGB in 0..1, `(B, 3, H, W)`.
-            agent_queries: of the student for these images, `(B, r, c)`.
-            numbers: of the draws, B; each image's noise is a function of its number.
+            agent_queries: the student's queries for these images, `(B, r, c)`.
+            numbers: numbers of the B draws; the noise of an image is a function of its number.
         """
         losses: dict[str, Tensor] = self.consistency(agent_queries, self.features(images, numbers))
         return losses

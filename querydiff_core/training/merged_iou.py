@@ -22,13 +22,13 @@ class MergedIoU(MulticlassConfusionMatrix):
         super().__init__(classes + 1, ignore_index=UNLABELLED)  # the last is `none of them`
         self.register_buffer("table", torch.from_numpy(mapping.score_table.copy()).long(), persistent=False)
 
-    def update(self, predicted: Tensor, labels: Tensor) -> None:
-        """Count trainIds `predicted` and `labels`, int64 of one shape; 255 in `labels` is left out."""
-        found = self.table[predicted]
-        super().update(torch.where(found == UNLABELLED, self.num_classes - 1, found), self.table[labels])
+    def update(self, prediction: Tensor, ground_truth: Tensor) -> None:
+        """Count the pixels of trainIds, int64 of one shape; those that are 255 in `ground_truth` are left out."""
+        merged = self.table[prediction]
+        super().update(torch.where(merged == UNLABELLED, self.num_classes - 1, merged), self.table[ground_truth])
 
     def compute(self) -> Tensor:
         """Return the mean IoU, 0 to 1; NaN without ground truth."""
         counts = super().compute().double()
-        intersection, truth, predicted = counts.diag(), counts.sum(1), counts.sum(0)
-        return (intersection / (truth + predicted - intersection))[truth > 0].mean()
+        intersection, ground_truth, prediction = counts.diag(), counts.sum(1), counts.sum(0)
+        return (intersection / (ground_truth + prediction - intersection))[ground_truth > 0].mean()

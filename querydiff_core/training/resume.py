@@ -1,4 +1,4 @@
-"""Resuming: training states are written whole, found again, and continue their own experiment only."""
+"""Resume training: states are written whole, found again, and only continue the experiment that made them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.utils.atomic_file import atomic_file
 
 LAST, PREVIOUS = "last", "previous"
@@ -25,9 +25,16 @@ class WholeFileCheckpoints(TorchCheckpointIO):
 
     Attributes:
         step: of the state that was written last; None before.
+        path: of the state that was written or read last; None before.
     """
 
     step: int | None = None
+    path: Path | None = None
+
+    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Read the state at `path`."""
+        self.path = Path(path)
+        return super().load_checkpoint(path, *arguments, **options)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write `checkpoint` to `path`.
@@ -46,19 +53,39 @@ class WholeFileCheckpoints(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch has errors of its own for a full disk
             reason = str(error).splitlines()[0]
             raise QueryDiffError(f"Cannot write {path} ({reason}): is the disk full? Older states are kept.") from error
-        self.step = checkpoint["global_step"]
+        self.step, self.path = checkpoint["global_step"], path
 
 
 class KeepFinalState(Callback):
     """Write the training state where a run ends between two of its regular states."""
 
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write it, in all processes together."""
-        last = getattr(trainer.checkpoint_callback, "last_model_path", "")
+        last = getattr(trainer.checkpoint_callback, "last_model_path", "") if self.path is None else self.path
         written = trainer.strategy.checkpoint_io
         step = trainer.strategy.broadcast(written.step if isinstance(written, WholeFileCheckpoints) else None)
         if last and step != trainer.global_step:
-            trainer.save_checkpoint(last)
+            trainer.save_checkpoint(last, weights_only=False)
+
+
+class KeepValidatedState(KeepFinalState):
+    """Write the training state to `path` after every validation, so that none is missing of a run that is killed."""
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write it."""
+        assert self.path is not None
+        trainer.save_checkpoint(self.path, weights_only=False)
+
+
+def kept_states(trainer: lightning.Trainer) -> str:
+    """Return which training states a run that fails leaves, in words."""
+    written, last = trainer.strategy.checkpoint_io, getattr(trainer.checkpoint_callback, "last_model_path", "")
+    if not last and isinstance(written, WholeFileCheckpoints):
+        last = written.path
+    return f"{last} and previous.ckpt beside it are kept" if last else "no training state was written yet"
 
 
 def training_state(resume: str, runs: Path) -> Path:
@@ -77,10 +104,12 @@ def training_state(resume: str, runs: Path) -> Path:
         path = Path(resume)
     if not path.is_file():
         raise QueryDiffError(f"No training state {path}: give a .ckpt file of a run, or `last`.")
-    try:
+    unreadable = (
+        f"{path} cannot be read as a training state: it is damaged or of another kind. Where previous.ckpt is beside "
+        "it, that is the state before."
+    )
+    with explained(unreadable, Exception):  # torch raises errors of many kinds for a file that it cannot read
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises errors of many kinds for a file that it cannot read
-        raise QueryDiffError(f"{path} cannot be read as a training state: it is damaged or of another kind.") from error
     if not isinstance(state, dict) or "experiment" not in state:
         raise QueryDiffError(f"{path} is no training state of querydiff fit.")
     return path

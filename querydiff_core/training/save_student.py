@@ -19,7 +19,7 @@ class SaveStudent(Callback):
     """Write `student.safetensors` (fp16, with metadata, no teacher) after every validation and at the end.
 
     Args:
-        input_size: (height, width) that the student will see when deployed; exports use it.
+        input_size: height and width in pixels of the images that the student will get when deployed; exports use it.
     """
 
     def __init__(self, input_size: tuple[int, int] = (512, 1024)) -> None:

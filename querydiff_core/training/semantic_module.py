@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn import functional as F
 
 from querydiff_core.data.datamodule import Crop, SegmentationData
@@ -21,41 +19,67 @@ from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
 from querydiff_core.training.distillation import Distillation, TeacherOptions
 from querydiff_core.training.merged_iou import MergedIoU
-from querydiff_core.training.resume import refuse_other_experiment
-from querydiff_core.training.schedule import polynomial_decay
 from querydiff_core.training.start_from import start_from_weights
-from querydiff_core.training.student_options import StudentOptions
-from querydiff_core.utils.distributed import all_processes
+from querydiff_core.training.trained_module import TrainedModule, polynomial_decay
 from querydiff_core.utils.seeds import POINTS, STEPS, mixed_seed
 
-Phase = Literal["pixels", "whole"]
+Phase = Literal["pixel_head", "full"]
 
 
-class SemanticModule(lightning.LightningModule):
+@dataclass
+class StudentOptions:
+    """Settings of the student that differ from the variant's; None leaves the variant's.
+
+    `scheme` is how the pretrained backbone is tuned (docs/method.md, section 6). `rein_options` are tokens, rank and
+    shared of Rein. `queries` is r, the number of queries. `query_source` is `agent`, or `learned` or `rein` as
+    baselines. `refinement` says whether maps read the agent queries. `others` are any other settings of `VariantConfig`
+    by name, such as `channels`.
+    """
+
+    scheme: Literal["full", "frozen", "rein"] | None = None
+    rein_options: dict[str, Any] | None = None
+    queries: int | None = None
+    query_source: Literal["agent", "learned", "rein"] | None = None
+    refinement: bool | None = None
+    others: dict[str, Any] = field(default_factory=dict)
+
+    def overrides(self) -> dict[str, Any]:
+        """Return the settings by name, as `build_model` takes them."""
+        named = {name: value for name, value in asdict(self).items() if name != "others" and value is not None}
+        return {**self.others, **named}
+
+
+class SemanticModule(TrainedModule):
     """The student, its losses and its optimiser (docs/method.md, sections 5 and 6).
 
     Args:
-        variant: name in `build.py`.
-        phase: "pixels" trains backbone, pixel decoder and refinement through the auxiliary per-pixel head, several
-            times cheaper a step on a CPU; "whole" trains everything.
-        start_from: a checkpoint (`.safetensors` or a training state's weights) to begin with.
-        start_parts: the student's modules to take from it, such as `backbone`; the rest starts anew. None takes all.
-        pretrained: begin with the backbone's published weights; a path takes them from there.
-        learning_rate: of everything but the pretrained backbone.
-        backbone_learning_rate: of the pretrained backbone; None for the same.
-        weight_decay: AdamW's.
-        warm_up: steps of linear warm-up.
-        auxiliary_weight: of the per-pixel loss in phase "whole".
+        variant: name of the network in `models/variants.py`.
+        phase: "pixel_head" is pretraining: backbone, pixel decoder and refinement learn through the auxiliary per-pixel
+            head, and a step is several times cheaper on a CPU; "full" trains everything.
+        start_from: file whose weights training begins with, `.safetensors` or a training state.
+        start_parts: the student's modules to take from it, such as `backbone`; the others start from scratch. None
+            takes all.
+        pretrained: whether to begin with the backbone's published weights; a path takes them from there.
+        learning_rate: rate of everything but the pretrained backbone.
+        backbone_learning_rate: rate of the pretrained backbone; None takes the same.
+        weight_decay: weight decay of AdamW.
+        warm_up: number of steps in which the rate rises linearly.
+        auxiliary_weight: weight of the per-pixel loss in phase "full".
         teacher: the diffusion model that teaches; None trains with L_seg alone.
         alpha: weight of L_diff in L_total (Eq. 14).
-        supervision_weight: of L_sup in L_diff (Eq. 12); 0 switches it off.
-        distribution_weight: of L_dist in L_diff (Eq. 12); 0 switches it off.
-        gradient_checkpointing: compute the backbone's activations again in the backward pass: less memory, more time.
-        frozen_batch_norm: keep the backbone's BatchNorm statistics, as small batches give poor ones.
-        student: what differs from the variant, such as `scheme` or `queries`.
-        seed: of noise and points.
+        supervision_weight: weight of L_sup in L_diff (Eq. 12); 0 switches it off.
+        distribution_weight: weight of L_dist in L_diff (Eq. 12); 0 switches it off.
+        gradient_checkpointing: whether to compute the backbone's activations again in the backward pass, which takes
+            less memory and more time.
+        frozen_batch_norm: whether to keep the backbone's BatchNorm statistics, as small batches give poor ones.
+        student: settings that differ from the variant's, such as `scheme` or `queries`.
+        seed: seed of noise and points.
     """
 
+    advice = (
+        "Resume in fp32 (--trainer.precision 32-true), or begin from kept weights with a lower rate "
+        "(--model.start_from)."
+    )
     mean: Tensor
     std: Tensor
 
@@ -63,7 +87,7 @@ class SemanticModule(lightning.LightningModule):
         self,
         *,
         variant: str = "small",
-        phase: Phase = "whole",
+        phase: Phase = "full",
         start_from: str | None = None,
         start_parts: list[str] | None = None,
         pretrained: bool | str = False,
@@ -103,8 +127,8 @@ class SemanticModule(lightning.LightningModule):
         }
         self.model = build_model(variant, pretrained=pretrained, **self.overrides)
         if start_from is not None:
-            anew = start_from_weights(self.model, start_from, start_parts)
-            print(f"begins with {start_from}; anew: {', '.join(anew) or 'nothing'}", flush=True)
+            new = start_from_weights(self.model, start_from, start_parts)
+            print(f"begins with {start_from}; from scratch: {', '.join(new) or 'nothing'}", flush=True)
         if gradient_checkpointing:
             self.model.backbone.checkpoint_gradients()
         self.loss = SegmentationLoss(len(cityscapes()), auxiliary_weight=auxiliary_weight)
@@ -126,7 +150,7 @@ class SemanticModule(lightning.LightningModule):
         return data
 
     def setup(self, stage: str) -> None:
-        """Refuse crops that the teacher cannot see."""
+        """Refuse crops that do not fit the teacher."""
         if self.distillation is not None:
             self.distillation.check(self.data.transform.crop)
 
@@ -140,21 +164,13 @@ class SemanticModule(lightning.LightningModule):
         return self
 
     def on_train_batch_start(self, batch: Crop, batch_idx: int) -> None:
-        """Make what is random in a step a function of the step, so that a run that goes on is the run that would be."""
+        """Seed everything random in a step by the step, so that a resumed run equals an uninterrupted one."""
         torch.manual_seed(mixed_seed(self.seed, STEPS, int(batch.number[0])))
 
     def training_step(self, batch: Crop, _: int) -> Tensor:
         """Return L_total of images uint8 (B, 3, h, w) against labels int64 (B, h, w) (Eq. 14)."""
-        losses = self._losses(batch)
-        for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name in ("loss", "sup", "dist"), sync_dist=True)
-        self.log("rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self._numbers = batch.number
-        wrong = [name for name, value in losses.items() if not torch.isfinite(value)]
-        if not all_processes(torch.isfinite(losses["loss"])):
-            where = f"({', '.join(wrong)}) for {self._files()}" if wrong else "in another process"
-            raise QueryDiffError(self._not_finite("loss", where))
-        return losses["loss"]
+        return self.log_losses(self._losses(batch), shown=("loss", "sup", "dist"))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> None:
         """Add one whole image to the confusion matrix of its data set."""
@@ -164,12 +180,12 @@ class SemanticModule(lightning.LightningModule):
 
     def scores(self, images: Tensor) -> Tensor:
         """Return class scores `(B, classes, H/4, W/4)` of images uint8 `(B, 3, H, W)`."""
-        if self.phase == "pixels":
+        if self.phase == "pixel_head":
             return self.model.pixel_path(self.normalise(images))
         return semantic_probabilities(self.model(self.normalise(images)))
 
     def on_validation_epoch_start(self) -> None:
-        """Start to score each validation set anew, by the classes that it can tell apart."""
+        """Start a score of each validation set, by the classes that it can tell apart."""
         self._scores = [MergedIoU(mapping).to(self.device) for mapping in self.data.validation_mappings.values()]
 
     def on_validation_epoch_end(self) -> None:
@@ -192,43 +208,36 @@ class SemanticModule(lightning.LightningModule):
         scheduler = polynomial_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.warm_up)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by the norm of all gradients, and stop before gradients that are not finite reach the weights."""
-        sharded, limit = self.trainer.strategy.model, gradient_clip_val or float("inf")
-        if gradient_clip_algorithm == "value":
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
-        if isinstance(sharded, FullyShardedDataParallel):  # it alone knows the norm of what it has sharded
-            norm = sharded.clip_grad_norm_(limit)
-        else:
-            norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # fp16: it skips such steps
-        if not scaled and not all_processes(torch.isfinite(norm)):
-            alone = self.trainer.world_size == 1  # else it is the mean over processes
-            where = f"(norm {float(norm):.4g})" + (f" for {self._files()}" if alone else " in one of the processes")
-            raise QueryDiffError(self._not_finite("gradient", where))
+    def announcement(self) -> dict[str, str]:
+        """Describe data, student, teacher and length of the run."""
+        trainer, data, teacher = self.trainer, self.data, self.identity["teacher"]
+        sources = zip(data.train, data.sampler.images, data.sampler.shares, strict=True)
+        trained = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+        height, width = data.transform.crop
+        return {
+            "learns from": ", ".join(f"{s.root} ({images} images, {share:.0%})" for s, images, share in sources),
+            "scored on": ", ".join(data.validation) or "nothing",
+            "student": f"{self.variant}, {trained / 1e6:.1f} M parameters trained",
+            "teacher": teacher["source"] if teacher else "none",
+            "steps": f"{trainer.global_step} to {trainer.max_steps}, {self._crops_in_a_step()} crops of "
+            f"{height} x {width} each, on {trainer.world_size} x {self.device.type}",
+        }
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the run is made of beside its state."""
-        checkpoint["experiment"] = self._experiment()
+    def experiment(self) -> dict[str, dict[str, Any]]:
+        """Return the settings of model, data and run."""
+        run = {"crops a step": self._crops_in_a_step()}
+        return {"model": self.identity, "data": self.data.identity, "run": run}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to resume another experiment's run."""
-        refuse_other_experiment(checkpoint, self._experiment())
+    def batch_files(self) -> str:
+        """Return the image files of the last batch."""
+        return ", ".join(str(file) for file in self.data.files(self._numbers.tolist()))
 
-    def _experiment(self) -> dict[str, dict[str, Any]]:
-        """Return what a run is made of; a training state is only resumed with the same."""
-        crops = self.data.batch_size * self.trainer.accumulate_grad_batches * self.trainer.world_size
-        return {"model": self.identity, "data": self.data.identity, "run": {"crops a step": crops}}
+    def _crops_in_a_step(self) -> int:
+        return self.data.batch_size * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
     def _losses(self, batch: Crop) -> dict[str, Tensor]:
         images = self.normalise(batch.image)
-        if self.phase == "pixels":
+        if self.phase == "pixel_head":
             return {"loss": pixel_loss(self.model.pixel_path(images), batch.labels)}
         output = self.model(images)
         together = len(batch.number) * self.trainer.world_size
@@ -247,21 +256,9 @@ class SemanticModule(lightning.LightningModule):
 
     def _leave_out_what_does_not_run(self) -> None:
         """Freeze what this phase does not run: processes that train together wait for every trained parameter."""
-        if self.phase == "pixels":
+        if self.phase == "pixel_head":
             for module in (self.model.mask_decoder, *self.model.refinements[1:]):
                 module.requires_grad_(False)
-
-    def _files(self) -> str:
-        return ", ".join(str(file) for file in self.data.files(self._numbers.tolist()))
-
-    def _not_finite(self, what: str, where: str) -> str:
-        last = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
-        kept = f"{last} and previous.ckpt beside it are kept" if last else "no training state was written yet"
-        return (
-            f"The {what} is not finite at step {self.global_step} {where}: training stopped and {kept}. "
-            "Resume in fp32 (--trainer.precision 32-true), or begin from kept weights with a lower rate "
-            "(--model.start_from)."
-        )
 
 
 def _check(
@@ -275,16 +272,16 @@ def _check(
     """Refuse settings that contradict each other, in one sentence."""
     if min(rates) < 0:
         raise QueryDiffError(f"Learning rates must be 0 or more, found {min(rates)}.")
-    if phase == "pixels" and teacher is not None:
-        raise QueryDiffError("The teacher needs phase `whole`: phase `pixels` trains the per-pixel head alone.")
-    if phase == "pixels" and not student.get("auxiliary_head", True):
-        raise QueryDiffError("Phase `pixels` trains the per-pixel head: leave auxiliary_head on.")
+    if phase == "pixel_head" and teacher is not None:
+        raise QueryDiffError("The teacher needs phase `full`: phase `pixel_head` trains the per-pixel head alone.")
+    if phase == "pixel_head" and not student.get("auxiliary_head", True):
+        raise QueryDiffError("Phase `pixel_head` trains the per-pixel head: leave auxiliary_head on.")
     if teacher is not None and supervision_weight == distribution_weight == 0:
         raise QueryDiffError("Both weights of the teacher's loss are 0: give one of them, or no teacher.")
 
 
 def _plain(teacher: TeacherOptions | None) -> dict[str, Any] | None:
-    """Return what a teacher teaches; how fast it does so makes no other experiment."""
+    """Return the options that decide what a teacher teaches, without those that only decide how fast."""
     if teacher is None:
         return None
     plain = {**asdict(teacher), "source": teacher.source.rstrip("/"), "features": list(teacher.features)}

@@ -16,16 +16,16 @@ from querydiff_core.errors import QueryDiffError, explained
 def start_from_weights(model: nn.Module, path: str, parts: Sequence[str] | None = None) -> list[str]:
     """Load the student of a training state (`.ckpt`) or a checkpoint for driving (`.safetensors`).
 
-    The latter has no auxiliary head, which then starts anew.
+    The latter has no auxiliary head, which then starts from scratch.
 
     Args:
         model: the student.
-        path: of the file.
-        parts: the model's modules to load, such as `backbone`; what the file lacks of them starts anew, as do all
-            others. None loads everything.
+        path: the file.
+        parts: names of the modules to load, such as `backbone`. All other modules start from scratch, and so does what
+            the file lacks of these. None loads everything.
 
     Returns:
-        What starts anew, modules or the parts of them.
+        The modules, or parts of modules, that start from scratch.
 
     Raises:
         QueryDiffError: if the file cannot be read or holds another variant's weights, or the model has no such part.
@@ -37,8 +37,8 @@ def start_from_weights(model: nn.Module, path: str, parts: Sequence[str] | None 
         weights = _only(weights, parts, [name for name, _ in model.named_children()])
     with explained(f"{path} holds another variant's weights: {{reason}}.", RuntimeError, only=-1):  # sizes differ
         missing, unexpected = model.load_state_dict(weights, strict=False)
-    anew = [] if parts is not None else [name for name in missing if not name.startswith("pixel_head.")]
-    if wrong := [*unexpected, *anew]:
+    absent = [] if parts is not None else [name for name in missing if not name.startswith("pixel_head.")]
+    if wrong := [*unexpected, *absent]:
         raise QueryDiffError(f"{path} holds another variant's weights ({wrong[0]} does not fit).")
     names = [name.split(".") for name in missing]
     return list(dict.fromkeys(".".join(name[: 2 if name[0] in (parts or ()) else 1]) for name in names))

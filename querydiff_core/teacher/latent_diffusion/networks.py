@@ -10,7 +10,6 @@ from diffusers.models import AutoencoderKL, UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel
 
-UNET_LEVELS = 4  # as Stable Diffusion, so that its up blocks 1 and 2, the default features, exist
 LATENT_CHANNELS = 4
 TEXT_TOKENS = 8  # of the empty text: start, end, padding; fewer than CLIP's 77, for they cost time in every block
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -21,10 +20,10 @@ class Width:
     """Channels of one preset.
 
     Args:
-        autoencoder: of the autoencoder at 1/1, 1/2, 1/4 and 1/8.
-        denoiser: of the UNet's four levels.
-        text: of the text embedding.
-        groups: of the group normalisation.
+        autoencoder: channels of the autoencoder at 1/1, 1/2, 1/4 and 1/8 of the image's size.
+        denoiser: channels of the UNet's four levels.
+        text: channels of the text embedding.
+        groups: number of groups of the group normalisation.
     """
 
     autoencoder: tuple[int, int, int, int]

@@ -1,4 +1,4 @@
-"""The folder that a run fills: its recipe, its state, and the teacher part by part."""
+"""The folder that `querydiff teacher train` fills: its recipe, its training states, and the teacher part by part."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ INDEX = "model_index.json"  # written last: it tells a finished teacher from an 
 
 
 class RunFolder:
-    """Where things are in the output folder of `querydiff teacher train`."""
+    """The places of things in the output folder, and how they get there whole.
+
+    Args:
+        path: the folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe = path / "recipe.json"
-        self.losses = path / "losses.csv"
+        self.logs = path / "logs"
         self.pictures = path / "pictures"
         self.states = path / "state"
 
@@ -45,10 +49,6 @@ class RunFolder:
             raise QueryDiffError(f"{self.path} holds other things ({found}): name an --output that is new or empty.")
         recipe.write(self.recipe)
 
-    def state(self, stage: str) -> Path:
-        """Return the file of a stage's state."""
-        return self.states / f"{stage}.safetensors"
-
     def part(self, name: str) -> Path:
         """Return the folder of a part of the teacher; it exists when the part is complete."""
         return self.path / name
@@ -69,6 +69,5 @@ class RunFolder:
         shutil.rmtree(self.states, ignore_errors=True)
 
     def _empty(self) -> None:
-        for folder in (self.states, self.pictures, *map(self.part, PARTS)):
+        for folder in (self.states, self.logs, self.pictures, *map(self.part, PARTS)):
             shutil.rmtree(folder, ignore_errors=True)
-        self.losses.unlink(missing_ok=True)

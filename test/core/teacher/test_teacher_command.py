@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -16,19 +17,21 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from querydiff_core.cli import teacher as teacher_command
+from querydiff_core.cli.fit import in_one_sentence
 from querydiff_core.cli.main import exit_cleanly
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
 from querydiff_core.teacher.latent_diffusion.image_crops import find_images, held_out_crops
-from querydiff_core.teacher.latent_diffusion.memory_advice import memory_advice
 from querydiff_core.utils.image_files import read_image, write_image
 
 SMALLEST = [
-    *("--width", "tiny", "--size", "64x64", "--batch", "2", "--autoencoder-steps", "3", "--denoiser-steps", "4"),
-    *("--prediction", "v", "--device", "cpu", "--save-every", "2", "--samples", "0", "--workers", "0"),
+    *("--model.width", "tiny", "--model.autoencoder_steps", "5", "--model.denoiser_steps", "4"),
+    *("--model.prediction", "v", "--data.crop", "[64,64]", "--data.batch_size", "2", "--data.workers", "0"),
+    *("--trainer.accelerator", "cpu", "--trainer.val_check_interval", "2", "--trainer.log_every_n_steps", "1"),
+    *("--pictures.images", "0"),
 ]
 
 
@@ -39,10 +42,14 @@ def querydiff(capsys, *arguments):
     return leaving.value.code, *capsys.readouterr()
 
 
-def losses(folder):
-    """Return the losses of the steps as they were written, without the judgements."""
-    with (folder / "losses.csv").open() as file:
-        return [tuple(row.values()) for row in csv.DictReader(file) if row["name"] == "loss"]
+def logged(folder, stage, name):
+    """Return what was logged of `name` as it was written, by step, and check that a step never has two values."""
+    values = {}
+    for file in sorted((folder / "logs" / stage).glob("version_*/metrics.csv")):
+        for row in csv.DictReader(file.open()):
+            if row.get(name):
+                assert values.setdefault(int(row["step"]), row[name]) == row[name]
+    return values
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +72,7 @@ def images(tmp_path_factory):
 def teacher(images, tmp_path_factory):
     """Train without interruption, with reading in a process of its own; return the folder and what was printed."""
     folder = tmp_path_factory.mktemp("run") / "teacher"
-    arguments = ["train", images, "--output", folder, *SMALLEST, "--samples", 1, "--workers", 1]
+    arguments = ["train", images, "--output", folder, *SMALLEST, "--pictures.images", 1, "--data.workers", 1]
     with redirect_stdout(StringIO()) as printed:
         assert teacher_command.main([*map(str, arguments)]) == 0
     return folder, printed.getvalue()
@@ -75,13 +82,16 @@ def teacher(images, tmp_path_factory):
 def killed(images, tmp_path_factory):
     """Train like `teacher` but be killed when the first state has been written; return the folder."""
     folder = tmp_path_factory.mktemp("killed") / "teacher"
-    code, _ = stop_after("autoencoder 2/3", signal.SIGKILL, ["train", images, "--output", folder, *SMALLEST])
+    code, *_ = stop_after("step 3 of 5", signal.SIGKILL, ["train", images, "--output", folder, *SMALLEST])
     assert code == -signal.SIGKILL
     return folder
 
 
 def stop_after(report, number, arguments):
-    """Run the command until it prints a line that begins with `report`, send it the signal, and return how it ended."""
+    """Run the command until it prints a line that begins with `report`, send it the signal, and return how it ended.
+
+    That is its exit code, what it printed from there on, and its errors.
+    """
     process = subprocess.Popen(
         [Path(sys.executable).with_name("querydiff"), "teacher", *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -91,22 +101,25 @@ def stop_after(report, number, arguments):
     )
     assert any(line.startswith(report) for line in process.stdout)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
-    return process.returncode, errors
+    output, errors = process.communicate(timeout=120)
+    return process.returncode, output, errors
 
 
 def test_a_run_writes_losses_pictures_and_nothing_unfinished(teacher):
     folder, printed = teacher
     assert sorted(entry.name for entry in folder.iterdir()) == [
-        "losses.csv", "model_index.json", "pictures", "recipe.json", "scheduler", "text_encoder", "tokenizer", "unet",
+        "logs", "model_index.json", "pictures", "recipe.json", "scheduler", "text_encoder", "tokenizer", "unet",
         "vae"]  # fmt: skip
-    assert [(stage, step) for stage, step, *_ in losses(folder)] == [
-        *(("autoencoder", str(i)) for i in (1, 2, 3)), *(("denoiser", str(i)) for i in (1, 2, 3, 4))]  # fmt: skip
-    assert read_image(folder / "pictures" / "reconstructions_000003.png").shape[0] == 2 * 64 + 4
+    assert sorted(logged(folder, "autoencoder", "train/loss")) == [0, 1, 2, 3, 4]
+    assert sorted(logged(folder, "denoiser", "train/loss")) == [0, 1, 2, 3]
+    assert sorted(logged(folder, "autoencoder", "held_out_psnr")) == [1, 3, 4]
+    assert sorted(logged(folder, "denoiser", "held_out_loss")) == [1, 3]
+    assert list((folder / "logs" / "denoiser" / "version_0").glob("events.out.tfevents.*"))
+    assert read_image(folder / "pictures" / "reconstructions_000005.png").shape[0] == 2 * 64 + 3 * 4
     assert read_image(folder / "pictures" / "samples_000004.png").shape == (64, 64, 3)
-    assert json.loads((folder / "recipe.json").read_text())["prediction"] == "v"
-    assert "autoencoder 3/3: loss " in printed
-    assert "held out psnr" in printed
+    assert json.loads((folder / "recipe.json").read_text())["model"]["prediction"] == "v"
+    assert re.search(r"^step 5 of 5, \d+:\d\d:\d\d left, \S+ steps/s: loss ", printed, re.MULTILINE)
+    assert "validated at step 5: held_out_psnr " in printed
     assert "empty.png cannot be decoded and is left out" in printed
     assert "could not be decoded and were left out" in printed.splitlines()[-2]
 
@@ -139,16 +152,21 @@ def test_latents_have_a_standard_deviation_of_one(teacher, images):
 def test_a_run_killed_and_stopped_goes_on_exactly(teacher, killed, images, tmp_path, capsys):
     folder = Path(shutil.copytree(killed, tmp_path / "teacher"))
     arguments = ["train", images, "--output", folder, *SMALLEST]
-    code, errors = stop_after("autoencoder 3/3", signal.SIGINT, arguments)
+    code, output, errors = stop_after("step 1 of 4", signal.SIGINT, arguments)
     assert code == 130
-    assert "repeat the command to go on" in errors
+    assert "repeat the command to go on" in output
     assert "Traceback" not in errors
     assert not (folder / "model_index.json").exists()
+    stopped = torch.load(folder / "state" / "denoiser" / "last.ckpt", weights_only=True)["global_step"]
+    assert 1 <= stopped < 4
 
     code, output, _ = querydiff(capsys, *arguments)
     assert code == 0
-    assert "goes on after step" in output
-    assert losses(folder) == losses(teacher[0])
+    assert f"steps        {stopped} to 4" in output
+    for stage, score in (("autoencoder", "held_out_psnr"), ("denoiser", "held_out_loss")):
+        ours, theirs = (logged(run, stage, "train/loss") for run in (folder, teacher[0]))
+        assert ours == theirs
+        assert logged(folder, stage, score).items() <= logged(teacher[0], stage, score).items()
     for part in ("vae", "unet"):
         ours, theirs = (load_file(run / part / "diffusion_pytorch_model.safetensors") for run in (folder, teacher[0]))
         assert ours.keys() == theirs.keys()
@@ -165,18 +183,19 @@ def test_bad_options_give_one_sentence_and_write_nothing(images, tmp_path, capsy
         ([damaged], [], "None of the 1 images can be decoded"),
         (
             [images],
-            ["--size", "96x128"],
-            "--size must be multiples of 64 (8 pixels a latent cell, halved 3 times by the",
+            ["--data.crop", "[96,128]"],
+            "--data.crop must be multiples of 64 (8 pixels a latent cell, halved 3 times by the",
         ),
-        ([images], ["--size", "96x80", "--downsampling", "4"], "--size must be multiples of 32"),
-        ([images], ["--batch", "0"], "--batch must be 1 or more, found 0."),
-        ([images], ["--denoiser-steps", "-1"], "--denoiser-steps must be 1 or more, found -1."),
-        ([images], ["--learning-rate", "2"], "--learning-rate must be above 0 and below 1, found 2."),
-        ([images], ["--seed", "-1"], "--seed must be 0 or more, found -1."),
-        ([images], ["--workers", "-1"], "--workers must be 0 or more, found -1."),
-        ([images], ["--save-every", "0"], "--save-every must be 1 or more, found 0."),
-        ([images], ["--device", "cuda:99"], "--device cuda:99 is not there"),
-        ([images], ["--device", "tpu"], "--device must be auto, cpu, cuda or cuda:N, found tpu."),
+        ([images], ["--data.crop", "[96,80]", "--model.downsampling", "4"], "--data.crop must be multiples of 32"),
+        ([images], ["--data.batch_size", "0"], "--data.batch_size must be 1 or more, found 0."),
+        ([images], ["--model.denoiser_steps=-1"], "--model.denoiser_steps must be 1 or more, found -1."),
+        ([images], ["--model.learning_rate", "2"], "--model.learning_rate must be above 0 and below 1, found 2."),
+        ([images], ["--seed_everything=-1"], "--seed_everything must be 0 or more, found -1."),
+        ([images], ["--data.workers=-1"], "--data.workers must be 0 or more, found -1."),
+        ([images], ["--trainer.val_check_interval", "0"], "--trainer.val_check_interval must be 1 or more, found 0."),
+        ([images], ["--pictures.images=-1"], "--pictures.images must be 0 or more, found -1."),
+        ([images], ["--trainer.accelerator", "gpu", "--trainer.devices", "[99]"], "The run cannot begin"),
+        ([images], ["--trainer.accelerator", "cpu", "--trainer.devices", "2"], "is trained on one device"),
     ):
         code, _, errors = querydiff(capsys, "train", *sources, "--output", output, *options)
         assert code == 1
@@ -193,8 +212,8 @@ def test_a_folder_of_something_else_is_left_alone(teacher, images, tmp_path, cap
         (tmp_path / "thesis.txt" / "teacher", "Cannot write"),
         (teacher[0], "holds a finished teacher"),
     ):
-        for resume in ("--resume", "--no-resume"):
-            code, _, errors = querydiff(capsys, "train", images, "--output", output, resume)
+        for resume in ("last", "null"):
+            code, _, errors = querydiff(capsys, "train", images, "--output", output, "--resume", resume)
             assert code == 1
             assert sentence in errors
             assert errors.count("\n") == 1
@@ -205,41 +224,49 @@ def test_an_unfinished_run_goes_on_as_it_began_or_not_at_all(killed, images, tmp
     folder = Path(shutil.copytree(killed, tmp_path / "teacher"))
     options = ["--output", folder, *SMALLEST]
     for sources, change, sentence in (
-        (images, ["--seed", "5"], "holds an unfinished run with --seed 0, asked for 5: repeat its options"),
-        (images, ["--size", "64x128"], "holds an unfinished run with --size 64x64, asked for 64x128"),
-        (images / "drive_1", [], "holds an unfinished run on other images"),
+        (
+            images,
+            ["--seed_everything", "5"],
+            "holds an unfinished run with --seed_everything 0, asked for 5: repeat its options",
+        ),
+        (images, ["--data.crop", "[64,128]"], "holds an unfinished run with --data.crop [64, 64], asked for [64, 128]"),
+        (images / "drive_1", [], "holds an unfinished run on other images: repeat its options"),
     ):
         code, _, errors = querydiff(capsys, "train", sources, *options, *change)
         assert code == 1
         assert sentence in errors
         assert errors.count("\n") == 1
-    code, _, _ = querydiff(capsys, "train", images / "drive_1", *options, "--denoiser-steps", 5, "--no-resume")
+    code, _, _ = querydiff(capsys, "train", images / "drive_1", *options, "--model.denoiser_steps", 5, "--resume=null")
     assert code == 0
-    assert [step for stage, step, *_ in losses(folder) if stage == "denoiser"] == ["1", "2", "3", "4", "5"]
+    assert sorted(logged(folder, "denoiser", "train/loss")) == [0, 1, 2, 3, 4]
 
 
 def test_a_broken_loss_stops_the_run_and_keeps_the_last_state(killed, images, tmp_path, capsys):
     folder = Path(shutil.copytree(killed, tmp_path / "teacher"))
-    state = folder / "state" / "autoencoder.safetensors"
-    tensors = load_file(state)
-    save_file(tensors | {"weight.0": tensors["weight.0"] * float("nan")}, state, metadata={"step": "2"})
+    state = folder / "state" / "autoencoder" / "last.ckpt"
+    values = torch.load(state, weights_only=True)
+    assert values["global_step"] == 2
+    next(iter(values["current_model_state"].values()))[:] = float("nan")
+    torch.save(values, state)
     broken = state.read_bytes()
     arguments = ["train", images, "--output", folder, *SMALLEST]
     code, _, errors = querydiff(capsys, *arguments)
     assert code == 1
-    assert "loss is nan" in errors
-    assert "at step 3: repeat the command with a lower --learning-rate" in errors
+    assert "The loss is not finite at step 2 (loss, l1, kl)" in errors
+    assert (
+        f"{state} and previous.ckpt beside it are kept. Repeat the command with a lower --model.learning_rate" in errors
+    )
     assert state.read_bytes() == broken
 
     state.write_bytes(broken[:1000])
     code, _, errors = querydiff(capsys, *arguments)
     assert code == 1
-    assert "cannot be read as the state of this training" in errors
+    assert "last.ckpt cannot be read as a training state" in errors
 
 
 def test_a_full_disk_stops_the_run_and_keeps_the_last_state(killed, images, tmp_path, capsys):
     folder = Path(shutil.copytree(killed, tmp_path / "teacher"))
-    state = folder / "state" / "autoencoder.safetensors"
+    state = folder / "state" / "autoencoder" / "last.ckpt"
     before, limits = state.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
@@ -247,7 +274,8 @@ def test_a_full_disk_stops_the_run_and_keeps_the_last_state(killed, images, tmp_
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == 1
-    assert "make room there and repeat the command" in errors
+    assert "last.ckpt" in errors
+    assert "is the disk full? Older states are kept." in errors
     assert errors.count("\n") == 1
     assert state.read_bytes() == before
     assert [entry.name for entry in state.parent.iterdir()] == [state.name]
@@ -255,13 +283,14 @@ def test_a_full_disk_stops_the_run_and_keeps_the_last_state(killed, images, tmp_
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
 def test_running_out_of_memory_names_the_knob(error):
-    sentence = "A step of 16 images needs more memory than there is: lower --batch"
-    with pytest.raises(QueryDiffError, match=sentence), memory_advice("A step of 16 images"):
+    sentence = "Memory ran out in training. The same command goes on with a lower --data.batch_size"
+    with pytest.raises(QueryDiffError, match=sentence), in_one_sentence(teacher_command.MEMORY_ADVICE):
         raise error
 
 
 def test_running_out_of_the_memory_of_the_machine_names_the_knob():
-    with pytest.raises(QueryDiffError, match="lower --batch"), memory_advice("A step"):
+    sentence = "a lower --data.batch_size"
+    with pytest.raises(QueryDiffError, match=sentence), in_one_sentence(teacher_command.MEMORY_ADVICE):
         torch.empty(2**60, dtype=torch.uint8)
 
 

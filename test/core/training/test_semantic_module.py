@@ -7,8 +7,7 @@ from teachers import write_tiny_teacher
 
 from querydiff_core.data.datamodule import Crop
 from querydiff_core.training.distillation import TeacherOptions
-from querydiff_core.training.semantic_module import SemanticModule
-from querydiff_core.training.student_options import StudentOptions
+from querydiff_core.training.semantic_module import SemanticModule, StudentOptions
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from querydiff_core.inference.checkpoint import load_checkpoint
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.build import build_model
 from querydiff_core.street_scenes import render_scene
-from querydiff_core.training.schedule import polynomial_decay
+from querydiff_core.training.trained_module import polynomial_decay
 from querydiff_core.utils.image_files import read_image, write_image
 
 
@@ -160,11 +160,11 @@ def losses(run):
 
 def test_both_phases_train_in_one_and_two_processes_and_write_a_student(fit, scenes, tmp_path):
     two = ("--trainer.devices=2", "--trainer.strategy=ddp")
-    fit_apart(configuration(scenes, tmp_path / "pixels", phase="pixels"), tmp_path, *two)
-    start = str(tmp_path / "pixels" / "last.ckpt")
-    fit(configuration(scenes, tmp_path / "whole", phase="whole", start_from=start))
+    fit_apart(configuration(scenes, tmp_path / "pixel_head", phase="pixel_head"), tmp_path, *two)
+    start = str(tmp_path / "pixel_head" / "last.ckpt")
+    fit(configuration(scenes, tmp_path / "full", phase="full", start_from=start))
 
-    student = tmp_path / "whole" / "run" / "student.safetensors"
+    student = tmp_path / "full" / "run" / "student.safetensors"
     model, metadata = load_checkpoint(student)
     assert metadata.variant == model.variant == "tiny"
     assert metadata.input_size == (64, 96)
@@ -312,7 +312,7 @@ def test_a_run_goes_on_from_the_newest_state_of_its_experiment(fit, scenes, tmp_
         ({"data": {"train": [{"root": "/nowhere"}]}}, 1, "/nowhere"),
         ({"model": {"varaint": "tiny"}}, 2, "varaint"),
         ({"model": {"variant": "tiny", "teacher": {"source": "/no/teacher"}}}, 1, "/no/teacher"),
-        ({"model": {"variant": "tiny", "phase": "pixels", "teacher": {"source": "/no/teacher"}}}, 1, "phase"),
+        ({"model": {"variant": "tiny", "phase": "pixel_head", "teacher": {"source": "/no/teacher"}}}, 1, "phase"),
         ({"trainer": {"max_steps": -1, "max_epochs": 1, "accelerator": "cpu", "logger": False}}, 1, "max_steps"),
         ({"trainer": {"accelerator": "cpu", "devices": 0, "logger": False}}, 1, "The run cannot begin"),
         ({"model": {"variant": "tiny", "backbone_learning_rate": -1.0}}, 1, "0 or more"),
@@ -441,10 +441,10 @@ def test_a_damaged_label_is_one_sentence_from_a_loader_process_too(fit, scenes, 
 
 
 class StopAfterThree(lightning.Callback):
-    """End a run after three steps."""
+    """End a run after three steps, or after the next one if it has had them."""
 
     def on_train_batch_end(self, trainer, *_):
-        trainer.should_stop = trainer.global_step == 3
+        trainer.should_stop = trainer.global_step >= 3
 
 
 def long_run(scenes, tmp_path):
@@ -468,27 +468,38 @@ def test_a_log_file_gets_lines_with_the_time_that_remains(fit, scenes, tmp_path)
         assert seconds(left) == pytest.approx((400 - int(step)) / float(rate), rel=0.01, abs=1)
 
 
-def test_a_terminal_gets_a_bar_with_the_time_that_remains(fit, scenes, tmp_path, monkeypatch):
-    master, slave = os.openpty()
-    shown = bytearray()
+@pytest.fixture
+def shown(fit, monkeypatch):
+    """Run the command in a terminal; returns what that shows, without its control codes."""
 
-    def read():
-        with contextlib.suppress(OSError):  # what a terminal gives once nothing writes to it any more
-            while received := os.read(master, 65536):
-                shown.extend(received)
+    def run(*arguments):
+        master, slave = os.openpty()
+        shown = bytearray()
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "200")
-    with open(slave, "w") as terminal, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", terminal)
-        fit(long_run(scenes, tmp_path))
-    reader.join()
-    os.close(master)
-    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown.decode())
+        def read():
+            with contextlib.suppress(OSError):  # what a terminal gives once nothing writes to it any more
+                while received := os.read(master, 65536):
+                    shown.extend(received)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "200")
+        with open(slave, "w") as terminal, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", terminal)
+            fit(*arguments)
+        reader.join()
+        os.close(master)
+        return re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown.decode())
+
+    return run
+
+
+def test_a_terminal_gets_a_bar_with_the_time_that_remains(shown, scenes, tmp_path):
+    plain = shown(long_run(scenes, tmp_path))
     left = re.findall(r"Training .*?3/400 \d+:\d\d:\d\d • (\d+:\d\d:\d\d)", plain)
     assert seconds(left[-1]) > 0
+    assert " 4/400 " in shown(long_run(scenes, tmp_path), f"--resume={tmp_path / 'last.ckpt'}")
 
 
 def test_processes_share_validation_images_equally_often(scenes):
