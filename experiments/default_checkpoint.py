@@ -1,9 +1,9 @@
-"""Make the shipped default: render street scenes, train in three phases, export, score.
+"""Make the shipped default: render street scenes, train in three steps, export, score.
 
 Everything lies below --output, and what is there is kept: an interrupted run goes on with the same command. Scenes,
-phase one (backbone, pixel decoder and refinement through the per-pixel head), phase two (the whole student, once for
-each seed, from phase one's weights), phase three (the whole student again, from the mean of the seeds' weights, which
-blurs what seeds have come to disagree about), and the scores of each seed and of the last. No real image is learned
+pixel-head pretraining (backbone, pixel decoder and refinement through the per-pixel head), full training (once for each
+seed, from the pretrained weights), full training again (from the mean of the seeds' weights, which blurs what seeds
+have come to disagree about), and the scores of each seed and of the last. No real image is learned
 from; CamVid, where it is, is scored on.
 
 Example: python experiments/default_checkpoint.py --seeds 1 2 3    # a night on two cores
@@ -31,9 +31,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build/default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--scenes", type=int, default=3000, help="half of them clear, half in all conditions")
-    parser.add_argument("--pixel-steps", type=int, default=3000, help="of phase one; 0 begins phase two with --start")
-    parser.add_argument("--steps", type=int, default=300, help="of phase two, for each seed, and of phase three")
-    parser.add_argument("--start", type=Path, help="weights that phase one, or two, begins with (default: random)")
+    parser.add_argument(
+        "--pixel-steps", type=int, default=3000, help="of the pretraining; 0 leaves it out and begins with --start"
+    )
+    parser.add_argument("--steps", type=int, default=300, help="of each full training")
+    parser.add_argument("--start", type=Path, help="weights that training begins with (default: random)")
     parser.add_argument("--camvid", type=Path, default=REPOSITORY.parent / "shared/data/camvid")
     parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
     arguments = parser.parse_args()
