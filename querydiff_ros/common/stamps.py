@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
 Message = TypeVar("Message")
-RESTART_NS = 10**8
+RESTART_NS = 3 * 10**8
 """A stamp that lies so far behind one before it begins a new run: cameras and middleware keep their order."""
 
 
