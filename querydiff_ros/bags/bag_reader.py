@@ -97,7 +97,7 @@ class BagReader:
         for message in in_order_of_time(streams):
             given[message.topic] += 1
             yield message
-        if start_ns is None and stop_ns is None:  # of a part it is not known what it held
+        if times[0] <= self.start_ns and stop_ns is None:  # of a part it is not known what it held
             held = Counter({name: topic.count for name, topic in self.topics.items()}) | self._stated
             self.damage = self._judge(given, Counter({name: held[name] for name in wanted}))
 

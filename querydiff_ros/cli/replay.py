@@ -30,12 +30,15 @@ def main(argv: Sequence[str]) -> int:
     with ros_node("replay_drive", ros_args) as node:
         from querydiff_ros.bags.bag_player import BagPlayer
 
-        for sentence in filter(None, [bag.damage, *bag.notes]):
-            _say(f"warning: {sentence}")
-        replayer = BagPlayer(node, bag, _options(arguments), say=lambda sentence: _say(f"warning: {sentence}"))
+        known = bag.damage
+        for sentence in filter(None, [known, *bag.notes]):
+            _warn(sentence)
+        replayer = BagPlayer(node, bag, _options(arguments), say=_warn)
         _report_start(replayer, arguments)
         messages = _play(bag, replayer, arguments.loop)
-    return _report_end(bag, replayer, messages, arguments)
+    if bag.damage and bag.damage != known:
+        _warn(bag.damage)
+    return _report_end(replayer, messages, arguments)
 
 
 def _report_start(replayer: BagPlayer, arguments: argparse.Namespace) -> None:
@@ -46,7 +49,7 @@ def _report_start(replayer: BagPlayer, arguments: argparse.Namespace) -> None:
             f"Within {arguments.wait:g} s no active node both took the images of {arguments.bag} and published labels: "
             "start segment_node with these cameras, or give --wait more time."
         )
-    _say(f"warning: Nobody subscribed within {arguments.wait:g} s; playing all the same.")
+    _warn(f"Nobody subscribed within {arguments.wait:g} s; playing all the same.")
 
 
 def _play(bag: BagReader, replayer: BagPlayer, endless: bool) -> int:
@@ -63,9 +66,7 @@ def _play(bag: BagReader, replayer: BagPlayer, endless: bool) -> int:
     return messages
 
 
-def _report_end(bag: BagReader, replayer: BagPlayer, messages: int, arguments: argparse.Namespace) -> int:
-    if bag.damage and not arguments.loop:
-        _say(f"warning: {bag.damage}")
+def _report_end(replayer: BagPlayer, messages: int, arguments: argparse.Namespace) -> int:
     print(f"{messages} messages played.", end="")
     if not arguments.lockstep:
         print()
@@ -74,8 +75,8 @@ def _report_end(bag: BagReader, replayer: BagPlayer, messages: int, arguments: a
     return 0 if replayer.frames_labelled == replayer.frames_published else 1
 
 
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)
 
 
 def _options(arguments: argparse.Namespace) -> ReplayOptions:
