@@ -102,7 +102,6 @@ def test_every_argument_is_described() -> None:
     assert {"cameras", "namespace", "params_file", "log_level"} <= described
 
 
-
 def test_a_parameter_file_overrides_what_no_argument_says(
     launch: Callable[..., Launch], engine: Path, tmp_path: Path
 ) -> None:
