@@ -18,13 +18,13 @@ from tempfile import NamedTemporaryFile
 
 import numpy as np
 import rclpy
-from querydiff_core.cli.image_size import image_size
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rich.console import Console
 from rich.table import Table
 from sensor_msgs.msg import Image
 
+from querydiff_core.cli.argument_types import image_size
 from querydiff_ros.common.dds_profile import PROFILE_VARIABLES, environment_with_dds_profile
 
 SETTLE = 1.0
