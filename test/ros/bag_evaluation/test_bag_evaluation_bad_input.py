@@ -212,7 +212,7 @@ def test_frames_whose_stamps_were_never_set_are_judged_by_the_time_of_recording(
             message.header.stamp.sec = message.header.stamp.nanosec = 0
         return message
 
-    bag = record(tmp_path / "bag", 6, truth=lambda index: expected_labels(picture(index)))
+    bag = record(tmp_path / "bag", 6, ground_truth=lambda index: expected_labels(picture(index)))
     (entry,) = (result := evaluate(rewritten(bag, tmp_path / "unset", unset))).data
     assert (entry["frames"], entry["frames_labelled"], entry["frames_with_ground_truth"]) == (6, 6, 6)
     assert result.domains[0].miou == 1.0
@@ -224,7 +224,7 @@ def test_stamps_that_begin_again_begin_a_new_run(tmp_path, evaluate):
             message.header.stamp.sec, message.header.stamp.nanosec = 1 + index % 5, 0
         return None if topic.endswith("ground_truth") and index in (2, 3) else message
 
-    bag = record(tmp_path / "bag", 10, truth=lambda index: expected_labels(picture(index)))
+    bag = record(tmp_path / "bag", 10, ground_truth=lambda index: expected_labels(picture(index)))
     (entry,) = (result := evaluate(rewritten(bag, tmp_path / "twice", again))).data
     assert (entry["frames"], entry["frames_with_ground_truth"]) == (10, 8)
     assert result.domains[0].miou == 1.0  # never a frame of one run with the truth of the other
