@@ -13,6 +13,7 @@ RUN = [
     "opencv-python-headless>=4.8,<6",
     "onnxruntime>=1.18,<2",
     "rosbags>=0.11.7,<0.12",
+    "mcap>=1.2,<2",
     "av>=12,<19",
     "matplotlib>=3.5,<4",
     "PyYAML>=6,<7",

@@ -1,6 +1,8 @@
-"""Measure raw 1080p frames at 30 Hz between two processes, with Fast DDS's defaults and with the profile shipped.
+"""Measure raw frames between a camera driver and the node, as two processes, under middleware settings of each.
 
-usage: python benchmarks/dds_profile.py [--frames N] [--rate HZ]
+usage: python benchmarks/dds_profile.py [--frames N] [--rate HZ] [--size HxW]
+
+The driver publishes reliably, ten deep, as drivers do; the receiver is the node's subscription, one deep.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import rclpy
@@ -21,55 +24,87 @@ from rich.console import Console
 from rich.table import Table
 from sensor_msgs.msg import Image
 
+from querydiff_core.cli.argument_types import image_size
 from querydiff_ros.common.dds_profile import PROFILE_VARIABLES, environment_with_dds_profile
 
-WIDTH, HEIGHT = 1920, 1080
 SETTLE = 1.0
 """Seconds without a frame after which the subscriber takes the stream for ended."""
+UDP_PROFILE = """<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <transport_descriptors><transport_descriptor>
+    <transport_id>udp</transport_id><type>UDPv4</type>
+    <sendBufferSize>16777216</sendBufferSize><receiveBufferSize>16777216</receiveBufferSize>
+  </transport_descriptor></transport_descriptors>
+  <participant profile_name="udp" is_default_profile="true"><rtps>
+    <userTransports><transport_id>udp</transport_id></userTransports><useBuiltinTransports>false</useBuiltinTransports>
+  </rtps></participant>
+</profiles>"""
+"""A receiver without shared memory: every sender reaches it by UDP, into a buffer as large as the kernel allows."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--rate", type=float, default=30.0, help="frames a second (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=150)
+    parser.add_argument("--rate", type=float, default=15.0, help="frames a second (default: %(default)s)")
+    parser.add_argument("--size", type=image_size, default=(720, 1280), help="of the frames (default: 720x1280)")
     parser.add_argument("--receive", choices=[policy.name for policy in ReliabilityPolicy], help=argparse.SUPPRESS)
+    parser.add_argument("--send", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.receive:
         receive(arguments.receive)
+    elif arguments.send:
+        send(arguments.size, arguments.frames, arguments.rate)
     else:
-        compare(arguments.frames, arguments.rate)
+        compare(arguments.size, arguments.frames, arguments.rate)
 
 
-def compare(frames: int, rate: float) -> None:
-    table = Table("middleware settings", "reliability", "frames arrived", "latency p50 (ms)", "latency p99 (ms)")
+def compare(size: tuple[int, int], frames: int, rate: float) -> None:
+    columns = ("driver", "node", "node's reliability", "frames arrived", "a second", "latency p50, p99 (ms)")
+    table = Table(*columns, title=f"{size[1]} x {size[0]} rgb8 at {rate:g} Hz")
     default = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
-    for settings, environment in (("default", default), ("profile", environment_with_dds_profile(default))):
-        for reliability in ("BEST_EFFORT", "RELIABLE"):
-            latencies = measure(environment, reliability, frames, rate)
-            p50, p99 = np.percentile(latencies, (50, 99)) * 1000 if latencies else (float("nan"),) * 2
-            table.add_row(settings, reliability, f"{len(latencies)} of {frames}", f"{p50:.1f}", f"{p99:.1f}")
-    Console(width=100).print(table)
+    with NamedTemporaryFile("w", suffix=".xml") as file:
+        file.write(UDP_PROFILE)
+        file.flush()
+        settings = {
+            "default": default,
+            "profile": environment_with_dds_profile(default),
+            "UDP alone": {**default, **dict.fromkeys(PROFILE_VARIABLES, file.name)},
+        }
+        pairs = [("default", "default"), ("default", "profile"), ("default", "UDP alone"), ("profile", "profile")]
+        for driver, node in pairs:
+            for reliability in ("BEST_EFFORT", "RELIABLE"):
+                latencies = measure(settings[driver], settings[node], reliability, size, frames, rate)
+                p50, p99 = np.percentile(latencies, (50, 99)) * 1000 if latencies else (float("nan"),) * 2
+                arrived = f"{len(latencies)} of {frames}", f"{len(latencies) / frames * rate:.1f}"
+                table.add_row(driver, node, reliability, *arrived, f"{p50:.1f}, {p99:.1f}")
+    Console(width=110).print(table)
 
 
-def measure(environment: dict[str, str], reliability: str, frames: int, rate: float) -> list[float]:
+def measure(
+    driver: dict[str, str],
+    node: dict[str, str],
+    reliability: str,
+    size: tuple[int, int],
+    frames: int,
+    rate: float,
+) -> list[float]:
     """Return the latency in seconds of every frame that arrived."""
     domain = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    environment = {**environment, **domain}
-    command = [sys.executable, __file__, "--receive", reliability]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as receiver:
+    command = [sys.executable, __file__]
+    receive_command = [*command, "--receive", reliability]
+    with subprocess.Popen(receive_command, env={**node, **domain}, stdout=subprocess.PIPE, text=True) as receiver:
         # ROS reads its settings when it starts, so the sender is a process of its own as well.
-        sender = [sys.executable, "-c", f"import dds_profile; dds_profile.send('{reliability}', {frames}, {rate})"]
-        subprocess.run(sender, env=environment, cwd=os.path.dirname(os.path.abspath(__file__)), check=True)
+        sent = ["--send", "--frames", str(frames), "--rate", str(rate), "--size", f"{size[0]}x{size[1]}"]
+        subprocess.run([*command, *sent], env={**driver, **domain}, check=True)
         output, _ = receiver.communicate()
     return [float(latency) for latency in json.loads(output)]
 
 
-def send(reliability: str, frames: int, rate: float) -> None:
+def send(size: tuple[int, int], frames: int, rate: float) -> None:
     rclpy.init(args=[])
     node = Node("sender")
-    publisher = node.create_publisher(Image, "image", quality(reliability))
-    message = Image(width=WIDTH, height=HEIGHT, encoding="rgb8", step=3 * WIDTH)
-    message.data = array.array("B", bytes(3 * WIDTH * HEIGHT))
+    publisher = node.create_publisher(Image, "image", QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE))
+    message = Image(height=size[0], width=size[1], encoding="rgb8", step=3 * size[1])
+    message.data = array.array("B", bytes(3 * size[0] * size[1]))
     while not publisher.get_subscription_count():
         rclpy.spin_once(node, timeout_sec=0.1)
     time.sleep(SETTLE)  # both sides must have met, or the first frames have nobody to arrive at
@@ -92,7 +127,8 @@ def receive(reliability: str) -> None:
         sent = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         latencies.append((node.get_clock().now().nanoseconds - sent) * 1e-9)
 
-    node.create_subscription(Image, "image", arrived, quality(reliability))
+    quality = QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability])
+    node.create_subscription(Image, "image", arrived, quality)
     while not node.count_publishers("image"):
         rclpy.spin_once(node, timeout_sec=0.1)
     last = time.monotonic()
@@ -103,11 +139,6 @@ def receive(reliability: str) -> None:
             last = time.monotonic()
     print(json.dumps(latencies))
     rclpy.try_shutdown()
-
-
-def quality(reliability: str) -> QoSProfile:
-    # Two seconds deep, so that a process that pauses does not count as a transport that loses.
-    return QoSProfile(depth=60, reliability=ReliabilityPolicy[reliability])
 
 
 if __name__ == "__main__":

@@ -10,24 +10,24 @@ The arguments of segment.launch.py are taken too.
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
-    GroupAction,
     IncludeLaunchDescription,
     OpaqueFunction,
+    SetLaunchConfiguration,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node, SetRemap
+from launch_ros.actions import Node
 
-from querydiff_ros.carla.interface import RGB, CarlaInterface, carla_interface
+from querydiff_ros.carla.interface import RGB, STAND_IN_FOV, carla_interface
 from querydiff_ros.common.dds_profile import dds_profile_variables
 from querydiff_ros.common.install_paths import executable_path, share_directory
+from querydiff_ros.common.launch_arguments import camera_names, switch
 
 OPTIONS = {
-    "camera": ("front", "Namespace of the labels: front/label, front/confidence, front/overlay, ..."),
     "vehicle": ("", "Name of the ego vehicle in CARLA's topics; empty: ego_vehicle, or hero in 0.9.16."),
     "rgb": (RGB, "Name of the RGB camera in CARLA's topics."),
     "semantic_topic": ("", "Topic of the ground truth; empty: semantic_segmentation_front of the vehicle."),
@@ -35,10 +35,9 @@ OPTIONS = {
         "reliable",
         "Of the ground truth's topic: reliable, or best_effort in CARLA after 0.9.16.",
     ),
-    "fov": ("90.0", "The RGB camera's attribute fov in CARLA, degrees: native camera_info is put right by it."),
+    "fov": ("", "The RGB camera's attribute fov in CARLA, degrees; empty: CARLA's 90, or the stand-in's."),
     "condition": ("carla", "Name of the weather until a message tells another."),
     "output": ("", "Result file of the evaluation; empty: none."),
-    "use_sim_time": ("true", "Follow CARLA's /clock."),
 }
 SWITCHES = {
     "evaluation": ("true", "Score against the semantic camera."),
@@ -46,23 +45,40 @@ SWITCHES = {
     "rviz": ("false", "Start RViz with config/rviz/carla.rviz."),
     "stand_in": ("false", "Stand in for CARLA with a generated drive."),
 }
+CARLA_FOV = "90.0"
 
 
-def carla(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Return what the launch arguments describe."""
-    chosen = {name: LaunchConfiguration(name).perform(context) for name in ("carla_version", "engine", *OPTIONS)}
-    on = {name for name in SWITCHES if LaunchConfiguration(name).perform(context).lower() in ("true", "1", "yes")}
+def choose_topics(context: LaunchContext) -> list[SetLaunchConfiguration]:
+    """Give segment_node CARLA's RGB camera, unless the arguments name another."""
+    chosen = configurations(context)
     interface = carla_interface(chosen["carla_version"])
-    entities = [segment_node(interface, chosen)]
+    info = interface.topic(chosen["rgb"], chosen["vehicle"], "camera_info")
+    topics = {
+        "cameras": "front",
+        "image_topic": interface.topic(chosen["rgb"], chosen["vehicle"]),
+        # Where carla_camera_info puts the calibration right, it publishes on the camera's own topic.
+        "camera_info_topic": f"{chosen['cameras'] or 'front'}/camera_info" if interface.degrees_bug else info,
+        "use_sim_time": "true",
+    }
+    return [SetLaunchConfiguration(name, topic) for name, topic in topics.items() if not chosen[name]]
+
+
+def beside_segment_node(context: LaunchContext) -> list[Node | ExecuteProcess]:
+    """Return what the launch arguments describe but segment_node."""
+    chosen = configurations(context)
+    on = {name for name in SWITCHES if switch(chosen, name)}
+    chosen["fov"] = chosen["fov"] or (f"{STAND_IN_FOV}" if "stand_in" in on else CARLA_FOV)
+    chosen["camera"] = camera_names(chosen)[0]
+    interface = carla_interface(chosen["carla_version"])
+    entities: list[Node | ExecuteProcess] = []
     if interface.degrees_bug:
         names = ("carla_version", "camera", "vehicle", "rgb", "fov")
-        entities.append(node("carla_camera_info", "carla_camera_info", names, chosen))
+        entities.append(node("carla_camera_info", names, chosen))
     if "evaluation" in on:
         names = ("carla_version", "camera", "vehicle", "semantic_topic", "semantic_reliability")
-        names += ("condition", "output", "engine")
-        entities.append(node("carla_evaluation", "carla_evaluation", names, chosen))
+        entities.append(node("carla_evaluation", (*names, "condition", "output", "engine"), chosen))
     if "drivable_area" in on:
-        entities.append(node("drivable_area", "drivable_area", ("camera",), chosen))
+        entities.append(node("drivable_area", ("camera",), chosen))
     if "rviz" in on:
         config = share_directory() / "config" / "rviz" / "carla.rviz"
         remap = [("/carla/rgb", interface.topic(chosen["rgb"], chosen["vehicle"]))]
@@ -72,28 +88,23 @@ def carla(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     return entities
 
 
-def segment_node(interface: CarlaInterface, chosen: dict[str, str]) -> GroupAction:
-    """Return segment_node on CARLA's RGB camera."""
-    camera, vehicle = chosen["camera"], chosen["vehicle"]
-    remaps = {f"{camera}/image": interface.topic(chosen["rgb"], vehicle)}
-    if not interface.degrees_bug:  # else carla_camera_info publishes on camera_info
-        remaps[f"{camera}/camera_info"] = interface.topic(chosen["rgb"], vehicle, "camera_info")
-    launch_file = PythonLaunchDescriptionSource(str(Path(__file__).with_name("segment.launch.py")))
-    arguments = {"cameras": camera, "use_sim_time": chosen["use_sim_time"], "engine": chosen["engine"]}
-    include = IncludeLaunchDescription(launch_file, launch_arguments=arguments.items())
-    return GroupAction([*(SetRemap(src=src, dst=dst) for src, dst in remaps.items()), include])
+def configurations(context: LaunchContext) -> dict[str, str]:
+    """Return the launch arguments, those of segment.launch.py that matter here too."""
+    names = ("carla_version", "engine", "cameras", "image_topic", "camera_info_topic", "use_sim_time")
+    names = (*names, *OPTIONS, *SWITCHES)
+    return {name: LaunchConfiguration(name, default="").perform(context) for name in names}
 
 
-def node(executable: str, name: str, names: Sequence[str], chosen: dict[str, str]) -> Node:
+def node(executable: str, names: Sequence[str], chosen: dict[str, str]) -> Node:
     """Return one of our nodes with those launch arguments as parameters; empty ones are left to it."""
-    parameters: dict[str, object] = {key: chosen[key] for key in names if chosen[key]}
+    parameters: dict[str, object] = {name: chosen[name] for name in names if chosen[name]}
     if "fov" in parameters:
         parameters["fov"] = float(chosen["fov"])
-    parameters["use_sim_time"] = chosen["use_sim_time"].lower() in ("true", "1", "yes")
+    parameters["use_sim_time"] = switch(chosen, "use_sim_time")
     return Node(
         executable=executable_path(executable),
         exec_name=executable,
-        name=name,
+        name=executable,
         parameters=[parameters],
         additional_env=dds_profile_variables(),
         output="screen",
@@ -117,6 +128,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=meaning)
         for name, (default, meaning) in {**OPTIONS, **SWITCHES}.items()
     ]
-    engine = "Exported engine or checkpoint file; empty: the shipped default."
-    declared.append(DeclareLaunchArgument("engine", default_value="", description=engine))
-    return LaunchDescription([*declared, OpaqueFunction(function=carla)])
+    segment = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(Path(__file__).with_name("segment.launch.py")))
+    )
+    choose, rest = OpaqueFunction(function=choose_topics), OpaqueFunction(function=beside_segment_node)
+    return LaunchDescription([*declared, choose, segment, rest])

@@ -18,16 +18,19 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
 from querydiff_ros.common.dds_profile import dds_profile_variables
 from querydiff_ros.common.install_paths import executable_path
+from querydiff_ros.common.launch_arguments import switch
 
 OPTIONS = {
     "rate": ("1.0", "Times the recorded speed; 0: no pauses."),
     "start": ("0.0", "Seconds into the bag."),
     "wait": ("60.0", "Seconds to wait for the node to listen."),
+    "max_gap": ("60.0", "Seconds of recorded time; longer pauses are left out."),
     "timeout": ("10.0", "Seconds to wait for a label in lockstep."),
 }
 SWITCHES = {
@@ -40,16 +43,20 @@ SWITCHES = {
 def replay(context: LaunchContext) -> list[ExecuteProcess | RegisterEventHandler]:
     """Return the replay that the launch arguments describe, and what ends the launch after it."""
     chosen = {name: LaunchConfiguration(name).perform(context) for name in ("bag", *OPTIONS, *SWITCHES)}
-    options = [word for name in OPTIONS for word in (f"--{name}", chosen[name])]
-    switches = [f"--{name}" for name in SWITCHES if chosen[name].lower() in ("true", "1", "yes")]
+    options = [word for name in OPTIONS for word in (f"--{name.replace('_', '-')}", chosen[name])]
+    switches = [f"--{name}" for name in SWITCHES if switch(chosen, name)]
     process = ExecuteProcess(
         cmd=[executable_path("replay_drive"), chosen["bag"], *options, *switches],
         name="replay_drive",
         additional_env=dds_profile_variables(),
         output="screen",
     )
-    stop = EmitEvent(event=Shutdown(reason="the replay has ended"))
-    return [process, RegisterEventHandler(OnProcessExit(target_action=process, on_exit=[stop]))]
+    return [process, RegisterEventHandler(OnProcessExit(target_action=process, on_exit=stop))]
+
+
+def stop(event: ProcessExited, context: LaunchContext) -> list[EmitEvent]:
+    """End everything with the replay, unless everything is ending already."""
+    return [] if context.is_shutdown else [EmitEvent(event=Shutdown(reason="the replay has ended"))]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,7 +1,7 @@
 """Every executable of this package, each with what it imports late, and the one loop that runs a node.
 
 Each function is a console script: it runs with these arguments (default: the command line's) and exits with 0 on
-success and when a node is interrupted, 1 on wrong arguments, 130 when a command is interrupted.
+success and when it is interrupted, which launch files would take for a crash otherwise, and with 1 on wrong arguments.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from querydiff_ros.node.segment_node import SegmentNode
 
+WAKE_PERIOD = 1.0
+"""Seconds that a node sleeps at most: one that has no timer would sleep through a signal that came right before."""
 N = TypeVar("N", bound="Node")
 
 
@@ -121,7 +123,15 @@ def replay_drive(argv: Sequence[str] | None = None) -> None:
 
 def _run_command(argv: Sequence[str] | None, module: str) -> None:
     command = import_module(f"querydiff_ros.cli.{module}")
-    exit_cleanly(lambda: int(command.main(sys.argv[1:] if argv is None else argv)))
+
+    def run() -> int:
+        try:
+            return int(command.main(sys.argv[1:] if argv is None else argv))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 0
+
+    exit_cleanly(run)
 
 
 def _run_node_command(
@@ -157,7 +167,8 @@ def run_node(arguments: Sequence[str], make: Callable[[], N], begin: Callable[[N
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         begin(node)
-        executor.spin()
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=WAKE_PERIOD)
     except ExternalShutdownException:
         pass
     except Exception as error:

@@ -19,18 +19,20 @@ from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.stamp_pairing import StampPairing
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
-from querydiff_ros.common.image_conversions import BadFrame, mono8_pixels, rgb_from_compressed, rgb_from_image
-from querydiff_ros.common.stamps import stamp_ns
+from querydiff_ros.common.compressed_images import rgb_from_compressed
+from querydiff_ros.common.image_conversions import BadFrame, rgb_from_image
+from querydiff_ros.common.stamps import Moments, Runs, stamp_ns
 
-ENCODINGS = ("mono8", "8UC1")
-"""Of ground truth."""
+ENCODINGS = {"mono8": 1, "8UC1": 1, "bgra8": 4}
+"""Of ground truth, and their bytes for each pixel; bgra8 is CARLA's: tags in red, or colours."""
 
 
 @dataclass(frozen=True)
 class BagFrame:
     """A frame of a bag, pixels `(H, W)`.
 
-    `condition`: "" where it is not known. `image`: uint8 RGB. `ground_truth`: uint8 trainIds or None.
+    `stamp_ns`: the stamp, or where another frame has it, or it was never set, the time of recording. `condition`: ""
+    where it is not known. `image`: uint8 RGB. `ground_truth`: uint8 trainIds or None.
     """
 
     stamp_ns: int
@@ -97,13 +99,14 @@ class BagFrames:
             stamp = self._stamp(message)
             if stamp is None:
                 continue
+            stamp = self._moments.of(message.topic, stamp, message.time_ns)
+            if len(self._runs.follow(message.topic, stamp)) > 1:  # nothing pairs across a restart
+                yield from self._decoded(pairing.rest())
+                pairing = StampPairing(self._tolerance_ns)
             ranges.add(message.topic, stamp)
             if message.topic == self.topics.image:
-                if stamp in self._stamps:  # the node's outputs are found by stamp
-                    self._reject(f"repeats the stamp {stamp / 1e9:.9f}")
-                    continue
-                self._stamps.add(stamp)
-                pairing.add_frame(stamp, message.time_ns, _Recorded(stamp, condition, message.data))
+                own = self._own_moment(stamp, message.time_ns)
+                pairing.add_frame(stamp, message.time_ns, _Recorded(own, condition, message.data))
             else:
                 pairing.add_ground_truth(stamp, message.data)
             if self.topics.ground_truth is None:
@@ -116,7 +119,16 @@ class BagFrames:
     def _begin(self) -> None:
         self.frames = self.rejected = self.matched = 0
         self.rejection = ""
-        self._stamps: set[int] = set()
+        self._moments, self._runs = Moments(), Runs()
+        self._taken: set[int] = set()
+
+    def _own_moment(self, stamp: int, time_ns: int) -> int:
+        """Return a moment that no other frame has: scores and pictures are named by it."""
+        moment = time_ns if stamp in self._taken else stamp
+        while moment in self._taken:
+            moment += 1
+        self._taken.add(moment)
+        return moment
 
     def _decoded(self, pairs: Iterable[tuple[_Recorded, bytes | None]]) -> Iterator[BagFrame]:
         for (stamp, condition, data), label_data in pairs:
@@ -136,18 +148,24 @@ class BagFrames:
         """Return the trainIds of a label image for a frame of `size` (height, width)."""
         where = f"{self.bag.path}: {self.topics.ground_truth}"
         if message.encoding not in ENCODINGS:
-            raise QueryDiffError(f"{where} has encoding {message.encoding!r}: expected mono8, one class id a pixel.")
+            raise QueryDiffError(f"{where} has encoding {message.encoding!r}: expected mono8 or CARLA's bgra8.")
         if (message.height, message.width) != size:
             raise QueryDiffError(
                 f"{where} has label images of {message.width}x{message.height} and its camera has images of "
                 f"{size[1]}x{size[0]}: they must be equal."
             )
-        if len(message.data) != message.height * message.step or message.step < message.width:
+        size_of_pixel = ENCODINGS[message.encoding]
+        if len(message.data) != message.height * message.step or message.step < message.width * size_of_pixel:
             raise QueryDiffError(
                 f"{where} has a label image of {len(message.data)} bytes; {message.height} rows of {message.step} "
                 "bytes are expected."
             )
-        train_ids, unknown = self._decoder.decode_pixels(mono8_pixels(message), where)
+        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+        stored = rows[:, : message.width * size_of_pixel].reshape(*size, size_of_pixel)
+        stored = stored[..., 0] if size_of_pixel == 1 else stored[..., 2::-1]
+        if stored.ndim == 3 and not stored[..., 1:].any():
+            stored = stored[..., 0]
+        train_ids, unknown = self._decoder.decode_pixels(np.ascontiguousarray(stored), where)
         if unknown:
             ids = [f"{value} ({count} pixels)" for value, count in unknown.items()]
             shown = ", ".join(ids[:SHOWN_VALUES]) + (", ..." if len(ids) > SHOWN_VALUES else "")

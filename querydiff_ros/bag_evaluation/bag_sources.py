@@ -12,8 +12,8 @@ import yaml
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.street_scenes import CONDITIONS
+from querydiff_ros.bags.bag_reader import is_bag_file
 
-BAG_SUFFIXES = (".mcap", ".db3")
 ENDS = 2**20
 """Bytes at the beginning and the end of a file that its fingerprint reads: bags are too long to read them twice."""
 
@@ -58,10 +58,10 @@ def find_bags(paths: Sequence[Path]) -> list[BagSource]:
 def is_bag(path: Path) -> bool:
     """Return whether `path` is a rosbag2: a folder with its metadata, or with files of its own name, or such a file."""
     if not path.is_dir():
-        return path.suffix in BAG_SUFFIXES
+        return is_bag_file(path)
     # A folder that lost its metadata is told from a folder of bags by the names that recorders give.
     return (path / "metadata.yaml").is_file() or any(
-        file.suffix in BAG_SUFFIXES and file.stem.startswith(path.name) for file in path.iterdir()
+        is_bag_file(file) and file.name.startswith(path.name) for file in path.iterdir()
     )
 
 

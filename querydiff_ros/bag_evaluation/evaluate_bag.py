@@ -103,9 +103,7 @@ def evaluate_bag(
     )
     facts, used = model_facts(options.engine, segmenter), versions(segmenter.engine_name)
     result = Result(facts, [entry.to_json()], options.settings, used, scorer.conditions.domains)
-    return BagOutcome(
-        result, BagArtefacts.of(source.name, scorer), list(_warnings(source.path, entry, frames.rejection))
-    )
+    return BagOutcome(result, BagArtefacts.of(source.name, scorer), list(_warnings(frames, entry)))
 
 
 @contextmanager
@@ -134,9 +132,13 @@ def _one_opencv_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def _warnings(path: Path, entry: BagEntry, rejection: str) -> Iterator[str]:
+def _warnings(frames_of_bag: BagFrames, entry: BagEntry) -> Iterator[str]:
+    path, rejection, others = frames_of_bag.bag.path, frames_of_bag.rejection, frames_of_bag.topics.others
     if entry.damage:
         yield entry.damage
+    yield from frames_of_bag.bag.notes
+    if others:
+        yield f"{path}: {entry.image} is judged; --image names another camera, such as {', '.join(others)}."
     if entry.frames_rejected:
         frames = entry.frames + entry.frames_rejected
         yield f"{path}: {entry.frames_rejected} of {frames} frames cannot be used, the first {rejection}."

@@ -9,11 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_ros.bags.bag_reader import BagMessage, BagReader, BagTopic
+from querydiff_ros.bags.bag_file import BagMessage
+from querydiff_ros.bags.bag_reader import BagReader, BagTopic
 from querydiff_ros.bags.label_watch import LabelWatch
 from querydiff_ros.common.ros_session import spin_until
 from querydiff_ros.common.stamps import stamp_ns
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 QUEUE = 10
 FRAMES_LOST_IN_A_ROW = 3
 DISCOVERY_SETTLES = 0.5
+CLOCK_TOPIC = "/clock"
+OTHER_CLOCK = 86400.0
+"""Seconds that stamps may be apart from the times of the recording and still be taken for the same clock's."""
 ACKNOWLEDGED_WITHIN = Duration(seconds=5)
 
 
@@ -34,8 +39,8 @@ class ReplayOptions:
 
     `rate`: times the recorded speed, 0 as fast as possible. `start`: seconds into the bag. `topics`: the ones to play,
     empty for all. `loop`: start again at the end. `lockstep`: wait for a frame's label before going on. `clock`:
-    publish the recorded time on /clock. `wait`: seconds to wait for a subscriber. `timeout`: seconds to wait for a
-    label.
+    publish the recorded time on /clock, unless the bag has a /clock of its own. `wait`: seconds to wait for a
+    subscriber. `timeout`: seconds to wait for a label. `max_gap`: seconds of recorded time; longer pauses are left out.
     """
 
     rate: float = 1.0
@@ -46,6 +51,7 @@ class ReplayOptions:
     clock: bool = False
     wait: float = 10.0
     timeout: float = 10.0
+    max_gap: float = 60.0
 
 
 class BagPlayer:
@@ -58,9 +64,9 @@ class BagPlayer:
         bag: the drive.
         options: how to play.
         on_publish: called with each message right before it is published.
+        say: takes sentences on what is not played as it was recorded.
 
     Attributes:
-        skipped: names and types of topics whose message type is not installed.
         frames_published, frames_labelled: images sent, and of those the ones a label came back for (lockstep).
 
     Raises:
@@ -74,19 +80,19 @@ class BagPlayer:
         bag: BagReader,
         options: ReplayOptions,
         on_publish: Callable[[BagMessage], None] = lambda message: None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self._node, self._bag, self._options, self._on_publish = node, bag, options, on_publish
+        self._node, self._bag, self._options, self._on_publish, self._say = node, bag, options, on_publish, say
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._topics = bag.select(options.topics or sorted(bag.topics))
         self._publishers: dict[str, Any] = {}
-        self.skipped = [f"{topic.name} ({topic.msgtype})" for topic in self._topics if not self._advertise(topic)]
-        if not self._publishers:
-            raise QueryDiffError(f"{bag.path}: no message type is installed of {', '.join(self.skipped)}.")
+        self._advertise_all()
         seconds = (bag.end_ns - bag.start_ns) / 1e9
         if options.start > seconds:
             raise QueryDiffError(f"{bag.path} lasts {seconds:.1f} s: --start {options.start:g} is past its end.")
-        self._clock = self._make_clock() if options.clock else None
+        self._clock = self._make_clock() if options.clock and CLOCK_TOPIC not in self._publishers else None
+        self._tell_of_clocks()
         self._watches = self._watch_labels() if options.lockstep else {}
         self.frames_published = self.frames_labelled = self._lost_in_a_row = 0
 
@@ -135,11 +141,15 @@ class BagPlayer:
     def _play_once(self) -> Iterator[BagMessage]:
         names, start_ns = set(self._publishers), self._bag.start_ns + round(self._options.start * 1e9)
         yield from self._latched_before(start_ns)
-        began = time.monotonic()
+        began, before_ns = time.monotonic(), start_ns
         for message in self._bag.messages(names, start_ns):
             if self._options.rate:
+                if (gap := (message.time_ns - before_ns) / 1e9) > self._options.max_gap:
+                    self._say(f"A gap of {gap:.1f} s in the recording is left out: it is longer than --max-gap.")
+                    start_ns += message.time_ns - before_ns
                 due = began + (message.time_ns - start_ns) / 1e9 / self._options.rate
                 self.spin_until(lambda: False, due - time.monotonic())
+                before_ns = message.time_ns
             yield self._publish(message)
 
     def _latched_before(self, start_ns: int) -> Iterator[BagMessage]:
@@ -186,13 +196,48 @@ class BagPlayer:
             f"within {self._options.timeout:g} s: is the segment node active, and are its engine and log in order?"
         )
 
-    def _advertise(self, topic: BagTopic) -> bool:
+    def _advertise_all(self) -> None:
+        """Make the publishers.
+
+        Raises:
+            QueryDiffError: if no topic can be played.
+        """
+        refused: dict[str, list[str]] = {}
+        for topic in self._topics:
+            if reason := self._advertise(topic):
+                refused.setdefault(reason, []).append(f"{topic.name} ({topic.msgtype})")
+        said = [f"{reason}: {', '.join(names)}" for reason, names in refused.items()]
+        if not self._publishers:
+            raise QueryDiffError(f"{self._bag.path} has nothing to play; {'; '.join(said)}.")
+        for sentence in said:
+            self._say(f"Skipped, {sentence}.")
+
+    def _advertise(self, topic: BagTopic) -> str | None:
+        """Make the publisher of a topic, or return why there can be none."""
         kind = _message_class(topic.msgtype)
-        if kind is not None:
-            durability = QoSDurabilityPolicy.TRANSIENT_LOCAL if topic.latched else QoSDurabilityPolicy.VOLATILE
-            profile = QoSProfile(depth=QUEUE, reliability=QoSReliabilityPolicy.RELIABLE, durability=durability)
+        if kind is None:
+            return "their message type is not installed"
+        durability = QoSDurabilityPolicy.TRANSIENT_LOCAL if topic.latched else QoSDurabilityPolicy.VOLATILE
+        profile = QoSProfile(depth=QUEUE, reliability=QoSReliabilityPolicy.RELIABLE, durability=durability)
+        try:
             self._publishers[topic.name] = self._node.create_publisher(kind, topic.name, profile)
-        return kind is not None
+        except InvalidTopicNameException:
+            return "ROS 2 does not allow such names"
+        return None
+
+    def _tell_of_clocks(self) -> None:
+        """Say which clock is played, and which frames carry stamps of another one than the recording's."""
+        if self._options.clock and self._clock is None:
+            self._say(f"The recorded {CLOCK_TOPIC} is played, and none is made for --clock.")
+        for image in camera_images(self._topics):
+            first = next(iter(self._bag.messages({image})), None)
+            apart = abs(stamp_ns(first.data) - first.time_ns) / 1e9 if first and len(first.data) >= 12 else 0.0
+            if apart > OTHER_CLOCK:
+                under = f" under the {CLOCK_TOPIC} that is made from those times" if self._clock else ""
+                self._say(
+                    f"The stamps of {image} are {apart:.0f} s apart from the times when they were recorded: they are "
+                    f"simulated or were never set, and ages and latencies from them mean nothing{under}."
+                )
 
     def _watch_labels(self) -> dict[str, LabelWatch]:
         images = camera_images(self._topics)
@@ -207,7 +252,7 @@ class BagPlayer:
     def _make_clock(self) -> Any:
         from rosgraph_msgs.msg import Clock
 
-        return self._node.create_publisher(Clock, "/clock", QUEUE)
+        return self._node.create_publisher(Clock, CLOCK_TOPIC, QUEUE)
 
     def _publish_time(self, time_ns: int) -> None:
         from builtin_interfaces.msg import Time

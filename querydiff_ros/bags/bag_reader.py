@@ -1,27 +1,35 @@
-"""Read the raw messages of a rosbag2, whole or damaged."""
+"""Read the raw messages of a rosbag2, whole or damaged, from its files; what its metadata states is checked by them."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from rosbags.interfaces import Connection, QosDurability
-from rosbags.rosbag2 import Reader
+import yaml
+import zstandard
 
-from querydiff_core.errors import QueryDiffError, one_line
-from querydiff_ros.bags.bag_recovery import RecoveredMessage, recover
+from querydiff_core.errors import QueryDiffError
+from querydiff_ros.bags.bag_file import LAST_NS, ZSTD_MAGIC, BagFile, BagMessage, in_order_of_time
+from querydiff_ros.bags.mcap_file import MAGIC as MCAP_MAGIC
+from querydiff_ros.bags.mcap_file import McapFile
+from querydiff_ros.bags.sqlite3_file import MAGIC as SQLITE3_MAGIC
+from querydiff_ros.bags.sqlite3_file import Sqlite3File
 
-
-class BagMessage(NamedTuple):
-    """One recorded message: `time_ns` since the epoch when it was recorded, `data` its CDR bytes."""
-
-    topic: str
-    time_ns: int
-    data: bytes
+_FORMATS: dict[str, tuple[bytes, type[McapFile] | type[Sqlite3File]]] = {
+    ".mcap": (MCAP_MAGIC, McapFile),
+    ".db3": (SQLITE3_MAGIC, Sqlite3File),
+}
+_BAG_FILE = re.compile(r".+\.(mcap|db3|bag)(\.\w{2,4})?")
+"""Names of files that hold messages, whole or compressed; `.bag` is ROS 1."""
+_ROS1_MAGIC = b"#ROSBAG"
 
 
 @dataclass(frozen=True)
@@ -35,13 +43,14 @@ class BagTopic:
 
 
 class BagReader:
-    """The topics and messages of a rosbag2 folder or of one of its files (mcap or sqlite3).
+    """The topics and messages of a rosbag2 folder or of one of its files: mcap or sqlite3, compressed or not.
 
     Attributes:
         path: the bag.
         topics: its topics by name.
         start_ns, end_ns: times of the first and the last message, nanoseconds since the epoch.
         damage: what is wrong with the bag in one sentence, None while nothing has been found.
+        notes: sentences on what is not read, though nothing is wrong with it.
 
     Raises:
         QueryDiffError: if there is no bag at `path`, or nothing in it can be read.
@@ -49,29 +58,48 @@ class BagReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.damage: str | None = None
-        self._whole, self._compressed = True, False
         if not self.path.exists():
             raise QueryDiffError(f"No bag {self.path}: expected a rosbag2 folder, or an .mcap or .db3 file.")
-        try:
-            self._read_index()
-        except Exception as error:  # a damaged file makes the parser raise anything
-            self._whole = False
-            self._scan(error)
-        if not self.topics:
-            raise QueryDiffError(f"{self.path} holds no message.")
+        self._scratch: Path | None = None
+        stated = _metadata(self.path)
+        files = bag_files(self.path)
+        here = {name for file in files for name in (file.name, f"{file.name}.zstd")}
+        self._faults = [f"{name} is missing" for name in (stated.files if stated else []) if name not in here]
+        self._files = [self._opened(file) for file in files]
+        self._stated = stated.counts if stated else Counter()
+        for name in {name for file in self._files for name in file.passed_over.keys() - file.topics.keys()}:
+            del self._stated[name]
+        self._lacks_metadata = self.path.is_dir() and stated is None
+        self.topics = self._merged_topics()
+        self.notes = self._passed_over()
+        spans = [file.span for file in self._files if file.span]
+        if not self.topics or not spans:
+            raise QueryDiffError(self._nothing())
+        self.start_ns, self.end_ns = min(first for first, _ in spans), max(last for _, last in spans)
+        self.damage = self._judge(Counter({topic.name: topic.count for topic in self.topics.values()}), self._stated)
 
     def messages(
         self, topics: Collection[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[BagMessage]:
         """Yield the messages of `topics` (None: all) recorded at `start_ns` or later and before `stop_ns`.
 
-        They come in order of time. Where the bag turns out to be damaged, what is whole behind it follows in order of
-        writing, and `damage` says, once all have come, what was lost.
+        They come in order of time, also across files. Where the bag turns out to be damaged, what is whole behind it
+        follows, and `damage` says, once all have come, what was lost.
         """
-        wanted = set(self.topics if topics is None else topics)
-        read = self._read_whole if self._whole else self._read_damaged
-        return read(wanted, start_ns, stop_ns)
+        wanted = set(self.topics if topics is None else topics) & self.topics.keys()
+        times = (start_ns or 0, LAST_NS if stop_ns is None else stop_ns)
+        given: Counter[str] = Counter()
+        streams = [
+            (file.span[0], partial(file.messages, self._wanted(file, wanted), times))
+            for file in self._files
+            if file.span
+        ]
+        for message in in_order_of_time(streams):
+            given[message.topic] += 1
+            yield message
+        if times[0] <= self.start_ns and stop_ns is None:  # of a part it is not known what it held
+            held = Counter({name: topic.count for name, topic in self.topics.items()}) | self._stated
+            self.damage = self._judge(given, Counter({name: held[name] for name in wanted}))
 
     def select(self, names: Sequence[str]) -> list[BagTopic]:
         """Return the topics of these names.
@@ -86,101 +114,120 @@ class BagReader:
             )
         return [self.topics[name] for name in names]
 
-    def _read_index(self) -> None:
-        with Reader(self.path) as reader:
-            self.start_ns, self.end_ns = reader.start_time, reader.end_time - 1
-            self._compressed = bool(reader.compression_mode)
-            counts: Counter[str] = Counter()
-            for connection in reader.connections:
-                counts[connection.topic] += connection.msgcount
-            self.topics = {
-                c.topic: BagTopic(c.topic, c.msgtype, counts[c.topic], _latched(c))
-                for c in reader.connections
-                if counts[c.topic]
-            }
-
-    def _scan(self, error: Exception) -> None:
-        topics: dict[str, tuple[str, bool]] = {}
-        counts: Counter[str] = Counter()
-        times: list[int] = []
-        for message in self._salvaged():
-            topics[message.topic] = (message.msgtype, message.latched)
-            counts[message.topic] += 1
-            times.append(message.time_ns)
-        if not times:
-            raise QueryDiffError(f"{self.path} cannot be read as a rosbag2: {one_line(error)}.") from error
-        self.start_ns, self.end_ns = min(times), max(times)
-        self.topics = {name: BagTopic(name, kind, counts[name], latched) for name, (kind, latched) in topics.items()}
-        self.damage = f"{self.path} is damaged ({one_line(error)}): it still holds {len(times)} whole messages."
-
-    def _read_whole(self, topics: set[str], start_ns: int | None, stop_ns: int | None) -> Iterator[BagMessage]:
-        given = _Given()
+    def _opened(self, file: Path) -> BagFile:
         try:
-            with Reader(self.path) as reader:
-                connections = [c for c in reader.connections if c.topic in topics]
-                for connection, time_ns, data in reader.messages(connections, start_ns, stop_ns):
-                    given.add(connection.topic, time_ns)
-                    yield BagMessage(connection.topic, time_ns, bytes(data))
-        except Exception as error:  # as above
-            self.damage = f"{self.path} is damaged ({one_line(error)})."
-            if not self._compressed:  # rosbag2's own compression, older than that of mcap, is not recovered
-                for message in self._read_damaged(topics, start_ns, stop_ns):
-                    if not given.had(message.topic, message.time_ns):
-                        given.counts[message.topic] += 1
-                        yield message
-            held = Counter({name: topic.count for name, topic in self.topics.items() if name in topics})
-            lost = ", ".join(f"{count} of {name}" for name, count in sorted((held - given.counts).items()))
-            lost = lost if start_ns is None and stop_ns is None else ""  # of a part it is not known what it held
-            self.damage = (
-                f"{self.path} is damaged ({one_line(error)}): {given.counts.total()} whole messages could be read"
-                f"{f', lost are {lost}' if lost else ''}."
+            return self._open(file)
+        except OSError as error:
+            raise QueryDiffError(f"{file} cannot be read as a rosbag2: {error.strerror or error}.") from error
+
+    def _open(self, file: Path) -> BagFile:
+        with file.open("rb") as stream:
+            head = stream.read(16)
+        suffix = next((name for name, (magic, _) in _FORMATS.items() if head.startswith(magic)), file.suffix)
+        if head.startswith(_ROS1_MAGIC) or suffix == ".bag":
+            raise QueryDiffError(
+                f"{file} is a bag of ROS 1: convert it with rosbags-convert --src {file} --dst {file.with_suffix('')}, "
+                "of the Python package rosbags."
             )
+        if head.startswith(ZSTD_MAGIC):
+            return self._open(self._decompressed(file))
+        if suffix not in _FORMATS:
+            compressed = ": it is compressed, which only zstd is read of; decompress it first" if file.suffix else ""
+            hint = compressed if _BAG_FILE.fullmatch(file.name) else ": expected an .mcap or .db3 file"
+            raise QueryDiffError(f"{file} cannot be read as a rosbag2{hint}.")
+        return _FORMATS[suffix][1](file)
 
-    def _read_damaged(self, topics: set[str], start_ns: int | None, stop_ns: int | None) -> Iterator[BagMessage]:
-        for message in self._salvaged():
-            late_enough = start_ns is None or message.time_ns >= start_ns
-            early_enough = stop_ns is None or message.time_ns < stop_ns
-            if message.topic in topics and late_enough and early_enough:
-                yield BagMessage(message.topic, message.time_ns, message.data)
+    def _decompressed(self, file: Path) -> Path:
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp())
+            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        target = self._scratch / file.stem
+        with file.open("rb") as source, target.open("wb") as stream:
+            try:
+                zstandard.ZstdDecompressor().copy_stream(source, stream)
+            except zstandard.ZstdError as error:  # what came before is read, and found to be cut short
+                self._faults.append(f"{file.name}: {error}")
+        return target
 
-    def _salvaged(self) -> Iterator[RecoveredMessage]:
-        files = sorted(self.path.iterdir(), key=_counting) if self.path.is_dir() else [self.path]
-        for file in files:
-            if file.suffix in (".mcap", ".db3"):
-                yield from recover(file)
+    def _merged_topics(self) -> dict[str, BagTopic]:
+        counts: Counter[str] = Counter()
+        found: dict[str, BagTopic] = {}
+        for file in self._files:
+            for name, topic in file.topics.items():
+                before = found.setdefault(name, BagTopic(name, topic.msgtype, 0, topic.latched))
+                if before.msgtype != topic.msgtype:
+                    file.passed_over[name] = f"{topic.msgtype} beside {before.msgtype}"
+                    continue
+                counts[name] += file.counts[name]
+                found[name] = BagTopic(name, topic.msgtype, counts[name], before.latched or topic.latched)
+        return {name: topic for name, topic in found.items() if topic.count}
+
+    def _wanted(self, file: BagFile, topics: set[str]) -> set[str]:
+        return {name for name in topics & file.topics.keys() if file.topics[name].msgtype == self.topics[name].msgtype}
+
+    def _passed_over(self) -> list[str]:
+        kinds = {name: kind for file in self._files for name, kind in file.passed_over.items()}
+        if not kinds:
+            return []
+        named = ", ".join(f"{name} ({kind})" for name, kind in sorted(kinds.items()))
+        return [f"{self.path}: passed over are {named}; only messages of ROS 2 in CDR, one type a topic, are read."]
+
+    def _nothing(self) -> str:
+        faults = [*self._faults, *(file.damage for file in self._files if file.damage)]
+        if not self._files:
+            faults.append("there is no .mcap or .db3 file in it")
+        if self.notes:
+            return f"Nothing in it can be read. {self.notes[0]}"
+        return f"{self.path} cannot be read as a rosbag2: {'; '.join(faults) or 'it holds no message'}."
+
+    def _judge(self, given: Counter[str], stated: Counter[str]) -> str | None:
+        """Return what is wrong in one sentence, after `given` messages by topic, where `stated` are to be there."""
+        faults = [*self._faults, *(file.damage for file in self._files if file.damage)]
+        lost = ", ".join(f"{count} of {name}" for name, count in sorted((stated - given).items()))
+        holds = f"it still holds {given.total()} whole messages{f', lost are {lost}' if lost else ''}."
+        if faults or lost:
+            return f"{self.path} is damaged ({'; '.join(faults) or 'it has fewer messages than it states'}): {holds}"
+        if self._lacks_metadata:
+            return f"{self.path} has no metadata.yaml, which recorders write at the end: {holds}"
+        return None
 
 
-class _Given:
-    """What was given of a bag: `counts` by topic, and up to when. Messages of one topic are taken to be in order."""
+def is_bag_file(path: Path) -> bool:
+    """Return whether the name of `path` is that of a bag's file."""
+    return bool(_BAG_FILE.fullmatch(path.name))
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self._newest: dict[str, int] = {}
-        self._at_newest: Counter[str] = Counter()
 
-    def add(self, topic: str, time_ns: int) -> None:
-        self.counts[topic] += 1
-        if self._newest.get(topic) != time_ns:
-            self._newest[topic] = time_ns
-            self._at_newest[topic] = 0
-        self._at_newest[topic] += 1
+def bag_files(path: Path) -> list[Path]:
+    """Return the files of the bag at `path` in the order of their numbers; a compressed one only if it stands alone."""
+    if not path.is_dir():
+        return [path]
+    files = {file.name: file for file in path.iterdir() if is_bag_file(file) and file.is_file()}
+    alone = [file for name, file in files.items() if file.suffix != ".bag" and name.rpartition(".")[0] not in files]
+    return sorted(alone, key=_counting)
 
-    def had(self, topic: str, time_ns: int) -> bool:
-        """Tell whether a message of a second reading, in the same order, was given in the first."""
-        newest = self._newest.get(topic)
-        if newest is None or time_ns > newest:
-            return False
-        if time_ns == newest:
-            self._at_newest[topic] -= 1
-            return self._at_newest[topic] >= 0
-        return True
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What metadata.yaml states: names of files, and messages by topic."""
+
+    files: list[str]
+    counts: Counter[str]
+
+
+def _metadata(folder: Path) -> _Metadata | None:
+    """Read a metadata.yaml of any version; None if there is none that can be read."""
+    try:
+        text = (folder / "metadata.yaml").read_text(encoding="utf-8")
+        stated: Any = yaml.safe_load(text)["rosbag2_bagfile_information"]
+        files = [Path(str(name)).name for name in stated["relative_file_paths"]]
+        counts: Counter[str] = Counter()
+        for topic in stated["topics_with_message_count"]:
+            counts[str(topic["topic_metadata"]["name"])] += int(topic["message_count"])
+        return _Metadata(files, counts)
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _counting(file: Path) -> list[tuple[int, str]]:
     """Sort key of a file's name that puts 2 before 10: the files of a split bag are numbered."""
-    return [(int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", file.name)]
-
-
-def _latched(connection: Connection) -> bool:
-    profiles = getattr(connection.ext, "offered_qos_profiles", [])
-    return any(profile.durability is QosDurability.TRANSIENT_LOCAL for profile in profiles)
+    return [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", file.name)]

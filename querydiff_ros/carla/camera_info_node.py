@@ -40,7 +40,7 @@ class CarlaCameraInfoNode(Node):
     """
 
     def __init__(self, **node_options: Any) -> None:
-        super().__init__("carla_camera_info", **node_options)
+        super().__init__("carla_camera_info", automatically_declare_parameters_from_overrides=True, **node_options)
         params = declare_parameters(self, CarlaCameraInfoParameters)
         self._interface, self._fov = carla_interface(params.carla_version), params.fov
         self._publisher = self.create_publisher(

@@ -67,7 +67,7 @@ class CarlaEvaluationNode(Node):
     """
 
     def __init__(self, **node_options: Any) -> None:
-        super().__init__("carla_evaluation", **node_options)
+        super().__init__("carla_evaluation", automatically_declare_parameters_from_overrides=True, **node_options)
         self.parameters = params = declare_parameters(self, CarlaEvaluationParameters)
         self.interface = carla_interface(params.carla_version)
         self.scores = ConditionScores(self.interface.mapping)

@@ -16,6 +16,8 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import LabelMapping, label_mapping
 
 RGB, SEMANTIC = "rgb_front", "semantic_segmentation_front"
+STAND_IN_FOV = 66.87
+"""Horizontal field of view of the drive that `carla_stand_in` generates by default, degrees."""
 """Names of the two cameras in the bridge's own example; native cameras carry them as their `ros_name`."""
 
 WRONG_FOCAL_LENGTH = (

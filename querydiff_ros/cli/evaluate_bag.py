@@ -25,7 +25,7 @@ SUMMARY = "judge a model on bags: accuracy by weather and over time, latency, wo
 
 
 def main(argv: Sequence[str]) -> int:
-    """Evaluate bags, print the table and write the Results; 0 on success."""
+    """Evaluate bags, print the table and write the Results; 0 on success, 1 if no frame was judged."""
     arguments = _parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
     from querydiff_ros.common.ros_session import start_apart
@@ -40,10 +40,11 @@ def main(argv: Sequence[str]) -> int:
     if len(missing) < len(sources):
         _say(f"{len(sources) - len(missing)} of {len(sources)} bags are as evaluated before; --again repeats them.")
     _evaluate(results, missing, options, arguments.ray)
-    print_report(results.merge())
+    merged = results.merge()
+    print_report(merged)
     print(f"{arguments.output}; each bag's result, curves and pictures are in {results.folder}.")
     results.complain()
-    return 0
+    return 0 if any(entry["frames_labelled"] for entry in merged.data) else 1
 
 
 def _evaluate(results: BagResults, missing: Sequence[BagSource], options: BagOptions, ray: str | None) -> None:
@@ -120,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_topics(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--image", metavar="TOPIC", help="the camera (default: the first <camera>/image[/compressed])")
+    group.add_argument("--image", metavar="TOPIC", help="the camera (default: a <camera>/image[/compressed] in colour)")
     group.add_argument("--ground-truth", metavar="TOPIC", help="its topic (default: <camera>/label_ground_truth)")
     group.add_argument("--mapping", default="train_ids", help="what the label values mean: a name or a YAML file")
     group.add_argument("--score", metavar="MAPPING", help="judge the classes of this label mapping, such as camvid")

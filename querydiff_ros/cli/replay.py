@@ -19,7 +19,7 @@ SUMMARY = "play a recorded drive (rosbag2) into ROS topics"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Play a bag; 0 on success, 1 if a frame in lockstep got no label."""
+    """Play a bag; 0 on success, 1 if nothing was played or a frame in lockstep got no label."""
     own, ros_args = split_ros_args(argv)
     arguments = _parser().parse_args(own)
     # Imported late: `querydiff --help` must stay fast.
@@ -30,17 +30,18 @@ def main(argv: Sequence[str]) -> int:
     with ros_node("replay_drive", ros_args) as node:
         from querydiff_ros.bags.bag_player import BagPlayer
 
-        replayer = BagPlayer(node, bag, _options(arguments))
-        _report_start(bag, replayer, arguments)
+        known = bag.damage
+        for sentence in filter(None, [known, *bag.notes]):
+            _warn(sentence)
+        replayer = BagPlayer(node, bag, _options(arguments), say=_warn)
+        _report_start(replayer, arguments)
         messages = _play(bag, replayer, arguments.loop)
-    return _report_end(bag, replayer, messages, arguments)
+    if bag.damage and bag.damage != known:
+        _warn(bag.damage)
+    return _report_end(replayer, messages, arguments)
 
 
-def _report_start(bag: BagReader, replayer: BagPlayer, arguments: argparse.Namespace) -> None:
-    if bag.damage:
-        _say(f"warning: {bag.damage}")
-    if replayer.skipped:
-        _say(f"warning: Skipped, their message type is not installed: {', '.join(replayer.skipped)}.")
+def _report_start(replayer: BagPlayer, arguments: argparse.Namespace) -> None:
     if replayer.wait_for_subscriber():
         return
     if arguments.lockstep:
@@ -48,7 +49,7 @@ def _report_start(bag: BagReader, replayer: BagPlayer, arguments: argparse.Names
             f"Within {arguments.wait:g} s no active node both took the images of {arguments.bag} and published labels: "
             "start segment_node with these cameras, or give --wait more time."
         )
-    _say(f"warning: Nobody subscribed within {arguments.wait:g} s; playing all the same.")
+    _warn(f"Nobody subscribed within {arguments.wait:g} s; playing all the same.")
 
 
 def _play(bag: BagReader, replayer: BagPlayer, endless: bool) -> int:
@@ -65,19 +66,17 @@ def _play(bag: BagReader, replayer: BagPlayer, endless: bool) -> int:
     return messages
 
 
-def _report_end(bag: BagReader, replayer: BagPlayer, messages: int, arguments: argparse.Namespace) -> int:
-    if bag.damage and not arguments.loop:
-        _say(f"warning: {bag.damage}")
+def _report_end(replayer: BagPlayer, messages: int, arguments: argparse.Namespace) -> int:
     print(f"{messages} messages played.", end="")
     if not arguments.lockstep:
         print()
-        return 0
+        return 0 if messages else 1
     print(f" {replayer.frames_labelled} of {replayer.frames_published} frames labelled.")
     return 0 if replayer.frames_labelled == replayer.frames_published else 1
 
 
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)
 
 
 def _options(arguments: argparse.Namespace) -> ReplayOptions:
@@ -100,7 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="the topics to play (default: all)")
     parser.add_argument("--loop", action="store_true", help="start again at the end, until Ctrl-C")
     parser.add_argument("--lockstep", action="store_true", help="wait for a frame's label before going on")
-    parser.add_argument("--clock", action="store_true", help="publish the recorded time on /clock")
+    parser.add_argument(
+        "--clock", action="store_true", help="publish the recorded time on /clock, unless the bag has one"
+    )
+    parser.add_argument("--max-gap", type=not_negative, default=60.0, help="leave out longer pauses, seconds")
     parser.add_argument("--wait", type=not_negative, default=10.0, help="seconds to wait for a subscriber")
     parser.add_argument("--timeout", type=not_negative, default=10.0, help="seconds to wait for a label (lockstep)")
     return parser

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, field, fields
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -17,6 +18,9 @@ TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: 
 MOST = 2**63 - 1
 """The largest integer of ROS."""
 
+ROS_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+NOW, LATER = " A change holds at once.", " Read when the node is configured."
+
 Parameters = TypeVar("Parameters")
 
 
@@ -27,6 +31,7 @@ def parameter(
     between: tuple[float, float] | None = None,
     one_of: Sequence[str] = (),
     problem: Callable[[Any], str | None] = lambda value: None,
+    live: bool = False,
 ) -> Any:
     """Return a dataclass field for a parameter of the type of `default`; a tuple of strings is a list to ROS.
 
@@ -36,8 +41,9 @@ def parameter(
         between: least and greatest value, both allowed; the greatest may be infinite.
         one_of: the values to choose from.
         problem: return the sentence that refuses a value of the right type, or None.
+        live: whether it may change, and does so at once, while the node works with what it has read.
     """
-    limits = {"between": between, "one_of": tuple(one_of), "problem": problem}
+    limits = {"between": between, "one_of": tuple(one_of), "problem": problem, "live": live}
     return field(default=default, metadata={"meaning": meaning, **limits})
 
 
@@ -54,14 +60,32 @@ class ParameterReader(Generic[Parameters]):
     """Declare the fields of the dataclass `kind` as parameters of `node`, judge every change, and read them.
 
     A wrong start value must not end the process: it is kept as a problem that `read` raises, until it is set right.
+
+    Args:
+        node: whose parameters they are.
+        kind: the dataclass.
+        read_only: whether none may ever change.
+        in_use: return whether the node works with what it has read, so that only live parameters may change.
+        use: is given the new values when a live parameter changes meanwhile.
     """
 
-    def __init__(self, node: Node, kind: type[Parameters], *, read_only: bool = False) -> None:
-        self._node, self._kind, self._read_only = node, kind, read_only
+    def __init__(
+        self,
+        node: Node,
+        kind: type[Parameters],
+        *,
+        read_only: bool = False,
+        in_use: Callable[[], bool] = lambda: False,
+        use: Callable[[Parameters], None] = lambda values: None,
+    ) -> None:
+        self._node, self._kind, self._read_only, self._in_use, self._use = node, kind, read_only, in_use, use
         self._options: dict[str, Field[Any]] = {option.name: option for option in fields(kind)}  # type: ignore[arg-type]
         self._problems: dict[str, str] = {}
         for option in self._options.values():
             self._declare(option)
+        self._warn_of_unknown()
+        if hasattr(node, "add_pre_set_parameters_callback"):  # not in Humble: there, ROS refuses integers for numbers
+            node.add_pre_set_parameters_callback(self._take_integers_for_numbers)
         node.add_on_set_parameters_callback(self._judge_change)
 
     def read(self) -> Parameters:
@@ -72,7 +96,10 @@ class ParameterReader(Generic[Parameters]):
         """
         for problem in self._problems.values():
             raise QueryDiffError(problem)
-        values = {name: _plain(self._node.get_parameter(name).value) for name in self._options}
+        return self._with({})
+
+    def _with(self, changed: Mapping[str, Any]) -> Parameters:
+        values = {name: _plain(self._node.get_parameter(name).value) for name in self._options} | dict(changed)
         return self._kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
     def _declare(self, option: Field[Any]) -> None:
@@ -87,23 +114,56 @@ class ParameterReader(Generic[Parameters]):
             value = default
         self._node.declare_parameter(option.name, value, self._descriptor(option), ignore_override=True)
 
+    def _warn_of_unknown(self) -> None:
+        """Name what was set and is no parameter; nodes that declare their overrides by themselves know of it."""
+        for name in sorted(self._node.get_parameters_by_prefix("")):
+            if name not in self._options and not name.startswith(ROS_PARAMETERS):
+                near = get_close_matches(name, self._options, 1)
+                meant = f"; did you mean {near[0]}?" if near else "."
+                self._node.get_logger().warning(f"Parameter {name} is unknown and changes nothing{meant}")
+
     def _start_value(self, name: str) -> Any:
         # Declared without type or range, so that any override comes through to be judged here.
-        value = self._node.declare_parameter(name, None, ParameterDescriptor(dynamic_typing=True)).value
+        if not self._node.has_parameter(name):
+            self._node.declare_parameter(name, None, ParameterDescriptor(dynamic_typing=True))
+        value = self._node.get_parameter(name).value
         self._node.undeclare_parameter(name)
         return _plain(value)
 
     def _judge_change(self, changed: Sequence[Parameter]) -> SetParametersResult:
         ours = [parameter for parameter in changed if parameter.name in self._options]
         for parameter in ours:
-            if problem := _problem(self._options[parameter.name], _plain(parameter.value)):
+            if problem := self._refusal(parameter):
                 return SetParametersResult(successful=False, reason=problem)
+        if self._in_use():
+            try:
+                self._use(self._with({parameter.name: _plain(parameter.value) for parameter in ours}))
+            except QueryDiffError as error:
+                return SetParametersResult(successful=False, reason=str(error))
         for parameter in ours:
             self._problems.pop(parameter.name, None)
         return SetParametersResult(successful=True)
 
+    def _refusal(self, parameter: Parameter) -> str | None:
+        option, value = self._options[parameter.name], _plain(parameter.value)
+        if problem := _problem(option, value):
+            return problem
+        changes = value != _plain(self._node.get_parameter(option.name).value)
+        if changes and self._in_use() and not option.metadata["live"]:
+            return f"Parameter {option.name} is read when the node is configured: clean it up, then set it."
+        return None
+
+    def _take_integers_for_numbers(self, changed: list[Parameter]) -> list[Parameter]:
+        return [
+            Parameter(each.name, value=float(each.value))
+            if type(each.value) is int and type(getattr(self._options.get(each.name), "default", None)) is float
+            else each
+            for each in changed
+        ]
+
     def _descriptor(self, option: Field[Any]) -> ParameterDescriptor:
-        descriptor = ParameterDescriptor(description=option.metadata["meaning"], read_only=self._read_only)
+        when = "" if self._read_only else NOW if option.metadata["live"] else LATER
+        descriptor = ParameterDescriptor(description=option.metadata["meaning"] + when, read_only=self._read_only)
         if option.metadata["one_of"]:
             descriptor.additional_constraints = f"one of {', '.join(option.metadata['one_of'])}"
         if option.metadata["between"]:

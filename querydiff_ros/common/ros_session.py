@@ -51,7 +51,7 @@ def ros_node(name: str, ros_args: Sequence[str] = ()) -> Iterator[Node]:
     Whole images travel: the DDS profile for large ones applies unless the user has set another.
 
     Raises:
-        QueryDiffError: if rclpy is missing or does not take `ros_args`.
+        QueryDiffError: if rclpy is missing or does not take `ros_args`, or the block uses an impossible topic.
     """
     require_ros()
     import rclpy
@@ -64,7 +64,8 @@ def ros_node(name: str, ros_args: Sequence[str] = ()) -> Iterator[Node]:
         start_ros([name, *ros_args], context=context, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node(name, context=context)
         try:
-            yield node
+            with valid_topics():
+                yield node
         finally:
             node.destroy_node()
     finally:

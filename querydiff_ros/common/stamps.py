@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
 Message = TypeVar("Message")
+RESTART_NS = 3 * 10**8
+"""A stamp that lies so far behind one before it begins a new run: cameras and middleware keep their order."""
 
 
 def stamp_ns(message: bytes) -> int:
@@ -25,11 +27,52 @@ def header_stamp_ns(header: Header) -> int:
     return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
 
 
+class Moments:
+    """Give each message of a recording a moment of its own: its stamp, or where that means nothing its recording time.
+
+    A stamp means nothing if it was never set (0), or is that of the topic's message before.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, int] = {}
+
+    def of(self, topic: str, stamp_ns: int, time_ns: int) -> int:
+        """Return the moment, nanoseconds, of the next message of a topic, recorded at `time_ns`."""
+        repeats, self._before[topic] = self._before.get(topic) == stamp_ns, stamp_ns
+        return time_ns if repeats or not stamp_ns else stamp_ns
+
+
+class Runs:
+    """Notice where stamps begin again: a simulator was restarted, or a recording plays once more.
+
+    Within a run the stamps of one topic only grow, give or take `RESTART_NS`.
+    """
+
+    def __init__(self) -> None:
+        self.newest: dict[str, int] = {}
+        self._run: Counter[str] = Counter()
+
+    def follow(self, topic: str, stamp_ns: int) -> set[str]:
+        """Take the next stamp of a topic; return the topics whose earlier messages belong to a run that has ended.
+
+        Of the topics that share a run the first to begin again ends it for all, and the others follow for themselves.
+        """
+        newest = self.newest.get(topic, stamp_ns)
+        if stamp_ns > newest - RESTART_NS:
+            self.newest[topic] = max(newest, stamp_ns)
+            return set()
+        self.newest[topic] = stamp_ns
+        latest = max(self._run.values(), default=0)
+        is_first = self._run[topic] >= latest
+        self._run[topic] = latest + is_first
+        return {topic, *self.newest} if is_first else {topic}
+
+
 class EqualStamps(Generic[Message]):
     """Collect one message of each topic by stamp, and hand those of one stamp over together.
 
-    Stamps may come in any order, and start again when a simulation does. What waits longer than `capacity` further
-    stamps is given up.
+    Stamps may come in any order, and begin again when a simulation does: then nothing pairs across. A message that
+    waits while `capacity` further stamps come, or until its own stamp comes again, is given up.
 
     Attributes:
         matched: complete sets so far.
@@ -40,6 +83,9 @@ class EqualStamps(Generic[Message]):
     def __init__(self, topics: Sequence[str], capacity: int) -> None:
         self._topics, self._capacity = tuple(topics), capacity
         self._waiting: dict[int, dict[str, Message]] = {}
+        self._begun: dict[int, int] = {}  # how many stamps had come when each of those that wait did
+        self._stamps = 0
+        self._runs = Runs()
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.newest: dict[str, int] = {}
@@ -47,15 +93,36 @@ class EqualStamps(Generic[Message]):
     def add(self, topic: str, stamp_ns: int, message: Message) -> dict[str, Message] | None:
         """Add a message; return all of its stamp, by topic, once every topic has brought one."""
         self.newest[topic] = stamp_ns
-        found = self._waiting.setdefault(stamp_ns, {})
+        if ended := self._runs.follow(topic, stamp_ns):
+            for stamp in list(self._waiting):
+                self._give_up(stamp, ended)
+        if topic in self._waiting.get(stamp_ns, {}):
+            self._give_up(stamp_ns, {topic})
+        if stamp_ns not in self._waiting:
+            self._waiting[stamp_ns] = {}
+            self._begun[stamp_ns] = self._stamps
+            self._stamps += 1
+        found = self._waiting[stamp_ns]
         found[topic] = message
         if len(found) == len(self._topics):
             self.matched += 1
+            del self._begun[stamp_ns]
             return self._waiting.pop(stamp_ns)
-        if len(self._waiting) > self._capacity:
-            oldest = next(iter(self._waiting))
-            self.unmatched.update(list(self._waiting.pop(oldest)))  # a dictionary would count as numbers
+        while self._stamps - self._begun[oldest := next(iter(self._waiting))] > self._capacity:
+            self._give_up(oldest, set(self._topics))
         return None
+
+    def _give_up(self, stamp_ns: int, topics: set[str]) -> None:
+        found = self._waiting[stamp_ns]
+        for topic in topics & found.keys():
+            del found[topic]
+            self.unmatched[topic] += 1
+        if not found:
+            del self._waiting[stamp_ns], self._begun[stamp_ns]
+
+    def silent(self) -> list[str]:
+        """Return the topics that have brought nothing while others wait in vain."""
+        return [topic for topic in self._topics if topic not in self.newest] if self.unmatched else []
 
     def problem(self) -> str | None:
         """Return one sentence if all topics bring messages but never two of one stamp, once some are given up."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -19,7 +20,9 @@ from querydiff_ros.common.stamps import EqualStamps, header_stamp_ns
 from querydiff_ros.common.topics import topic_name
 
 QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-WAITING = 10
+WAITING = 5
+"""Further stamps that a label waits for its confidence: the node publishes one right after the other."""
+CHECK_PERIOD, COMPLAINT_PERIOD = 1.0, 10.0
 DRIVABLE = 255
 
 
@@ -48,7 +51,7 @@ class DrivableAreaNode(Node):
     """
 
     def __init__(self, **node_options: Any) -> None:
-        super().__init__("drivable_area", **node_options)
+        super().__init__("drivable_area", automatically_declare_parameters_from_overrides=True, **node_options)
         params = declare_parameters(self, DrivableAreaParameters)
         self._drivable = _table(params.classes)
         self._least = int(np.ceil(params.min_confidence * 255))
@@ -59,6 +62,18 @@ class DrivableAreaNode(Node):
         self._fractions = self.create_publisher(Float32MultiArray, topic_name(params.camera, "class_fractions"), QOS)
         for topic in self._inputs:
             self._subscribe(topic)
+
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand
+        self.create_timer(CHECK_PERIOD, self._complain, clock=steady)
+
+    def _complain(self) -> None:
+        for topic in self._pairs.silent():
+            others = ", ".join(self._pairs.newest)
+            self.get_logger().warning(
+                f"Nothing is published: {topic} brings no images, {others} does. segment_node sends confidence unless "
+                "publish_confidence is false or its engine has none.",
+                throttle_duration_sec=COMPLAINT_PERIOD,
+            )
 
     def _subscribe(self, topic: str) -> None:
         self.create_subscription(Image, topic, lambda message: self._on_image(topic, message), QOS)

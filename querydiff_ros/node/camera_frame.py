@@ -8,7 +8,8 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from querydiff_ros.common.image_conversions import holds_16_bits, rgb_from_compressed, rgb_from_image
+from querydiff_ros.common.compressed_images import rgb_from_compressed
+from querydiff_ros.common.image_conversions import holds_16_bits, rgb_from_image
 from querydiff_ros.common.stamps import header_stamp_ns
 
 

@@ -6,15 +6,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from querydiff_ros.common.dds_profile import PROFILE_VARIABLES, dds_profile
-from querydiff_ros.common.topics import topic_name
+from querydiff_ros.common.topics import LATCHED, camera_topics
 from querydiff_ros.node.camera_frame import CameraFrame
 from querydiff_ros.node.camera_statistics import CameraStatistics, Outcome
 from querydiff_ros.node.segment_parameters import Parameters
@@ -25,8 +25,16 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 LOSSES_WORTH_A_WARNING = 10
-REMEMBERED_FRAMES = 30
-"""How far one transport may lag behind the other before its frames pass for new ones."""
+TRANSPORT_LAG = 1.0
+"""Seconds that one transport may lag behind the other before its frames pass for new ones."""
+OTHER_TRANSPORT_FOR = 10.0
+"""Seconds that a topic is left out for after a frame that cannot be read, while the other transport brings frames."""
+
+
+class _Arrival(NamedTuple):
+    topic: str
+    stamp_ns: int
+    time: float
 
 
 class CameraInput:
@@ -46,7 +54,9 @@ class CameraInput:
         self._logger = node.get_logger()
         self._statistics = statistics
         self._offer = offer
-        self._recent: deque[tuple[str, int]] = deque(maxlen=REMEMBERED_FRAMES)  # topics and stamps
+        self._recent: deque[_Arrival] = deque()
+        self._newest: dict[str, float] = {}
+        self._unreadable: dict[str, float] = {}
         self._warned: set[str] = set()
         self._qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
@@ -54,59 +64,123 @@ class CameraInput:
             reliability=ReliabilityPolicy[parameters.input_reliability.upper()],
         )
         self._subscriptions: list[Subscription] = []
+        image, compressed, self._camera_info = camera_topics(node, camera, *parameters.topics_of(camera))
+        self._hears_latched = False
         with ExitStack() as topics:  # left again should one of them be refused
             self._topics = topics
-            self._subscribe(CameraInfo, "camera_info", self._keep_calibration)
+            self._subscribe(CameraInfo, self._camera_info, self._keep_calibration)
             if parameters.transport in ("raw", "both"):
-                self._subscribe(Image, "image", self._receive)
+                self._subscribe(Image, image, self._receive)
             if parameters.transport in ("compressed", "both"):
-                self._subscribe(CompressedImage, "image/compressed", self._receive)
+                self._subscribe(CompressedImage, compressed, self._receive)
             self._topics = topics.pop_all()
 
     def close(self) -> None:
         """Stop receiving."""
         self._topics.close()
 
-    def warn_of_foreign_types(self) -> None:
-        """Say once for each topic whose publisher sends another message type, which the middleware never delivers."""
-        for subscription in self._subscriptions:
-            topic, expected = subscription.topic_name, _type_name(subscription.msg_type)
-            for publisher in self._node.get_publishers_info_by_topic(topic):
-                if publisher.topic_type != expected and topic not in self._warned:
-                    self._warned.add(topic)
-                    self._logger.warning(
-                        f"{topic} is published as {publisher.topic_type} by {publisher.node_name}, expected "
-                        f"{expected}: nothing arrives from it; remap to another topic."
-                    )
+    def avoid(self, topic: str) -> None:
+        """Leave a topic out for a while, one of whose frames cannot be read, if the other transport brings frames."""
+        self._unreadable[topic] = time.monotonic()
 
-    def _subscribe(self, kind: type, name: str, callback: Callable[..., None]) -> None:
-        subscription = self._subscription(kind, topic_name(self._camera, name), callback)
+    def problems(self) -> list[str]:
+        """Return, one sentence a reason, why frames cannot arrive; each is logged when it is met first."""
+        found = list(dict.fromkeys(problem for each in self._subscriptions for problem in self._mismatches(each)))
+        for problem in found:
+            if problem not in self._warned:
+                self._warned.add(problem)
+                self._logger.warning(f"{problem}.")
+        images = [each.topic_name for each in self._subscriptions if each.msg_type is not CameraInfo]
+        if not found and not any(map(self._node.count_publishers, images)):
+            found.append(f"nobody publishes {' or '.join(images)}")
+        return found
+
+    def _mismatches(self, subscription: Subscription) -> list[str]:
+        """Return why publishers of a subscription's topic are not heard."""
+        topic, expected, found = subscription.topic_name, _type_name(subscription.msg_type), []
+        for publisher in self._node.get_publishers_info_by_topic(topic):
+            if publisher.topic_type != expected:
+                found.append(
+                    f"{topic} is published as {publisher.topic_type} by {publisher.node_name}, expected {expected}: "
+                    "nothing arrives from it; remap to another topic"
+                )
+            elif (
+                publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+                and self._qos.reliability == ReliabilityPolicy.RELIABLE
+            ):
+                found.append(
+                    f"{topic} is published at best effort by {publisher.node_name}, which a reliable subscription does "
+                    "not hear: set input_reliability to best_effort"
+                )
+        return found
+
+    def hear_latched_calibration(self) -> None:
+        """Subscribe once more where the calibration is latched: what was sent before this node started comes so alone.
+
+        Only then, for other publishers would warn of such a subscription.
+        """
+        publishers = self._node.get_publishers_info_by_topic(self._camera_info)
+        if not self._hears_latched and any(
+            publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for publisher in publishers
+        ):
+            self._hears_latched = True
+            self._subscribe(CameraInfo, self._camera_info, self._keep_calibration, LATCHED)
+
+    def _subscribe(self, kind: type, topic: str, callback: Callable[..., None], qos: QoSProfile | None = None) -> None:
+        subscription = self._subscription(kind, topic, callback, qos or self._qos)
         self._subscriptions.append(subscription)
         self._topics.callback(self._node.destroy_subscription, subscription)
 
-    def _subscription(self, kind: type, name: str, callback: Callable[..., None]) -> Subscription:
-        topic = self._node.resolve_topic_name(name)
-
+    def _subscription(self, kind: type, topic: str, callback: Callable[..., None], qos: QoSProfile) -> Subscription:
         def receive(message: Any) -> None:
             callback(topic, message)
 
         def count_lost(event: Any) -> None:
             self._count_lost(topic, event.total_count_change)
 
+        def say_nothing(event: Any) -> None:  # `problems` does
+            pass
+
         try:
-            events = SubscriptionEventCallbacks(message_lost=None if kind is CameraInfo else count_lost)
-            return self._node.create_subscription(kind, name, receive, self._qos, event_callbacks=events)
+            events = SubscriptionEventCallbacks(
+                message_lost=None if kind is CameraInfo else count_lost, incompatible_qos=say_nothing
+            )
+            return self._node.create_subscription(kind, topic, receive, qos, event_callbacks=events)
         except UnsupportedEventTypeError:  # this middleware does not tell what it loses
-            return self._node.create_subscription(kind, name, receive, self._qos)
+            return self._node.create_subscription(kind, topic, receive, qos)
 
     def _receive(self, topic: str, message: Image | CompressedImage) -> None:
         frame = CameraFrame(topic, message, time.monotonic())
-        if any(stamp == frame.stamp_ns and other != topic for other, stamp in self._recent):
-            return  # the same frame again, by the other transport
-        self._recent.append((topic, frame.stamp_ns))
+        self._newest[topic] = frame.arrival
+        if self._is_avoided(frame) or self._has_come(frame):
+            return
         self._statistics.count(Outcome.RECEIVED)
         if self._offer(self._camera, frame):
             self._statistics.count(Outcome.DROPPED)
+
+    def _is_avoided(self, frame: CameraFrame) -> bool:
+        if frame.arrival - self._unreadable.get(frame.topic, -OTHER_TRANSPORT_FOR) >= OTHER_TRANSPORT_FOR:
+            return False
+        others = [topic for topic in self._newest if topic != frame.topic and topic not in self._unreadable]
+        heard = [topic for topic in others if frame.arrival - self._newest[topic] < TRANSPORT_LAG]
+        if heard and frame.topic not in self._warned:
+            self._warned.add(frame.topic)
+            self._logger.warning(f"{heard[0]} is used instead of {frame.topic}, which cannot be read.")
+        return bool(heard)
+
+    def _has_come(self, frame: CameraFrame) -> bool:
+        """Tell whether this is a frame that came by the other transport; each frame explains one other at most.
+
+        Frames are told apart by when they arrive, for stamps may never be set, or begin again.
+        """
+        while self._recent and frame.arrival - self._recent[0].time > TRANSPORT_LAG:
+            self._recent.popleft()
+        for other in self._recent:
+            if other.stamp_ns == frame.stamp_ns and other.topic != frame.topic:
+                self._recent.remove(other)
+                return True
+        self._recent.append(_Arrival(frame.topic, frame.stamp_ns, frame.arrival))
+        return False
 
     def _keep_calibration(self, _: str, message: CameraInfo) -> None:
         self.calibration = message
@@ -118,7 +192,7 @@ class CameraInput:
             self._warned.add("lost")
             self._logger.warning(
                 f"{lost} frames of {topic} were lost between its publisher and this node: start both with "
-                f"{PROFILE_VARIABLES[0]}={dds_profile()}, or set input_reliability to reliable (docs/nodes.md)."
+                f"{PROFILE_VARIABLES[0]}={dds_profile()} (docs/nodes.md)."
             )
 
 

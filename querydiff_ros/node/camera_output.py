@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
@@ -29,14 +29,15 @@ class CameraOutput:
         self._node = node
         self._camera = camera
         self._label_space = segmenter.label_space
-        self._opacity = parameters.overlay_opacity
+        self._said_unfit = False
         self._labels, self._confidences, self._painted = ImageBuffer("mono8"), ImageBuffer("mono8"), ImageBuffer("rgb8")
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[parameters.output_reliability.upper()])
         with ExitStack() as topics:  # withdrawn again should one of them be refused
             self._topics = topics
             self._label = self._publisher(Image, "label")
-            confident = parameters.publish_confidence and segmenter.has_confidence
-            self._confidence = self._publisher(Image, "confidence") if confident else None
+            self._has_confidence = segmenter.has_confidence
+            self._confidence: LifecyclePublisher | None = None
+            self.update(parameters)
             self._overlay = self._publisher(Image, "overlay")
             self._overlay_compressed = self._publisher(CompressedImage, "overlay/compressed")
             self._calibration = self._publisher(CameraInfo, "label/camera_info")
@@ -44,6 +45,18 @@ class CameraOutput:
             label_info = _label_info_type()
             self._label_info = self._publisher(label_info, "label_info", LATCHED) if label_info else None
             self._topics = topics.pop_all()
+
+    def update(self, parameters: Parameters, state: LifecycleState | None = None) -> None:
+        """Let the opacity of overlays, and whether confidence is published, be those of `parameters` from now on.
+
+        `state`: of the node while it is active; a publisher that is made then must not wait for it to be activated.
+        """
+        self._opacity = parameters.overlay_opacity
+        self._sends_confidence = parameters.publish_confidence and self._has_confidence
+        if self._sends_confidence and self._confidence is None:
+            self._confidence = self._publisher(Image, "confidence")
+            if state is not None:
+                self._confidence.on_activate(state)
 
     def close(self) -> None:
         """Withdraw the topics."""
@@ -60,13 +73,25 @@ class CameraOutput:
     def publish(self, frame: CameraFrame, segmentation: Segmentation, calibration: CameraInfo | None) -> None:
         """Publish the results of `frame`, and `calibration` as theirs."""
         self._label.publish(self._labels.filled(segmentation.labels, frame.header))
-        if self._confidence is not None and segmentation.confidence is not None:
+        if self._sends_confidence and self._confidence is not None and segmentation.confidence is not None:
             self._confidence.publish(self._confidences.filled(segmentation.confidence, frame.header))
-        if calibration is not None:
+        if calibration is not None and self._fits(calibration, segmentation.labels.shape):
             # The label has the camera's size, so its calibration holds; a pair is matched by equal stamps.
             matched = copy.copy(calibration)
             matched.header = frame.header
             self._calibration.publish(matched)
+
+    def _fits(self, calibration: CameraInfo, shape: tuple[int, ...]) -> bool:
+        """Tell whether a calibration is that of images of `shape` (H, W); say once if it is not."""
+        height, width = shape[:2]
+        fits = (width, height) in _image_sizes(calibration)
+        if not fits and not self._said_unfit:
+            self._said_unfit = True
+            self._node.get_logger().warning(
+                f"{topic_name(self._camera, 'camera_info')} is of images of {calibration.width} x {calibration.height} "
+                f"and the camera's are {width} x {height}: it is not sent with their labels."
+            )
+        return fits
 
     def publish_overlay(self, frame: CameraFrame, rgb: np.ndarray, labels: np.ndarray) -> None:
         """Paint `labels` `(H, W)` over the pixels `rgb` `(H, W, 3)` of `frame`, if somebody watches."""
@@ -83,6 +108,14 @@ class CameraOutput:
         publisher = self._node.create_lifecycle_publisher(kind, topic_name(self._camera, name), qos or self._qos)
         self._topics.callback(self._node.destroy_lifecycle_publisher, publisher)
         return publisher
+
+
+def _image_sizes(calibration: CameraInfo) -> list[tuple[int, int]]:
+    """Return the (width, height) that images of a calibrated camera may have: whole, or of its region, or binned."""
+    roi = calibration.roi
+    full = [(calibration.width, calibration.height), (roi.width, roi.height)]
+    binning = max(calibration.binning_x, 1), max(calibration.binning_y, 1)
+    return full + [(width // binning[0], height // binning[1]) for width, height in full]
 
 
 def _label_map_json(label_space: LabelSpace) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -40,7 +40,7 @@ class EngineHealth:
 class Diagnostics:
     """Publish one status for the engine and one for each camera, at a steady period even when simulated time stands.
 
-    `before`: called first each time, for checks that are worth making at this pace.
+    `problems`: returns why frames of a camera cannot arrive; it is called each time.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Diagnostics:
         health: EngineHealth,
         statistics: Mapping[str, CameraStatistics],
         period: float,
-        before: Callable[[], None],
+        problems: Callable[[str], Sequence[str]],
     ):
         self.active = False
         self._node = node
         self._health = health
         self._statistics = statistics
-        self._before = before
+        self._problems = problems
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(period, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -66,7 +66,6 @@ class Diagnostics:
 
     def publish(self) -> None:
         """Publish what happened since the last time."""
-        self._before()
         statuses = [self._engine_status()]
         statuses += [self._camera_status(camera, each.report()) for camera, each in self._statistics.items()]
         message = DiagnosticArray(status=statuses)
@@ -89,7 +88,7 @@ class Diagnostics:
         return self._status("engine", level, text, values)
 
     def _camera_status(self, camera: str, report: CameraReport) -> DiagnosticStatus:
-        level, text = self._judge(report)
+        level, text = self._judge(report, self._problems(camera))
         values: dict[str, object] = {outcome.value: report.counts[outcome] for outcome in Outcome}
         values |= {
             "rate_hz": report.rate,
@@ -102,7 +101,7 @@ class Diagnostics:
         }
         return self._status(camera or "camera", level, text, values)
 
-    def _judge(self, report: CameraReport) -> tuple[bytes, str]:
+    def _judge(self, report: CameraReport, problems: Sequence[str]) -> tuple[bytes, str]:
         if not self.active:
             return DiagnosticStatus.OK, "inactive"
         if report.new[Outcome.FAILED]:
@@ -110,7 +109,7 @@ class Diagnostics:
         if concerns := [text for outcome, text in CONCERNS.items() if report.new[outcome]]:
             return DiagnosticStatus.WARN, "; ".join(concerns)
         if not report.new[Outcome.RECEIVED]:
-            return DiagnosticStatus.WARN, "no frames arrive"
+            return DiagnosticStatus.WARN, ": ".join(["no frames arrive", *filter(None, ["; ".join(problems)])])
         return DiagnosticStatus.OK, "labelling"
 
     def _status(self, name: str, level: bytes, text: str, values: Mapping[str, object]) -> DiagnosticStatus:

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 
 import cv2
 import numpy as np
-from rclpy.lifecycle import LifecycleNode
+from lifecycle_msgs.msg import State
+from rclpy.lifecycle import LifecycleNode, LifecycleState
 
 from querydiff_core.errors import described
 from querydiff_core.inference.segmenter import Segmentation, Segmenter
@@ -48,7 +49,7 @@ class FrameLabeller:
                 output = self._outputs[camera] = CameraOutput(node, camera, parameters, segmenter)
                 opened.callback(output.close)
             period = parameters.diagnostics_period
-            self._diagnostics = Diagnostics(node, self._health, self._statistics, period, self._look_for_foreign_types)
+            self._diagnostics = Diagnostics(node, self._health, self._statistics, period, self._problems)
             opened.callback(self._diagnostics.close)
             self._opened = opened.pop_all()
 
@@ -59,8 +60,7 @@ class FrameLabeller:
 
     def start(self) -> None:
         """Subscribe to the cameras and label what arrives."""
-        min_period = 1 / self._parameters.max_rate if self._parameters.max_rate else 0.0
-        worker = LatestFrameWorker(self.label, self._report_error, min_period)
+        worker = LatestFrameWorker(self.label, self._report_error, lambda: self._parameters.min_period)
         with ExitStack() as started:  # stopped again should a subscription be refused
             started.callback(self._inputs.clear)  # last of all: until it has stopped, the worker looks things up there
             worker.start()
@@ -73,6 +73,13 @@ class FrameLabeller:
                 started.callback(camera_input.close)
             self._started = started.pop_all()
         self._diagnostics.active = True
+
+    def update(self, parameters: Parameters) -> None:
+        """Let those of `parameters` hold from now on that may change while the node is configured."""
+        self._parameters = parameters
+        active = LifecycleState("active", State.PRIMARY_STATE_ACTIVE) if self._diagnostics.active else None
+        for output in self._outputs.values():
+            output.update(parameters, active)
 
     def stop(self) -> None:
         """Unsubscribe, and wait for the inference under way."""
@@ -121,6 +128,7 @@ class FrameLabeller:
             return frame.rgb()
         except BadFrame as reason:
             self._statistics[camera].reject(str(reason))
+            self._inputs[camera].avoid(frame.topic)
             self._loggers[camera].warning(f"{frame.topic} {reason}.", throttle_duration_sec=WARNING_PERIOD)
             return None
 
@@ -143,6 +151,9 @@ class FrameLabeller:
             throttle_duration_sec=WARNING_PERIOD,
         )
 
-    def _look_for_foreign_types(self) -> None:
-        for camera_input in self._inputs.values():
-            camera_input.warn_of_foreign_types()
+    def _problems(self, camera: str) -> list[str]:
+        """Return why frames of a camera cannot arrive; called at a steady pace."""
+        if camera not in self._inputs:
+            return []
+        self._inputs[camera].hear_latched_calibration()
+        return self._inputs[camera].problems()

@@ -15,14 +15,14 @@ class LatestFrameWorker(Generic[Frame]):
 
     Nothing queues: a frame that still waits when the next of its camera arrives is replaced by it, so that a frame
     waits for at most the call under way when it came. `on_error` is told what `process` raises; the thread lives on.
-    `min_period`: least seconds between the starts of two calls.
+    `min_period`: returns the least seconds between the starts of two calls.
     """
 
     def __init__(
         self,
         process: Callable[[Mapping[str, Frame]], None],
         on_error: Callable[[Exception], None],
-        min_period: float = 0.0,
+        min_period: Callable[[], float] = lambda: 0.0,
     ):
         self._process = process
         self._on_error = on_error
@@ -58,7 +58,7 @@ class LatestFrameWorker(Generic[Frame]):
                 self._process(frames)
             except Exception as error:  # whatever it is, the next frame deserves its try
                 self._on_error(error)
-            self._rest(started + self._min_period - time.monotonic())
+            self._rest(started + self._min_period() - time.monotonic())
 
     def _take(self) -> Mapping[str, Frame] | None:
         with self._changed:

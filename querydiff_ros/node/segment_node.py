@@ -23,14 +23,20 @@ class SegmentNode(LifecycleNode):
     """
 
     def __init__(self, **node_options: Any):
-        super().__init__("segment_node", **node_options)
-        self._parameter_reader = ParameterReader(self, Parameters)
+        super().__init__("segment_node", automatically_declare_parameters_from_overrides=True, **node_options)
         self._labeller: FrameLabeller | None = None
+        self._parameter_reader = ParameterReader(
+            self, Parameters, in_use=lambda: self._labeller is not None, use=self._use
+        )
         self._survive_impossible_transitions()
 
     def bring_up_if_asked(self) -> None:
         """Configure and activate when the parameter `bring_up` says that nobody else will."""
         if not self.get_parameter("bring_up").value:
+            self.get_logger().info(
+                "Unconfigured, and waiting for a lifecycle manager, or for `ros2 lifecycle set "
+                f"{self.get_fully_qualified_name()} configure` and `activate`; bring_up:=true does both."
+            )
             return
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
@@ -87,6 +93,10 @@ class SegmentNode(LifecycleNode):
                 "No confidence is published: the engine was exported with --labels-only; set publish_confidence to "
                 "false, or export it again without."
             )
+
+    def _use(self, parameters: Parameters) -> None:
+        assert self._labeller is not None
+        self._labeller.update(parameters)
 
     def _activate(self) -> None:
         assert self._labeller is not None

@@ -100,3 +100,37 @@ def test_every_argument_is_described() -> None:
     described = described_arguments(LAUNCH_FILE)
     assert {"engine", "provider", "cuda_graphs", "fallback"} <= described
     assert {"cameras", "namespace", "params_file", "log_level"} <= described
+
+
+def test_a_parameter_file_overrides_what_no_argument_says(
+    launch: Callable[..., Launch], engine: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"/**:\n  ros__parameters:\n    engine: {engine}\n    bring_up: false\n    use_sim_time: true\n")
+    run = launch(f"params_file:={file}")
+    run.wait_for("waiting for a lifecycle manager")
+    run.interrupt()
+    run = launch(f"params_file:={file}", "bring_up:=true")
+    run.wait_for("cameras 'front'")
+    run.interrupt()
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("bring_up:=ture", "Launch argument bring_up must be true or false, found 'ture'."),
+        ("cameras:=front,", "Launch argument cameras holds an empty name, found 'front,'"),
+        ("params_file:=/nowhere.yaml", "Launch argument params_file names no file: /nowhere.yaml."),
+    ],
+)
+def test_a_wrong_argument_is_refused_by_name(launch: Callable[..., Launch], argument: str, sentence: str) -> None:
+    run = launch(argument)
+    assert run.wait() != 0
+    assert sentence in run.output
+
+
+def test_a_driver_of_another_name_needs_no_remapping(launch: Callable[..., Launch], engine: Path) -> None:
+    run = launch(f"engine:={engine}", "image_topic:=/usb/image_raw")
+    run.wait_for("cameras 'front'")
+    run.wait_for("Active.")
+    assert run.interrupt() == 0

@@ -180,14 +180,14 @@ def test_frames_that_cannot_be_read_are_counted_with_the_reason(tmp_path, evalua
     assert "2 of 5 frames cannot be used, the first /front/image" in capsys.readouterr().err
 
 
-def test_frames_that_repeat_a_stamp_are_left_out(tmp_path, evaluate):
+def test_frames_that_repeat_a_stamp_are_told_apart_by_the_time_of_recording(tmp_path, evaluate):
     def repeat(topic, index, message):
         if index == 2 and topic == "/front/image":
             message.header.stamp.nanosec -= STEP
         return message
 
     result = evaluate(rewritten(record(tmp_path / "bag", 4), tmp_path / "repeats", repeat))
-    assert (result.data[0]["frames"], result.data[0]["frames_rejected"]) == (3, 1)
+    assert (result.data[0]["frames"], result.data[0]["frames_rejected"]) == (4, 0)
 
 
 def test_what_is_no_bag(tmp_path, evaluate):
@@ -204,3 +204,89 @@ def test_wrong_words(tmp_path, evaluate):
     assert "No label mapping nonsense" in sentence(evaluate, bag, "--mapping", "nonsense")
     with pytest.raises(QueryDiffError, match="No model file"):
         evaluate_bag.main([str(bag), "--model", "no.onnx", "--output", str(tmp_path / "result.json")])
+
+
+def test_frames_whose_stamps_were_never_set_are_judged_by_the_time_of_recording(tmp_path, evaluate):
+    def unset(topic, index, message):
+        if hasattr(message, "header"):
+            message.header.stamp.sec = message.header.stamp.nanosec = 0
+        return message
+
+    bag = record(tmp_path / "bag", 6, ground_truth=lambda index: expected_labels(picture(index)))
+    (entry,) = (result := evaluate(rewritten(bag, tmp_path / "unset", unset))).data
+    assert (entry["frames"], entry["frames_labelled"], entry["frames_with_ground_truth"]) == (6, 6, 6)
+    assert result.domains[0].miou == 1.0
+
+
+def test_stamps_that_begin_again_begin_a_new_run(tmp_path, evaluate):
+    def again(topic, index, message):
+        if hasattr(message, "header"):
+            message.header.stamp.sec, message.header.stamp.nanosec = 1 + index % 5, 0
+        return None if topic.endswith("ground_truth") and index in (2, 3) else message
+
+    bag = record(tmp_path / "bag", 10, ground_truth=lambda index: expected_labels(picture(index)))
+    (entry,) = (result := evaluate(rewritten(bag, tmp_path / "twice", again))).data
+    assert (entry["frames"], entry["frames_with_ground_truth"]) == (10, 8)
+    assert result.domains[0].miou == 1.0  # never a frame of one run with the truth of the other
+
+
+def renamed(source, target, names):
+    """Copy a bag; `names` maps its topics to those that each is written as, with the encoding of the images."""
+    with Reader(source) as reader, Writer(target, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        added = {
+            (c.id, name): writer.add_connection(name, c.msgtype, typestore=STORE)
+            for c in reader.connections
+            for name in names.get(c.topic, {})
+        }
+        for connection, time, data in reader.messages():
+            for name, encoding in names.get(connection.topic, {}).items():
+                message = STORE.deserialize_cdr(data, connection.msgtype)
+                message.encoding = encoding
+                writer.write(added[connection.id, name], time, STORE.serialize_cdr(message, connection.msgtype))
+    return target
+
+
+def test_of_several_cameras_the_one_in_colour_is_judged_and_the_others_are_named(tmp_path, evaluate, capsys):
+    names = {"/a/depth/image": "16UC1", "/b/infra1/image": "mono8", "/c/left/image": "rgb8", "/d/right/image": "rgb8"}
+    bag = renamed(record(tmp_path / "bag", 2), tmp_path / "several", {"/front/image": names})
+    assert evaluate(bag).data[0]["image"] == "/c/left/image"
+    said = capsys.readouterr().err
+    assert "/c/left/image is judged; --image names another camera, such as /d/right/image, /b/infra1/image." in said
+
+
+def test_depth_alone_is_never_judged_unasked(tmp_path, evaluate):
+    bag = renamed(record(tmp_path / "bag", 2), tmp_path / "depth", {"/front/image": {"/a/depth/image": "16UC1"}})
+    assert "has no images of a colour camera, only /a/depth/image: name one with --image." in sentence(evaluate, bag)
+
+
+def test_the_semantic_camera_of_carla_is_ground_truth(tmp_path, evaluate):
+    with DriveRecorder(tmp_path / "bag", camera="carla/hero/rgb_front", compressed=False) as recorder:
+        for index in range(3):
+            recorder.write(START + index * STEP, np.full((32, 64, 3), 10, np.uint8), np.full((32, 64), 10, np.uint8))
+
+    def painted(topic, index, message):  # trainId 10 is sky, CARLA's tag 11
+        if topic.endswith("ground_truth"):
+            tags = np.zeros((32, 64, 4), np.uint8)
+            tags[..., 2], tags[..., 3] = 11, 255
+            message.encoding, message.step, message.data = "bgra8", 256, tags.reshape(-1)
+        return message
+
+    bag = rewritten(tmp_path / "bag", tmp_path / "tags", painted)
+    truth = "/carla/hero/semantic_segmentation_front/image"
+    files = {"/carla/hero/rgb_front/image": {"/carla/hero/rgb_front/image": "rgb8"}}
+    files["/carla/hero/rgb_front/label_ground_truth"] = {truth: "bgra8"}
+    result = evaluate(renamed(bag, tmp_path / "carla", files), "--mapping", "carla")
+    assert result.data[0]["ground_truth"] == truth
+    assert (result.data[0]["frames_with_ground_truth"], result.domains[0].miou) == (3, 1.0)
+
+
+def test_a_bag_of_which_nothing_can_be_judged_is_a_failure(tmp_path, pixel_engine, capsys):
+    def spoil(topic, index, message):
+        if topic == "/front/image":
+            message.encoding = "no such encoding"
+        return message
+
+    bag = rewritten(record(tmp_path / "bag", 2), tmp_path / "spoilt", spoil)
+    words = [str(bag), "--model", str(pixel_engine), "--output", str(tmp_path / "result.json")]
+    assert evaluate_bag.main(words) == 1
+    assert "no frame could be judged" in capsys.readouterr().err

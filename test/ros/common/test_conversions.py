@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
 from querydiff_core.inference.segmenter import Segmenter
+from querydiff_ros.common.compressed_images import rgb_from_compressed
 from querydiff_ros.common.image_conversions import (
     ENCODINGS,
     BadFrame,
@@ -23,7 +24,6 @@ from querydiff_ros.common.image_conversions import (
     holds_16_bits,
     image_message,
     jpeg_message,
-    rgb_from_compressed,
     rgb_from_image,
 )
 
@@ -246,8 +246,8 @@ def test_png_of_16_bits_keeps_its_upper_half() -> None:
 
 JPEG, PNG = encoded(".jpg", SMOOTH), encoded(".png", SMOOTH)
 BAD_COMPRESSED = {
-    "nothing": (b"", "is neither JPEG nor PNG"),
-    "text": (b"not an image", "is neither JPEG nor PNG (its format says 'jpeg')"),
+    "nothing": (b"", "is neither JPEG, PNG nor TIFF"),
+    "text": (b"not an image", "is neither JPEG, PNG nor TIFF (its format says 'jpeg')"),
     "half a JPEG": (JPEG[: len(JPEG) // 2], "is truncated"),
     "half a PNG": (PNG[: len(PNG) // 2], "is truncated"),
     "JPEG marks alone": (b"\xff\xd8\xff" + b"\x12" * 40 + b"\xff\xd9", "do not decode"),

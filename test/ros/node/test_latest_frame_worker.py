@@ -91,7 +91,7 @@ def test_stop_waits_for_the_call_under_way() -> None:
 
 
 def test_stop_forgets_what_waits_and_cuts_the_rate_limit_short(engine: Engine) -> None:
-    worker = LatestFrameWorker(engine, engine.errors.put, min_period=3600)
+    worker = LatestFrameWorker(engine, engine.errors.put, min_period=lambda: 3600)
     worker.start()
     worker.offer("front", 0)
     engine.started.get(timeout=PATIENCE)

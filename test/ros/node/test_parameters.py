@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from image_messages import picture, raw
 from peer import Peer
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.engine import EngineOptions, default_model
@@ -105,3 +107,45 @@ def test_every_option_of_an_engine_but_its_size_is_a_parameter_and_comes_back() 
     assert len(parameters) == len(fields(EngineOptions)) - 1
     assert Parameters(**parameters).engine_options == options
     assert Parameters(**engine_parameters(EngineOptions())).engine_options.file == default_model()
+
+
+def test_what_may_change_at_any_time_does_so_at_once(peer: Peer, make_active_node: MakeNode) -> None:
+    node = make_active_node()
+    changes = {"max_rate": 2.0, "max_age": 7, "overlay_opacity": 1, "publish_confidence": False}
+    for name, value in changes.items():
+        assert node.set_parameters([Parameter(name, value=value)])[0].successful
+        assert getattr(node._labeller._parameters, name) == value
+    assert node.set_parameters([Parameter("max_age", value=0.0)])[0].successful  # the frame is from 1970
+    assert peer.label_of(Image, "/front/image", raw(picture())).encoding == "mono8"
+
+
+@pytest.mark.parametrize(("name", "value"), [("engine", "x.onnx"), ("cameras", ["rear"]), ("transport", "raw")])
+def test_what_is_read_at_configure_is_refused_while_it_holds(
+    peer: Peer, make_active_node: MakeNode, name: str, value: Any
+) -> None:
+    node = make_active_node()
+    before = node.get_parameter(name).value
+    result = node.set_parameters([Parameter(name, value=value)])[0]
+    assert result.reason == f"Parameter {name} is read when the node is configured: clean it up, then set it."
+    assert node.set_parameters([Parameter(name, value=before)])[0].successful  # as a loaded file does
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert node.set_parameters([Parameter(name, value=value)])[0].successful
+
+
+def test_descriptions_tell_when_a_change_holds(peer: Peer, make_node: MakeNode) -> None:
+    node = make_node()
+    assert node.describe_parameter("max_rate").description.endswith("A change holds at once.")
+    assert node.describe_parameter("engine").description.endswith("Read when the node is configured.")
+
+
+def test_confidence_can_be_switched_on_later(peer: Peer, make_active_node: MakeNode) -> None:
+    node = make_active_node(publish_confidence=False)
+    assert node.set_parameters([Parameter("publish_confidence", value=True)])[0].successful
+    peer.label_of(Image, "/front/image", raw(picture()), "/front/confidence")
+
+
+def test_an_unknown_parameter_is_named(peer: Peer, start_process: Callable[..., Any]) -> None:
+    node = start_process("segment_node", "--ros-args", "-p", "max_aeg:=1.0", "-p", "use_sim_time:=true")
+    node.wait_for_line("Parameter max_aeg is unknown and changes nothing; did you mean max_age?")
+    assert "use_sim_time" not in node.output

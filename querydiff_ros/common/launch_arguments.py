@@ -1,0 +1,48 @@
+"""What launch files make of the words that they are given: wrong ones are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from querydiff_core.errors import QueryDiffError
+
+_SWITCH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def switch(chosen: Mapping[str, str], name: str) -> bool:
+    """Return the launch argument `name` as a truth value.
+
+    Raises:
+        QueryDiffError: if it is none.
+    """
+    value = _SWITCH.get(chosen[name].strip().lower())
+    if value is None:
+        raise QueryDiffError(f"Launch argument {name} must be true or false, found {chosen[name]!r}.")
+    return value
+
+
+def camera_names(chosen: Mapping[str, str], name: str = "cameras") -> list[str]:
+    """Return the names in a comma-separated launch argument; "''" is the camera without a namespace.
+
+    Raises:
+        QueryDiffError: if one of several is empty.
+    """
+    names = [camera.strip() for camera in chosen[name].split(",")]
+    if "" in names:
+        raise QueryDiffError(
+            f"Launch argument {name} holds an empty name, found {chosen[name]!r}: is a comma too much?"
+        )
+    return [camera.strip("'\"") for camera in names]
+
+
+def existing_file(chosen: Mapping[str, str], name: str) -> str:
+    """Return the path in the launch argument `name`.
+
+    Raises:
+        QueryDiffError: if there is no such file.
+    """
+    file = Path(chosen[name]).expanduser()
+    if not file.is_file():
+        raise QueryDiffError(f"Launch argument {name} names no file: {file}.")
+    return str(file)
