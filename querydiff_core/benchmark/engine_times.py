@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from querydiff_core.benchmark.engine_process import EngineFacts
+from querydiff_core.utils.terminal import console
 
 
 @dataclass
@@ -89,7 +89,7 @@ def print_times(times: Sequence[EngineTimes], title: str, reference: EngineTimes
             f"{row.memory / 1e6:.0f}",
             "-" if row.equal is None else f"{row.equal:.2%}",
         )
-    Console().print(table)
+    console().print(table)
 
 
 def _short(row: EngineTimes, times: Sequence[EngineTimes]) -> str:

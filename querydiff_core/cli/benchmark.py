@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from querydiff_core.cli.argument_types import image_size
 from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options, model_file
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import atomic_file
+from querydiff_core.utils.atomic_file import atomic_file, check_writable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +54,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise QueryDiffError(f"--seconds must be more than 0 and at most 86400, found {arguments.seconds:g}.")
     if arguments.plot and arguments.plot.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise QueryDiffError(f"--plot must end in .png or .jpg, found {arguments.plot}.")
+    for output in filter(None, (arguments.json, arguments.plot)):
+        check_writable(output)
 
 
 def _open(arguments: argparse.Namespace, opened: ExitStack) -> list[EngineProcess]:
@@ -72,23 +74,23 @@ def _measure(
     arguments: argparse.Namespace, engines: list[EngineProcess], times: list[EngineTimes], images: np.ndarray
 ) -> bool:
     """Return whether the run came to its end."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from querydiff_core.benchmark.interleaved_run import interleaved_run
     from querydiff_core.utils.stop_signal import StopSignal
+    from querydiff_core.utils.terminal import console
 
     seconds = arguments.seconds * len(engines)
-    console = Console(stderr=True)
+    errors = console(stderr=True)
     columns = (TextColumn("measuring"), BarColumn(), TimeRemainingColumn(), TextColumn("Ctrl-C shows what there is"))
     with (
         StopSignal() as stop,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress,
     ):
         task = progress.add_task("", total=seconds)
 
         def advance(passed: float) -> bool:
-            if not console.is_terminal and len(times[0].total) == 1:
+            if not errors.is_terminal and len(times[0].total) == 1:
                 print(f"measuring for {seconds:g} s ...", file=sys.stderr, flush=True)
             progress.update(task, completed=passed)
             return not stop.made
@@ -117,13 +119,15 @@ def _report(arguments: argparse.Namespace, engines: list[EngineProcess], times: 
     camera, calls = "x".join(map(str, arguments.camera)), len(times[0].total)
     title = f"camera {camera}, batch {arguments.batch}, {calls} calls in turn"
     reference = next((row for row in times if row.name == arguments.against), times[0])
-    print_times(times, title, reference)
-    if arguments.json:
-        result = {"camera": list(arguments.camera), "threads": arguments.threads}
-        with atomic_file(arguments.json) as temporary:
-            temporary.write_text(json.dumps({**result, "engines": [row.as_json() for row in times]}, indent=2))
-    if arguments.plot:
-        write_latency_plot(arguments.plot, times, title)
+    try:
+        if arguments.json:
+            result = {"camera": list(arguments.camera), "threads": arguments.threads}
+            with atomic_file(arguments.json) as temporary:
+                temporary.write_text(json.dumps({**result, "engines": [row.as_json() for row in times]}, indent=2))
+        if arguments.plot:
+            write_latency_plot(arguments.plot, times, title)
+    finally:  # a file that can no longer be written costs no numbers
+        print_times(times, title, reference)
 
 
 def _parser() -> argparse.ArgumentParser:

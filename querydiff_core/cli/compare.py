@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.utils.atomic_file import check_writable
 
 if TYPE_CHECKING:
     from querydiff_core.evaluation.compare.comparison import Comparison
     from querydiff_core.evaluation.compare.difference_panels import Panel
     from querydiff_core.evaluation.result import Result
 
+PAGE = "comparison.html"
 SUMMARY = "compare results of `querydiff evaluate` side by side"
 
 
@@ -22,12 +24,16 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.panels < 0:
         raise QueryDiffError(f"--panels must be 0 or more, found {arguments.panels}.")
+    check_writable(arguments.output / PAGE)
     # Imported late: `querydiff --help` must stay fast.
     from querydiff_core.evaluation.compare.comparison import Comparison
 
     comparison = Comparison.of([_named(text) for text in arguments.results])
-    _print(comparison, arguments.published)
-    _write(arguments.output, comparison, arguments.panels, arguments.published)
+    try:
+        _write(arguments.output, comparison, arguments.panels, arguments.published)
+    finally:  # a folder that can no longer be written costs no numbers
+        _print(comparison, arguments.published)
+    print(f"{arguments.output / PAGE} shows it all; PNG pictures and scores.csv lie beside it.")
     return 0
 
 
@@ -71,8 +77,7 @@ def _write(folder: Path, comparison: Comparison, panels: int, published: bool) -
     drawn = _panels(comparison, panels) if panels else []
     for number, panel in enumerate(drawn, 1):
         write_image(folder / f"panel_{number:02d}.png", panel.picture)
-    write_page(folder / "comparison.html", comparison, drawn, published)
-    print(f"{folder / 'comparison.html'} shows it all; PNG pictures and scores.csv lie beside it.")
+    write_page(folder / PAGE, comparison, drawn, published)
 
 
 def _panels(comparison: Comparison, count: int) -> list[Panel]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.atomic_file import atomic_file
+from querydiff_core.utils.atomic_file import atomic_file, check_writable
 
 if TYPE_CHECKING:
     from querydiff_core.data.data_check import PartCheck
     from querydiff_core.data.data_sets.data_set import DataSet
 
+CHECK_FILE = "check.txt"
 SUMMARY = "list the data sets that can be read; check what is there, missing or damaged"
 
 
@@ -43,22 +44,23 @@ def _list() -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     import cv2
-    from rich.console import Console
 
     from querydiff_core.data.check_report import print_report
     from querydiff_core.data.data_check import DataCheck
     from querydiff_core.data.data_source import data_set
+    from querydiff_core.utils.terminal import console
 
     cv2.setNumThreads(1)  # the workers are the threads
     if arguments.workers < 1:
         raise QueryDiffError(f"--workers must be 1 or more, found {arguments.workers}.")
+    if arguments.output:
+        check_writable(arguments.output / CHECK_FILE)
     reader = data_set(arguments.data_set, arguments.mapping)
     check = DataCheck(reader, arguments.root, arguments.split, arguments.condition, arguments.quick, arguments.workers)
     parts = check.run()
-    console = Console()
-    print_report(parts, f"{reader.name} in {arguments.root}", console)
-    if arguments.output:
+    if arguments.output:  # before anything is printed
         _write(parts, reader, arguments)
+    print_report(parts, f"{reader.name} in {arguments.root}", console())
     images = _counted(sum(part.images for part in parts), "image")
     if problems := sum(len(part.problems) for part in parts):
         print(f"{_counted(problems, 'problem')} in {images}.")
@@ -77,9 +79,10 @@ def _write(parts: Sequence[PartCheck], reader: DataSet, arguments: argparse.Name
     from querydiff_core.data.label_decoder import LabelDecoder
     from querydiff_core.utils.image_files import write_image
 
-    written = [arguments.output / "check.txt"]
+    written = [arguments.output / CHECK_FILE]
     with atomic_file(written[0]) as temporary:
-        temporary.write_text("".join(f"{s}\n" for part in parts for s in (*part.problems, *part.notes)))
+        sentences = "".join(f"{s}\n" for part in parts for s in (*part.problems, *part.notes))
+        temporary.write_text(sentences, encoding="utf-8", errors="backslashreplace")
     for part in parts:
         name = part.name.replace(" ", "_")
         if part.class_pixels.any():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from querydiff_core.cli.argument_types import image_size
 from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options, model_file
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.utils.atomic_file import check_writable
 
 if TYPE_CHECKING:
     from querydiff_core.evaluation.evaluation_source import EvaluationSource
@@ -34,6 +35,8 @@ def main(argv: Sequence[str]) -> int:
     from querydiff_core.evaluation.result import Result
     from querydiff_core.inference.segmenter import Segmenter
 
+    if arguments.output:
+        check_writable(arguments.output)
     sources, protocol = _sources(arguments), _protocol(arguments)
     options = _engine(arguments, protocol)
     segmenter = Segmenter.open(options)
@@ -57,16 +60,16 @@ def main(argv: Sequence[str]) -> int:
 @contextmanager
 def _progress(images: int) -> Iterator[Callable[[], bool]]:
     """Yield a function to call after each image; it says whether to go on."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from querydiff_core.utils.stop_signal import StopSignal
+    from querydiff_core.utils.terminal import console
 
-    console = Console(stderr=True)
+    errors = console(stderr=True)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         StopSignal() as stop,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress,
     ):
         task, done, start = progress.add_task("", total=images), 0, time.monotonic()
 
@@ -74,7 +77,7 @@ def _progress(images: int) -> Iterator[Callable[[], bool]]:
             nonlocal done
             done += 1
             progress.advance(task)
-            if not console.is_terminal and (done == 1 or done % max(1, images // 10) == 0):  # lines for a log
+            if not errors.is_terminal and (done == 1 or done % max(1, images // 10) == 0):  # lines for a log
                 left = timedelta(seconds=round((time.monotonic() - start) / done * (images - done)))
                 print(f"evaluated {done} of {images} images, {left} left", file=sys.stderr, flush=True)
             return not stop.made
@@ -85,11 +88,13 @@ def _progress(images: int) -> Iterator[Callable[[], bool]]:
 def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:
     from querydiff_core.evaluation.result_table import print_result
 
-    if result.domains:
-        print_result(result)
     keep = arguments.output and result.images > 0
-    if keep:
-        result.save(arguments.output)
+    try:
+        if keep:
+            result.save(arguments.output)
+    finally:  # a file that can no longer be written is shown at least
+        if result.domains:
+            print_result(result)
     if result.images < images:
         kept = f" They are kept in {arguments.output}." if keep else ""
         print(f"Stopped: {result.images} of {images} images were scored.{kept}", file=sys.stderr)
@@ -160,9 +165,10 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         action="append",
         default=[],
-        metavar="SET=ROOT[:SPLIT[:CONDITION]]",
+        metavar="[NAME=]SET=ROOT[:SPLIT[:CONDITION]]",
         help="a data set of `querydiff data list`, several times for several; SPLIT: val where there is one; "
-        "CONDITION: such as night, `each` for a domain each, all together by default",
+        "CONDITION: such as night, `each` for a domain each, all together by default; NAME: of the domain in the "
+        "result, for several roots of one set (gate=folder=GATE)",
     )
     add("--images", type=Path, help="folder of images, or of images/ and labels/")
     add("--labels", type=Path, help="folder of label images, paired by name with --images")

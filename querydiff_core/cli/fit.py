@@ -25,6 +25,10 @@ A run writes runs/<experiment>/version_<n>/: config.yaml, checkpoints/last.ckpt,
 TensorBoard's events (tensorboard --logdir runs). docs/training.md explains the rest.
 """
 
+SINGLE_VALUE = "Expected more than 1 value per channel"
+SHARED_MEMORY = ("shared memory", "/torch_", "Bus error", "shm")
+"""In what PyTorch says where /dev/shm is full."""
+
 # METHOD's recipe (section 6), so that an experiment says only what differs.
 TRAINER = {
     "max_steps": 60_000,
@@ -73,8 +77,24 @@ def in_one_sentence(memory_advice: str) -> Iterator[None]:
             raise KeyboardInterrupt from leaving
         raise
     except (MisconfigurationException, ValueError) as error:
-        raise QueryDiffError(f"The run cannot begin: {one_line(error)}.") from error
+        reason = one_line(error)
+        if SINGLE_VALUE in reason:
+            raise QueryDiffError(
+                "BatchNorm cannot learn from one value a channel, which is what the smallest features of this crop and "
+                "batch are: raise --data.batch_size or --data.crop, or give --model.frozen_batch_norm true."
+            ) from error
+        raise QueryDiffError(f"The run cannot begin: {reason}.") from error
+    except OSError as error:
+        raise QueryDiffError(
+            f"The run stopped ({error.filename or 'a file'}: {one_line(error)}): runs are written into `runs` of the "
+            "folder that it starts in, or where --trainer.logger.init_args.save_dir says."
+        ) from error
     except (RuntimeError, MemoryError) as error:
+        if any(sign in str(error) for sign in SHARED_MEMORY):
+            raise QueryDiffError(
+                "Shared memory (/dev/shm), which loader processes hand images over in, ran out: give the container "
+                "more of it (docker run --shm-size 8g, or --ipc host), or use --data.workers 0."
+            ) from error
         if not is_out_of_memory(error):
             raise
         raise QueryDiffError(memory_advice) from error

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points, version
 
-from querydiff_core.errors import QueryDiffError, described
+from querydiff_core.errors import QueryDiffError, described, one_line
+from querydiff_core.utils.terminal import lasting_streams
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -21,18 +22,30 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def exit_cleanly(command: Callable[[], int]) -> None:
-    """Run `command` and exit with its code; a user error prints one sentence, Ctrl-C prints none of its traceback."""
+    """Run `command` and exit with its code; a user error prints one sentence, Ctrl-C prints none of its traceback.
+
+    What cannot be printed does not end the work: 141, as by SIGPIPE, where the reader (head, less) has gone, else 1.
+    """
+    with lasting_streams() as printed:
+        code = _exit_code(command)
+        if printed.refused and not isinstance(printed.refused, BrokenPipeError):
+            print(f"error: Not everything could be printed: {printed.refused.strerror}.", file=sys.stderr)
+    sys.exit(code or printed.exit_code)
+
+
+def _exit_code(command: Callable[[], int]) -> int:
     try:
-        sys.exit(command())
+        return command()
     except QueryDiffError as error:
         print(f"error: {described(error)}", file=sys.stderr)
-        sys.exit(1)
+        return 1
+    except OSError as error:  # such as a full disk or a folder that cannot be made, wherever it was met
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"error: {name}{one_line(error)}.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output (head, less) has gone
-        sys.stderr.close()
-        sys.exit(141)
+        return 130
 
 
 def _dispatch(arguments: list[str]) -> int:

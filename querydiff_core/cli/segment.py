@@ -27,15 +27,17 @@ def main(argv: Sequence[str]) -> int:
     if not 0 <= arguments.opacity <= 1:
         raise QueryDiffError(f"--opacity must be 0 to 1, found {arguments.opacity}.")
     files = list(_expand(arguments.files))
+    _check_outputs(files, arguments.output)
 
     from rich.progress import track
 
     from querydiff_core.inference.segmenter import Segmenter
+    from querydiff_core.utils.terminal import console
 
     segmenter = Segmenter.open(engine_options(arguments))
-    for file in track(files, description="labelling"):
+    for file in track(files, description="labelling", console=console()):
         label = _label_video if file.suffix.lower() in VIDEOS else _label_image
-        label(segmenter, file, arguments.output, arguments.opacity)
+        label(segmenter, file, arguments.output / file.stem, arguments.opacity)
     print(f"{len(files)} file{'s' if len(files) != 1 else ''} labelled into {arguments.output}")
     return 0
 
@@ -62,8 +64,8 @@ def _expand(paths: Iterable[Path]) -> Iterable[Path]:
     for path in paths:
         if not path.exists():
             raise QueryDiffError(f"No file {path}: give images, videos, or folders of them.")
-        found = sorted(path.iterdir()) if path.is_dir() else [path]
-        known = [file for file in found if file.suffix.lower() in IMAGES | VIDEOS]
+        found = sorted(file for file in path.iterdir() if file.name[0] != ".") if path.is_dir() else [path]
+        known = [file for file in found if file.suffix.lower() in IMAGES | VIDEOS and not file.is_dir()]
         if not known:
             raise QueryDiffError(
                 f"{path} is no image or video that this command reads ({', '.join(sorted(IMAGES | VIDEOS))})."
@@ -71,26 +73,55 @@ def _expand(paths: Iterable[Path]) -> Iterable[Path]:
         yield from known
 
 
-def _label_image(segmenter: Segmenter, file: Path, output: Path, opacity: float) -> None:
+def _check_outputs(files: Sequence[Path], folder: Path) -> None:
+    """Refuse before the work what would write two results to one file, or over an input, or cannot be written."""
+    from querydiff_core.utils.atomic_file import check_writable
+
+    inputs, written = {file.resolve() for file in files}, dict[Path, Path]()
+    for file in files:
+        is_video = file.suffix.lower() in VIDEOS
+        for output in (_video_outputs if is_video else _image_outputs)(folder / file.stem):
+            if output.resolve() in inputs:
+                raise QueryDiffError(f"The result {output} would replace an input: choose another --output.")
+            if other := written.get(output):
+                raise QueryDiffError(f"{other} and {file} would both be labelled into {output}: use two --output.")
+            written[output] = file
+    check_writable(folder / "result")
+
+
+def _image_outputs(stem: Path) -> tuple[Path, Path]:
+    """Return where the labels of an image and its overlay go."""
+    return Path(f"{stem}_label.png"), Path(f"{stem}_overlay.jpg")
+
+
+def _video_outputs(stem: Path) -> tuple[Path, Path]:
+    """Return the folder that the labels of a video go to, and where its overlay goes."""
+    return Path(f"{stem}_labels"), Path(f"{stem}_overlay.mp4")
+
+
+def _label_image(segmenter: Segmenter, file: Path, stem: Path, opacity: float) -> None:
     from querydiff_core.utils.image_files import read_image, write_image
     from querydiff_core.utils.overlay import overlay
 
     image = read_image(file)
     labels = segmenter(image).labels
-    write_image(output / f"{file.stem}_label.png", labels)
-    write_image(output / f"{file.stem}_overlay.jpg", overlay(image, labels, segmenter.label_space, opacity))
+    label_file, overlay_file = _image_outputs(stem)
+    write_image(label_file, labels)
+    write_image(overlay_file, overlay(image, labels, segmenter.label_space, opacity))
 
 
-def _label_video(segmenter: Segmenter, file: Path, output: Path, opacity: float) -> None:
+def _label_video(segmenter: Segmenter, file: Path, stem: Path, opacity: float) -> None:
     from querydiff_core.utils.image_files import write_image
     from querydiff_core.utils.overlay import overlay
     from querydiff_core.utils.video import read_video, write_video
 
+    label_folder, overlay_file = _video_outputs(stem)
+
     def painted() -> Iterable[np.ndarray]:
         for index, frame in enumerate(frames):
             labels = segmenter(frame).labels
-            write_image(output / f"{file.stem}_labels" / f"{index:06}.png", labels)
+            write_image(label_folder / f"{index:06}.png", labels)
             yield overlay(frame, labels, segmenter.label_space, opacity)
 
     rate, frames = read_video(file)
-    write_video(output / f"{file.stem}_overlay.mp4", painted(), rate)
+    write_video(overlay_file, painted(), rate)

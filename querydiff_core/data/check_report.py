@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from querydiff_core.data.data_check import PartCheck, words
+from querydiff_core.data.data_check import PartCheck
+from querydiff_core.data.labelled_pairs import words
 from querydiff_core.label_space import cityscapes
 
 SHOWN = 10
@@ -34,7 +34,7 @@ def share(part: float, whole: float) -> str:
 
 
 def _parts_table(parts: Sequence[PartCheck], title: str) -> Table:
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     for column in ("part", "images", "labelled", "problems", "sizes (width x height)"):
         table.add_column(column, justify="left" if column in ("part", "sizes (width x height)") else "right")
     for part in parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def _fingerprint(pairs: LabelledPairs) -> str:
         with explained(f"{labels} cannot be read: {{reason}}.", OSError):
             status = None if labels is None else labels.stat()
         size_and_time = status and (status.st_size, status.st_mtime_ns)
-        digest.update(f"{labels and labels.absolute()} {size_and_time}\n".encode())
+        digest.update(os.fsencode(f"{labels and labels.absolute()} {size_and_time}\n"))
     return digest.hexdigest()[:24]
 
 

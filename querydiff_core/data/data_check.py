@@ -11,10 +11,11 @@ import numpy as np
 from querydiff_core.data.class_pixels import count_classes
 from querydiff_core.data.data_sets.data_set import DataSet
 from querydiff_core.data.label_decoder import LabelDecoder
+from querydiff_core.data.labelled_pairs import misfit
 from querydiff_core.data.pairing import Pair, Pairing
-from querydiff_core.errors import QueryDiffError, one_line
+from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import cityscapes
-from querydiff_core.utils.image_files import stored_size
+from querydiff_core.utils.image_files import ImageHead, image_head, read_stored_image
 from querydiff_core.utils.parallel import each
 
 
@@ -25,7 +26,7 @@ class PairCheck:
     Attributes:
         size: (height, width) of the image; None if it is damaged.
         damage: what is wrong, a sentence each.
-        other_size: that the labels have another size, in a sentence.
+        misfit: why the labels do not lie on the image, in a sentence.
         class_pixels: int64 `(19,)`.
         unlabelled: pixels without a class.
         outside: label values outside the map and their pixels.
@@ -33,7 +34,7 @@ class PairCheck:
 
     size: tuple[int, int] | None = None
     damage: list[str] = field(default_factory=list)
-    other_size: str | None = None
+    misfit: str | None = None
     class_pixels: np.ndarray = field(default_factory=lambda: np.zeros(len(cityscapes()), np.int64))
     unlabelled: int = 0
     outside: dict[str, int] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class PairCheck:
     @property
     def sound(self) -> bool:
         """Whether the pair can be read and used."""
-        return not self.damage and self.other_size is None
+        return not self.damage and self.misfit is None
 
 
 @dataclass
@@ -140,12 +141,9 @@ class DataCheck:
 
     def _check(self, part: PartCheck, pairing: Pairing, decoder: LabelDecoder) -> None:
         part.labelled = sum(pair.labels is not None for pair in pairing.pairs)
-        part.images = len(pairing.pairs) + len(pairing.unlabelled) + len(pairing.ambiguous)
+        part.images = pairing.images
         part.problems += [f"{image} has no labels: none is named {name}." for image, name in pairing.unlabelled]
-        part.problems += [
-            f"{image} has several labels: {', '.join(file.name for file in files)}."
-            for image, files in pairing.ambiguous
-        ]
+        part.problems += map(str, pairing.ambiguous)
         if pairing.unused:
             part.notes.append(f"{len(pairing.unused)} label files have no image, first {pairing.unused[0]}.")
 
@@ -165,9 +163,9 @@ class DataCheck:
         part.outside.update(found.outside)
         if found.size:
             part.sizes[found.size] += 1
-        if found.other_size:
+        if found.misfit:
             skipped = self.reader.leaves_out_other_sizes
-            (part.notes if skipped else part.problems).append(found.other_size + (" It is left out." * skipped))
+            (part.notes if skipped else part.problems).append(found.misfit + (" It is left out." * skipped))
         if found.outside and self.reader.refuses_values_outside:
             values = ", ".join(list(found.outside)[:5])
             part.problems.append(f"{pair.labels} holds values outside the map: {values}.")
@@ -189,42 +187,28 @@ def check_pair(pair: Pair, decoder: LabelDecoder, quick: bool) -> PairCheck:
     found = PairCheck()
     label_size = None
     try:
-        found.size = _whole_size(pair.image, quick)
+        head = image_head(pair.image) if quick else _decoded_head(pair.image)
+        found.size = head.size
     except QueryDiffError as error:
         found.damage.append(str(error))
     try:
         if pair.labels is not None:
-            label_size = _whole_size(pair.labels, quick)
-            if not quick:
-                _count(found, decoder, pair.labels)
+            label_size = image_head(pair.labels).size if quick else _count(found, decoder, pair.labels)
     except QueryDiffError as error:
         found.damage.append(str(error))
-    if found.size and label_size and found.size != label_size:
-        found.other_size = f"{pair.labels}: labels are {words(label_size)} and their image is {words(found.size)}."
+    if found.size and label_size:
+        found.misfit = misfit(pair, head, label_size)
     return found
 
 
-def words(size: tuple[int, int]) -> str:
-    """Return (height, width) as people write it."""
-    return f"{size[1]} x {size[0]}"
+def _decoded_head(file: Path) -> ImageHead:
+    image, orientation = read_stored_image(file)
+    return ImageHead(image.shape[:2], orientation)
 
 
-def _whole_size(file: Path, quick: bool) -> tuple[int, int]:
-    """Return the size; unless `quick`, decode with Pillow, since OpenCV takes a truncated JPEG for a whole one."""
-    if quick:
-        return stored_size(file)
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            image.load()
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for broken PNG chunks
-        why = one_line(error)
-        raise QueryDiffError(f"{file} is damaged: {why if file.name not in why else 'it is no image'}.") from error
-
-
-def _count(found: PairCheck, decoder: LabelDecoder, file: Path) -> None:
+def _count(found: PairCheck, decoder: LabelDecoder, file: Path) -> tuple[int, ...]:
+    """Add what the labels hold to `found` and return their size."""
     train_ids, found.outside = decoder.decode(file)
     found.class_pixels = count_classes(train_ids)
     found.unlabelled = int(train_ids.size - found.class_pixels.sum())
+    return train_ids.shape

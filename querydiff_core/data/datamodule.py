@@ -105,8 +105,8 @@ class SegmentationData(lightning.LightningDataModule):
         """Open the data sets.
 
         Raises:
-            QueryDiffError: for a source that cannot be read, is empty or has images without labels, or weights that
-                some sources have and others have not.
+            QueryDiffError: for a source that cannot be read, is empty, has images without labels or no pixel of any
+                class, or weights that some sources have and others have not.
         """
         if stage != "fit":
             return
@@ -114,8 +114,8 @@ class SegmentationData(lightning.LightningDataModule):
             raise QueryDiffError("There is nothing to train on: give data.train one or more sources.")
         if self.trainer is not None and self.trainer.max_steps < 1:
             raise QueryDiffError("A run is measured in steps: give --trainer.max_steps, such as 60000.")
-        self._pairs = [source.open() for source in self.train]
-        self.validation_mappings = {name: source.open().mapping for name, source in self.validation.items()}
+        self._pairs = [_labelled(source) for source in self.train]
+        self.validation_mappings = {name: _labelled(source).mapping for name, source in self.validation.items()}
         images = [len(pairs) for pairs in self._pairs]
         if self.rare_classes is None:
             self.sampler = Sampler(images, self._weights(), self.seed)
@@ -231,6 +231,26 @@ def _check(
         raise QueryDiffError(f"data.photometric must be 0 to 1, found {photometric}.")
     if rare_classes is not None and rare_classes <= 0:
         raise QueryDiffError(f"data.rare_classes, a temperature, must be greater than 0, found {rare_classes}.")
+
+
+def _labelled(source: DataSource) -> LabelledPairs:
+    """Open a source and refuse one that could teach or tell nothing; mostly its first labels show that it can.
+
+    Raises:
+        QueryDiffError: if it cannot be read, has images without labels, or no pixel of any class.
+    """
+    pairs = source.open()
+    if not pairs.labelled:
+        part = f" (split {source.split})" if source.split else ""
+        raise QueryDiffError(f"{source.root}{part} has no labels: training and validation need one for every image.")
+    table = pairs.mapping.score_table
+    labels = (pairs.labels(index) for index in range(len(pairs)))
+    if not any(bool((table[found] != UNLABELLED).any()) for found in labels if found is not None):
+        raise QueryDiffError(
+            f"No pixel of {source.root} has a class in the mapping {pairs.mapping.name}: all are unlabelled; choose "
+            "the mapping that its labels follow."
+        )
+    return pairs
 
 
 def _tensors(pairs: LabelledPairs, index: int) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 from querydiff_core.data.label_file import read_label_file
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED, LabelMapping
+from querydiff_core.utils.image_files import image_head
 
 SHOWN_VALUES = 5
 UNLABELLED_16_BIT = 65535
@@ -68,8 +69,13 @@ class LabelDecoder:
         """Return the labels in `file` and what is outside the map, with or without `strict`.
 
         Raises:
-            QueryDiffError: if the file cannot be decoded or is neither values nor painted as the mapping says.
+            QueryDiffError: if the file cannot be decoded, its format changes values, or it holds neither values nor
+                what is painted as the mapping says.
         """
+        if image_head(file).lossy:
+            raise QueryDiffError(
+                f"{file} is compressed as photos are, which changes the values of labels: export it again as PNG."
+            )
         return self.decode_pixels(read_label_file(file), file)
 
     def decode_pixels(self, stored: np.ndarray, source: object) -> DecodedLabels:
@@ -87,9 +93,14 @@ class LabelDecoder:
         if stored.ndim == 3 and self.mapping.first_channel:
             return np.ascontiguousarray(stored[..., 0])
         if stored.ndim != 2:
+            equal = bool((stored[..., :1] == stored[..., 1:3]).all())
             raise QueryDiffError(
-                f"{source}: expected one channel of class ids, found {stored.dtype} of shape {stored.shape}; labels "
-                "that are painted need a mapping with `colors`."
+                f"{source}: expected one channel of class ids, found {stored.dtype} of shape {stored.shape}; "
+                + (
+                    "all channels are equal, which a mapping with `first_channel: true` reads."
+                    if equal
+                    else "labels that are painted need a mapping with `colors`."
+                )
             )
         return stored
 

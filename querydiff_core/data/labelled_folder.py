@@ -73,10 +73,9 @@ def pair_folders(images: Path, labels: Path | None) -> Pairing:
 
 def _refuse_what_does_not_pair(pairing: Pairing, labels: Path | None) -> None:
     for image, name in pairing.unlabelled:
-        files = len(pairing.pairs) + len(pairing.unused) + sum(len(found) for _, found in pairing.ambiguous)
+        files = len(pairing.pairs) + len(pairing.unused) + sum(len(group.labels) for group in pairing.ambiguous)
         raise QueryDiffError(
             f"{image}: expected one label image named {name} in {labels}, found none among {files} files."
         )
-    for image, found in pairing.ambiguous:
-        names = " and ".join(file.name for file in found)
-        raise QueryDiffError(f"{image}: expected one label image in {labels}, found {names}.")
+    for group in pairing.ambiguous:
+        raise QueryDiffError(str(group))

@@ -12,7 +12,10 @@ from querydiff_core.data.label_decoder import LabelDecoder
 from querydiff_core.data.pairing import Pair
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import LabelMapping
-from querydiff_core.utils.image_files import read_image
+from querydiff_core.utils.image_files import UPRIGHT, ImageHead, read_stored_image, upright
+
+QUARTER_TURNS = (5, 6, 7, 8)
+"""Orientations that swap height and width."""
 
 
 class LabelledImage(NamedTuple):
@@ -70,14 +73,15 @@ class LabelledPairs:
             QueryDiffError: as indexing does.
         """
         file, label_file = self.pairs[index]
-        image, decoded = read_image(file), None if label_file is None else self.decoder.checked(label_file)
-        labels = None if decoded is None else decoded.train_ids
-        if labels is not None and labels.shape != image.shape[:2]:
-            raise QueryDiffError(
-                f"{label_file}: labels are {labels.shape} and their image is {image.shape[:2]}; they must be equal."
-            )
+        stored, orientation = read_stored_image(file)
         stem = file.relative_to(self.root).with_suffix("").as_posix()
-        return LabelledImage(image, labels, stem), decoded.outside.keys() if decoded else ()
+        if label_file is None:
+            return LabelledImage(upright(stored, orientation), None, stem), ()
+        decoded = self.decoder.checked(label_file)
+        head = ImageHead(stored.shape[:2], orientation)
+        if problem := misfit(Pair(file, label_file), head, decoded.train_ids.shape):
+            raise QueryDiffError(problem)
+        return LabelledImage(stored, decoded.train_ids, stem), decoded.outside.keys()
 
     def files(self, index: int) -> Pair:
         """Return the files of pair `index`: image, and labels or None."""
@@ -91,3 +95,25 @@ class LabelledPairs:
         """
         file = self.pairs[index].labels
         return None if file is None else self.decoder(file)
+
+
+def misfit(pair: Pair, image: ImageHead, labels: tuple[int, ...]) -> str | None:
+    """Return why labels of the size (height, width) do not lie on an image as it is stored, in a sentence, or None.
+
+    Labels are drawn on what a viewer shows. Where a tag says that this is turned, only another size proves that they
+    were drawn on what is stored.
+    """
+    turned = image.size[::-1] if image.orientation in QUARTER_TURNS else image.size
+    if image.orientation != UPRIGHT and labels == turned:
+        return (
+            f"{pair.image} has an orientation tag ({image.orientation}) that turns or mirrors it, and its labels may "
+            "have been drawn either way: store the image as it is shown (`mogrify -auto-orient`), or remove the tag."
+        )
+    if labels != image.size:
+        return f"{pair.labels}: labels are {words(labels)} and their image is {words(image.size)}."
+    return None
+
+
+def words(size: tuple[int, ...]) -> str:
+    """Return (height, width) as people write it."""
+    return f"{size[1]} x {size[0]}"

@@ -10,6 +10,7 @@ from rich.table import Table
 from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.iou import ConfusionScores
 from querydiff_core.evaluation.result import Result
+from querydiff_core.utils.terminal import console
 
 SCORES = (
     ("mIoU", "miou"),
@@ -21,12 +22,12 @@ THRESHOLDS = (0, 6, 9, 12, 14)
 """Fifteenths of confidence that a table shows."""
 
 
-def print_result(result: Result, console: Console | None = None) -> None:
+def print_result(result: Result, terminal: Console | None = None) -> None:
     """Print a column of percents for each domain: IoU by class, the scores over all classes, and by confidence."""
-    console = console or Console()
-    console.print(_scores(result))
+    terminal = terminal or console()
+    terminal.print(_scores(result))
     if any(domain.calibration for domain in result.domains):
-        console.print(_by_threshold(result))
+        terminal.print(_by_threshold(result))
 
 
 def print_iou(columns: Mapping[str, ConfusionScores], title: str) -> None:
@@ -36,7 +37,7 @@ def print_iou(columns: Mapping[str, ConfusionScores], title: str) -> None:
     for name, scores in columns.items():
         table.add_column(name, footer=percent(scores.miou), justify="right")
     _add_classes(table, list(columns.values()))
-    Console().print(table)
+    console().print(table)
 
 
 def _add_classes(table: Table, columns: Sequence[ConfusionScores]) -> None:

@@ -26,7 +26,7 @@ from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.querydiff import QueryDiff
-from querydiff_core.utils.atomic_file import atomic_file
+from querydiff_core.utils.atomic_file import atomic_file, check_writable
 from querydiff_core.utils.file_hash import file_hash
 
 LEAST_EQUAL = {"fp32": 0.995, "fp16": 0.98, "bf16": 0.98}
@@ -53,6 +53,7 @@ def export_engine(checkpoint: Path, output: Path, options: ExportOptions) -> Exp
             or library that is not there, or labels that differ from the checkpoint's; an older `output` then stays.
     """
     options.check_output(output)
+    check_writable(output)
     if (options.format, options.precision) == ("onnx", "bf16") and find_spec("openvino") is None:
         raise QueryDiffError(
             ".onnx in bf16 is for OpenVINO, which is not installed: pip install 'querydiff_ros[openvino]'."

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from querydiff_core.errors import QueryDiffError, explained
-from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
+from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata, refuse_training_state
 from querydiff_core.models.build import build_model
 from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.utils.atomic_file import atomic_file
@@ -25,18 +25,30 @@ def save_checkpoint(model: QueryDiff, metadata: ModelMetadata, path: Path) -> No
 
 
 def save_weights(state: Mapping[str, torch.Tensor], metadata: ModelMetadata, path: Path) -> None:
-    """Write a student's state, gathered from wherever it was trained, as fp16 with `metadata`."""
-    weights = {
-        name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
-        for name, tensor in state.items()
-        if not name.startswith(TRAINING_ONLY)
-    }
+    """Write a student's state, gathered from wherever it was trained, as fp16 with `metadata`, whole or not at all.
+
+    A tensor with values that fp16 does not reach stays in fp32.
+
+    Raises:
+        QueryDiffError: if a value is not finite, or the file cannot be written.
+    """
+    weights = {name: _stored(name, tensor) for name, tensor in state.items() if not name.startswith(TRAINING_ONLY)}
     with atomic_file(path) as temporary:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in weights.items()},
-            temporary,
-            {METADATA_KEY: metadata.to_json()},
-        )
+        try:
+            save_file(weights, temporary, {METADATA_KEY: metadata.to_json()})
+        except SafetensorError as error:  # as for a full disk
+            raise QueryDiffError(f"Cannot write {path}: {error}.") from error
+
+
+def _stored(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor as it is kept in the file."""
+    tensor = tensor.detach().cpu().contiguous()
+    if not tensor.is_floating_point():
+        return tensor
+    if not torch.isfinite(tensor).all():
+        raise QueryDiffError(f"The student is not written: its weight {name} holds values that are not finite.")
+    half = tensor.half()
+    return half if torch.isfinite(half).all() else tensor.float()
 
 
 def load_checkpoint(path: Path) -> tuple[QueryDiff, ModelMetadata]:
@@ -47,6 +59,7 @@ def load_checkpoint(path: Path) -> tuple[QueryDiff, ModelMetadata]:
     """
     if not path.is_file():
         raise QueryDiffError(f"No checkpoint {path}.")
+    refuse_training_state(path)
     unreadable = f"{path} is not a readable safetensors file: {{reason}}."
     with explained(unreadable, SafetensorError, OSError), safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get(METADATA_KEY)

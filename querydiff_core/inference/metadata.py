@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from querydiff_core.errors import QueryDiffError, explained
@@ -16,6 +17,19 @@ FORMAT_VERSION = 1
 
 METADATA_KEY = "querydiff"
 """The key under which a file's own metadata (safetensors, ONNX) holds the JSON."""
+
+
+def refuse_training_state(path: Path) -> None:
+    """Tell who gives a training state (`.ckpt`) where a model is asked for which file is meant.
+
+    Raises:
+        QueryDiffError: if `path` is one.
+    """
+    if path.suffix == ".ckpt":
+        raise QueryDiffError(
+            f"{path} is a training state, to resume or to start training from: the model is student.safetensors in the "
+            f"run's folder ({path.parent.parent / 'student.safetensors'})."
+        )
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,11 @@ def _check_interface(path: Path, session: onnxruntime.InferenceSession) -> list[
 
 
 def _read_metadata(session: onnxruntime.InferenceSession, path: Path) -> ModelMetadata:
-    return ModelMetadata.from_json(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), path)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:
+        raise QueryDiffError(f"{path} has damaged metadata, which is no text: export it again.") from error
+    return ModelMetadata.from_json(text, path)
 
 
 def _open(path: Path, provider: Provider, device: str, options: EngineOptions) -> onnxruntime.InferenceSession:

@@ -14,7 +14,7 @@ from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.archive import read_archive_metadata
 from querydiff_core.inference.build_target import EngineBuild, target_here
 from querydiff_core.inference.engine import Engine, EngineMismatchError, EngineOptions, check_size
-from querydiff_core.inference.metadata import ModelMetadata
+from querydiff_core.inference.metadata import ModelMetadata, refuse_training_state
 from querydiff_core.utils.file_hash import file_hash
 
 
@@ -29,6 +29,7 @@ def open_engine(path: Path, options: EngineOptions) -> Engine:
         raise QueryDiffError(
             f"No model file {path}: give an exported engine (.onnx, .pt2, .engine) or a checkpoint (.safetensors)."
         )
+    refuse_training_state(path)
     if path.suffix == ".onnx":
         return _open_onnx(path, options)
     if path.suffix in (".pt2", ".engine"):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import yaml
 
 from querydiff_core.conditions import CONDITIONS, check_conditions
@@ -18,6 +17,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.street_scenes.image.painterly import PAINTED
 from querydiff_core.street_scenes.scene import check_request, render_scene
 from querydiff_core.utils.atomic_file import atomic_file
+from querydiff_core.utils.image_files import write_image
 
 JPEG_QUALITY = 94
 
@@ -70,8 +70,8 @@ class SceneFolder:
         """Render and write one scene; its image comes last, so that an image always has its labels."""
         image_file, label_file = self._files(seed)
         scene = render_scene(seed, self.size, self._condition(seed))
-        _write_image(label_file, scene.labels, [cv2.IMWRITE_PNG_COMPRESSION, 6])
-        _write_image(image_file, scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        write_image(label_file, scene.labels, [cv2.IMWRITE_PNG_COMPRESSION, 6])
+        write_image(image_file, scene.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
     def _condition(self, seed: int) -> str:
         return self.conditions[(seed - self.seed) % len(self.conditions)]
@@ -108,16 +108,6 @@ def _check_same_kind(file: Path, recipe: dict[str, Any]) -> None:
             raise QueryDiffError(
                 f"{file.parent} holds scenes with {key} {here}, asked for {recipe[key]}: choose another folder."
             )
-
-
-def _write_image(file: Path, pixels: np.ndarray, options: Sequence[int]) -> None:
-    with atomic_file(file) as temporary:
-        try:
-            written = cv2.imwrite(str(temporary), pixels, list(options))
-        except cv2.error:
-            written = False
-        if not written:
-            raise QueryDiffError(f"Cannot write {file}: the disk may be full.")
 
 
 def _start_worker() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from querydiff_core.teacher.teacher_description import TeacherDescription, describe
 from querydiff_core.teacher.unet_features import DEFAULT_FEATURES
+from querydiff_core.utils.terminal import console
 
 
 def print_teacher(source: str | Path, size: tuple[int, int]) -> None:
@@ -19,16 +19,16 @@ def print_teacher(source: str | Path, size: tuple[int, int]) -> None:
         QueryDiffError: if there is no teacher, or it cannot see images of that size.
     """
     teacher = describe(source, size)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(
+    terminal = console(soft_wrap=True)
+    terminal.print(
         f"{source}: {teacher.prediction_type} prediction, {teacher.timesteps} timesteps; images of {_by(size)}, sides "
         f"must be multiples of {teacher.multiple}"
     )
-    console.print(_parts(teacher))
-    console.print(_features(teacher))
+    terminal.print(_parts(teacher))
+    terminal.print(_features(teacher))
     cost = 2 * teacher.used_unet_flops + teacher.encoder_flops
     whole = 2 * teacher.unet_flops + teacher.encoder_flops
-    console.print(
+    terminal.print(
         f"teaching costs {cost / 1e9:.4g} GFLOP an image: the encoder once and the UNet at two timesteps up to its "
         f"last default feature; with the whole UNet it would be {whole / 1e9:.4g} ({cost / whole:.2f} of it)"
     )

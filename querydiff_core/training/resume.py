@@ -131,3 +131,13 @@ def refuse_other_experiment(checkpoint: Mapping[str, Any], experiment: Mapping[s
                     "Resume with the configuration it was made by (config.yaml in its folder), or begin a new run "
                     "from its weights with --model.start_from."
                 )
+
+
+def refuse_fewer_steps(checkpoint: Mapping[str, Any], asked: int) -> None:
+    """Refuse to resume a run that has done more steps than it is `asked` for.
+
+    Raises:
+        QueryDiffError: if it has.
+    """
+    if (done := checkpoint["global_step"]) > asked:
+        raise QueryDiffError(f"The run has done {done} steps and is asked for {asked}: give --trainer.max_steps more.")

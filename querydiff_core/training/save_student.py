@@ -61,7 +61,7 @@ def _recipe(trainer: lightning.Trainer, module: SemanticModule) -> dict[str, Any
         "processes": trainer.world_size,
         "module": module.identity,
         "data": module.data.identity,
-        "metrics": {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()},
+        "metrics": {name: round(float(v), 4) for name, v in trainer.callback_metrics.items() if torch.isfinite(v)},
     }
 
 

@@ -134,6 +134,7 @@ class SemanticModule(TrainedModule):
         self.loss = SegmentationLoss(len(cityscapes()), auxiliary_weight=auxiliary_weight)
         self.distillation = None
         if teacher is not None:
+            self.advice = teacher_advice(teacher) + self.advice
             channels = self.model.config["channels"]
             self.distillation = Distillation(teacher, channels, supervision_weight, distribution_weight, seed)
         self.variant, self.phase, self.alpha, self.seed = variant, phase, alpha, seed
@@ -194,7 +195,7 @@ class SemanticModule(TrainedModule):
         for name, iou in zip(self.data.validation, ious, strict=True):
             self.log(f"miou/{name}", iou, prog_bar=True)
         if len(ious) > 1:
-            self.log("miou/mean", torch.stack(ious).mean())
+            self.log("miou/mean", torch.stack(ious).nanmean())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with the pretrained backbone in a group of its own, and the polynomial schedule."""
@@ -259,6 +260,13 @@ class SemanticModule(TrainedModule):
         if self.phase == "pixel_head":
             for module in (self.model.mask_decoder, *self.model.refinements[1:]):
                 module.requires_grad_(False)
+
+
+def teacher_advice(teacher: TeacherOptions) -> str:
+    """Return which setting cures a teacher whose losses (sup, dist) are not finite, a sentence; empty if none does."""
+    if teacher.precision != "fp16":
+        return ""
+    return "If it is sup or dist, the teacher overflows in fp16: resume with --model.teacher.precision bf16 or fp32. "
 
 
 def _check(

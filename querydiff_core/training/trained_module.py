@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.training.resume import kept_states, refuse_other_experiment
+from querydiff_core.training.resume import kept_states, refuse_fewer_steps, refuse_other_experiment
 from querydiff_core.utils.distributed import all_processes
 
 
@@ -79,8 +79,9 @@ class TrainedModule(lightning.LightningModule):
         checkpoint["experiment"] = self.experiment()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to resume the run of another experiment."""
+        """Refuse to resume the run of another experiment, or one that has done more than it is asked for."""
         refuse_other_experiment(checkpoint, self.experiment())
+        refuse_fewer_steps(checkpoint, self.trainer.max_steps)
 
     def _for_files(self) -> str:
         files = self.batch_files()

@@ -18,9 +18,11 @@ def each(work: Callable[[T], R], items: Sequence[T], workers: int, what: str) ->
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from querydiff_core.utils.terminal import console
+
     columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress,
+        Progress(*columns, console=console(), transient=True, disable=not sys.stdout.isatty()) as progress,
         ThreadPoolExecutor(max(1, workers)) as threads,
     ):
         task = progress.add_task(what, total=len(items))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from querydiff_core.utils.atomic_file import atomic_file
 
 
 def read_video(path: Path) -> tuple[Fraction, Iterator[np.ndarray]]:
-    """Return the frame rate and the frames, uint8 RGB `(H, W, 3)`, decoded one at a time.
+    """Return the frame rate and the frames, uint8 RGB `(H, W, 3)`, decoded one at a time and turned as players do.
 
     Raises:
         QueryDiffError: if the file cannot be opened, has no video, or breaks off before its first frame.
@@ -32,17 +33,26 @@ def write_video(path: Path, frames: Iterable[np.ndarray], rate: float | Fraction
     `quality`: x264's constant rate factor, 0 (lossless) to 51. An odd last row or column is cut: 4:2:0 needs pairs.
     The file is written completely or not at all.
     """
-    count = 0
-    with atomic_file(path) as temporary, av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
+    rest = iter(frames)
+    if (first := next(rest, None)) is None:
+        raise QueryDiffError(f"No frames for the video {path}.")
+    try:
+        with atomic_file(path) as temporary:
+            return _write(temporary, first, rest, rate, quality)
+    except av.error.FFmpegError as error:
+        raise QueryDiffError(f"Cannot write the video {path}: {error}.") from error
+
+
+def _write(path: Path, first: np.ndarray, rest: Iterator[np.ndarray], rate: float | Fraction, quality: int) -> int:
+    height, width = (side // 2 * 2 for side in first.shape[:2])
+    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", Fraction(rate).limit_denominator(1000), {"crf": str(quality)})
-        stream.pix_fmt = "yuv420p"
-        for count, image in enumerate(frames, 1):
-            even = np.ascontiguousarray(image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2])
-            if count == 1:
-                stream.height, stream.width = even.shape[:2]
+        stream.pix_fmt, stream.height, stream.width = "yuv420p", height, width
+        count = 0
+        for image in itertools.chain((first,), rest):
+            even = np.ascontiguousarray(image[:height, :width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
-        if not count:
-            raise QueryDiffError(f"No frames for the video {path}.")
+            count += 1
         container.mux(stream.encode(None))
     return count
 
@@ -52,7 +62,8 @@ def _frames(container: av.container.InputContainer, path: Path) -> Iterator[np.n
     with container:
         try:
             for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
+                quarter_turns = round(frame.rotation / 90)  # as a phone that was held upright says
+                yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns))
                 count += 1
         except av.error.FFmpegError as error:
             raise QueryDiffError(f"{path} breaks off after {count} frames: {error}.") from error

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.evaluation.result import Result
 from querydiff_core.evaluation.result_table import percent
 from querydiff_core.inference.segmenter import Segmenter
+from querydiff_core.utils.terminal import console
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.evaluate_bag import BagOutcome, evaluate_bag
@@ -116,7 +116,6 @@ class BagResults:
 
 def print_report(result: Result) -> None:
     """Print a row for each condition, and what was measured online for each bag."""
-    console = Console()
     entries = [BagEntry.from_json(entry) for entry in result.data]
     table = Table(title=f"{result.model['variant']} on {result.model['engine']}", title_justify="left")
     for name in ("condition", "frames", "mIoU", "pixel accuracy", "ECE", "confidence", "labels kept"):
@@ -127,7 +126,7 @@ def print_report(result: Result) -> None:
         scores = (domain.miou, domain.pixel_accuracy, domain.ece) if domain else (None, None, None)
         means = (_mean(summaries, "confidence"), _mean(summaries, "temporal_consistency"))
         table.add_row(name, str(sum(each.frames for each in summaries)), *map(percent, (*scores, *means)))
-    console.print(table)
+    console().print(table)
     for entry in entries:
         if entry.online:
             print(f"{entry.bag}: {_online(entry.online)}")

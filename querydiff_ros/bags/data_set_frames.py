@@ -137,6 +137,6 @@ def _find(reader: DataSet, root: Path, split: str | None, condition: str | None,
         return reader.open(root, split, condition).pairs
     found = reader.find(root, split, condition)
     if found.ambiguous:
-        raise QueryDiffError(f"{found.ambiguous[0][0]}: expected one label image, found several.")
+        raise QueryDiffError(str(found.ambiguous[0]))
     pairs = found.pairs + [Pair(image, None) for image, _ in found.unlabelled]
     return sorted(pairs, key=lambda pair: pair.image)

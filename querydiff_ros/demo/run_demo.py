@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
 from querydiff_core.errors import QueryDiffError, explained
@@ -20,6 +19,7 @@ from querydiff_core.label_space import cityscapes
 from querydiff_core.street_scenes import render_drive
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.image_files import write_image
+from querydiff_core.utils.terminal import console
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames, LabelledFrames
 from querydiff_ros.bag_evaluation.bag_options import BagOptions, OnlineOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
@@ -65,7 +65,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         options.output.mkdir(parents=True, exist_ok=True)
     frames = BagFrames(BagSource(options.drive or _generate(options), "drive", condition=""), evaluation)
     if frames.bag.damage:
-        Console(stderr=True).print(f"warning: {frames.bag.damage}")
+        console(stderr=True).print(f"warning: {frames.bag.damage}")
     _say(f"Replaying {frames.bag.path} into segment_node.")
     with labelled_by_node(frames, evaluation, options.output / "node.log") as (drive, statistics, diagnostics):
         _say("Scoring and drawing.")

@@ -74,10 +74,11 @@ class DataSet(ABC):
             QueryDiffError: as `find`, or if an image has no labels or several.
         """
         found = self.find(root, split, condition)
-        if broken := [image for image, _ in found.unlabelled] + [image for image, _ in found.ambiguous]:
+        if broken := found.images - len(found.pairs):
+            first = [image for image, _ in found.unlabelled] + [group.images[0] for group in found.ambiguous]
             raise QueryDiffError(
-                f"{len(broken)} of {len(found.pairs) + len(broken)} images of {self.name} in {root} have no labels or "
-                f"several, first {broken[0]}: `querydiff data check {self.name} {root}` lists them."
+                f"{broken} of {found.images} images of {self.name} in {root} have no labels of their "
+                f"own or several, first {first[0]}: `querydiff data check {self.name} {root}` lists them."
             )
         if not found.pairs:
             raise QueryDiffError(f"{root} holds no image of {self.name} for {condition or split or 'training'}.")
@@ -89,7 +90,9 @@ class DataSet(ABC):
         Raises:
             QueryDiffError: as `find`.
         """
-        told = [condition for condition in self.conditions if self.find(root, split, condition).pairs]
+        self.check_request(root, split, None)
+        unpacked = [condition for condition in self.conditions if self.has_images(root, split, condition)]
+        told = [condition for condition in unpacked if self.find(root, split, condition).pairs]
         return told or list(self.conditions)
 
     def has_images(self, root: Path, split: str | None = None, condition: str | None = None) -> bool:

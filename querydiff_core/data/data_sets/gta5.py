@@ -9,7 +9,7 @@ from querydiff_core.data.data_sets.data_set import DataSet, Part
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.data.pairing import NamedFiles
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.image_files import stored_size
+from querydiff_core.utils.image_files import image_head
 
 
 class Gta5(DataSet):
@@ -35,7 +35,9 @@ labels/*.png"""
     def open(self, root: Path, split: str | None = None, condition: str | None = None) -> LabelledPairs:
         """Open all pairs whose sizes agree; only the head of each file is read."""
         pairs = super().open(root, split, condition)
-        fitting = [pair for pair in pairs.pairs if pair.labels and stored_size(pair.image) == stored_size(pair.labels)]
+        fitting = [
+            pair for pair in pairs.pairs if pair.labels and image_head(pair.image).size == image_head(pair.labels).size
+        ]
         if not fitting:
             raise QueryDiffError(f"{root}: none of {len(pairs)} images has labels of its own size.")
         if left_out := sorted(pair.image.name for pair in set(pairs.pairs) - set(fitting)):

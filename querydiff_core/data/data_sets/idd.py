@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from querydiff_core.data.data_sets.data_set import DataSet, Part
-from querydiff_core.data.pairing import NamedFiles
+from querydiff_core.data.pairing import NamedFiles, holds_ending
 from querydiff_core.label_space import LabelMapping, label_mapping
 
 LEVEL_3 = "_gtFine_labellevel3Ids"
@@ -37,7 +37,7 @@ gtFine/<split>/<sequence>/*_gtFine_labellevel3Ids.png or *_gtFine_labelcsTrainId
 
     def _ending(self, root: Path) -> str:
         """TrainIds keep terrain and trains, which level-3 ids join with others, so they are preferred."""
-        return TRAIN_IDS if _any(root / "gtFine", TRAIN_IDS) else LEVEL_3
+        return TRAIN_IDS if holds_ending(root / "gtFine", TRAIN_IDS) else LEVEL_3
 
 
 class IddLite(DataSet):
@@ -58,7 +58,3 @@ gtFine/<split>/<sequence>/*_label.png"""
         images = NamedFiles(root / "leftImg8bit" / split, ("_image",), (".png", ".jpg"))
         labels = NamedFiles(root / "gtFine" / split, ("_label",), (".png",))
         return [Part(images, None if split == "test" else labels)]
-
-
-def _any(folder: Path, ending: str) -> bool:
-    return next(folder.rglob(f"*{ending}.png"), None) is not None

@@ -20,7 +20,10 @@ def write_csv(path: Path, comparison: Comparison, published: bool) -> None:
     Raises:
         QueryDiffError: if the file cannot be written.
     """
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_file(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(HEAD)
         writer.writerows(_measured(comparison))

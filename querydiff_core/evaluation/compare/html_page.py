@@ -80,7 +80,9 @@ def write_page(path: Path, comparison: Comparison, panels: Sequence[Panel], publ
         body.append(_table(published_table(), "published"))
     body.append(_facts(comparison))
     with atomic_file(path) as temporary:
-        temporary.write_text(_page("Comparison of segmentation models", "\n".join(body)), encoding="utf-8")
+        temporary.write_text(
+            _page("Comparison of segmentation models", "\n".join(body)), encoding="utf-8", errors="backslashreplace"
+        )
 
 
 def _page(title: str, body: str) -> str:

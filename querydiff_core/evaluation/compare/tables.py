@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from querydiff_core.evaluation.compare.comparison import Comparison
 from querydiff_core.evaluation.compare.published import COLUMNS, NOTE, PUBLISHED
 from querydiff_core.evaluation.result_table import SCORES, THRESHOLDS, images, percent
+from querydiff_core.utils.terminal import console
 
 
 class TextTable(NamedTuple):
@@ -85,14 +85,14 @@ def published_table() -> TextTable:
     return TextTable("Published references, not measured here", ["method", *COLUMNS], rows, f"† {NOTE}")
 
 
-def print_tables(tables: list[TextTable], console: Console | None = None) -> None:
+def print_tables(tables: list[TextTable], terminal: Console | None = None) -> None:
     """Print tables to the terminal."""
-    console = console or Console()
+    terminal = terminal or console()
     for text in tables:
         table = Table(title=text.title, title_justify="left", caption=text.note or None, caption_justify="left")
         table.add_column(text.head[0])
         for name in text.head[1:]:
             table.add_column(name.replace("_", " "), justify="right")  # so that a long name wraps between words
         for row in text.rows:
-            table.add_row(*map(escape, row))
-        console.print(table)
+            table.add_row(*row)
+        terminal.print(table)

@@ -93,8 +93,8 @@ def test_everything_that_is_wrong_is_one_sentence(tmp_path):
     problems = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
     expected = [
         r"c_leftImg8bit\.png has no labels: none is named bonn/c\.",
-        r"a_leftImg8bit\.png is damaged: ",
-        r"b_gtFine_labelIds\.png is damaged: it is no image\.",
+        r"a_leftImg8bit\.png cannot be decoded as an image: it is damaged",
+        r"b_gtFine_labelIds\.png cannot be decoded as an image: it is damaged or of an unknown format\.",
         r"d_gtFine_labelIds\.png: labels are 50 x 40 and their image is 60 x 40\.",
         r"e_gtFine_labelIds\.png: expected one channel of class ids, found uint8 of shape \(40, 60, 3\)",
     ]
@@ -126,7 +126,7 @@ def test_a_truncated_jpeg_is_damaged(tmp_path):
     file.write_bytes(file.read_bytes()[:-400])
     result = data("check", "bdd100k", tmp_path, "--split", "train")
     assert result.returncode == 1
-    assert re.search(r"problem: .*a\.jpg is damaged: .*truncated", result.stdout)
+    assert re.search(r"problem: .*a\.jpg cannot be decoded as an image: it is damaged, a truncated", result.stdout)
     assert result.stderr == ""
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from paths import REPOSITORY
 from PIL import Image
 
+from querydiff_core.data.data_sets.acdc import Acdc
 from querydiff_core.data.data_sets.camvid import original_split
 from querydiff_core.data.data_source import DATA_SETS, DataSetName, DataSource
 from querydiff_core.errors import QueryDiffError
@@ -195,6 +197,22 @@ def test_acdc_by_condition_without_its_reference_images(tmp_path):
         DataSource(str(tmp_path), "acdc", "val", "hail").open()
 
 
+def test_conditions_that_were_not_unpacked_are_left_out(tmp_path):
+    write_acdc(tmp_path)
+    for kind in ("rgb_anon", "gt"):
+        for condition in ("night", "snow"):
+            shutil.rmtree(tmp_path / kind / condition)
+    assert Acdc().known_conditions(tmp_path, "val") == ["fog", "rain"]
+
+
+def test_cityscapes_with_train_ids_alone(tmp_path):
+    write(tmp_path / "leftImg8bit/train/bonn/a_leftImg8bit.png")
+    write(tmp_path / "gtFine/train/bonn/a_gtFine_labelTrainIds.png", full(13))
+    assert train_ids(DataSource(str(tmp_path), "cityscapes")) == {"a_leftImg8bit": 13}
+    write(tmp_path / "gtFine/train/bonn/a_gtFine_labelIds.png", full(24))
+    assert train_ids(DataSource(str(tmp_path), "cityscapes")) == {"a_leftImg8bit": 11}
+
+
 def test_camvid_as_published_is_painted_and_split_by_name(tmp_path):
     frames = {
         "0006R0_f00930": ((128, 64, 128), 0),
@@ -356,7 +374,9 @@ def test_missing_and_empty_parts_are_named(tmp_path):
         source.open()
     write(tmp_path / "labels/sem_seg/masks/train/b.png", full(0))
     write(tmp_path / "labels/sem_seg/masks/train/._a.png", full(0))
-    with pytest.raises(QueryDiffError, match=r"1 of 1 images of bdd100k .* no labels or several, first .*a\.jpg"):
+    with pytest.raises(
+        QueryDiffError, match=r"1 of 1 images of bdd100k .* no labels of their own or several, first .*a\.jpg"
+    ):
         source.open()
     (tmp_path / "images/10k/val").mkdir()
     (tmp_path / "labels/sem_seg/masks/val").mkdir()

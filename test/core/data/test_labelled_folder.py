@@ -81,7 +81,7 @@ def test_what_does_not_pair_is_named(tmp_path):
     ("labels", "sentence"),
     [
         (IMAGE, "one channel"),
-        (LABELS[:2], r"labels are \(2, 6\) and their image is \(4, 6\)"),
+        (LABELS[:2], r"labels are 6 x 2 and their image is 6 x 4"),
     ],
 )
 def test_labels_of_the_wrong_kind_are_refused(tmp_path, labels, sentence):

@@ -303,6 +303,8 @@ def test_a_run_goes_on_from_the_newest_state_of_its_experiment(fit, scenes, tmp_
     fit(config, "--resume=last", "--trainer.max_steps=6")
     student = tmp_path / "runs" / "experiment" / "version_1" / "student.safetensors"
     assert load_checkpoint(student)[1].recipe["steps"] == 6
+    said = fit(config, "--resume=last", "--trainer.max_steps=5", code=1)
+    assert "has done 6 steps and is asked for 5: give --trainer.max_steps more" in said
 
 
 @pytest.mark.parametrize(
