@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from querydiff_core.data.pairing import IMAGE_SUFFIXES
+from querydiff_core.data.pairing import files_below
 from querydiff_core.data.samplers import BatchSampler
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.latent_diffusion.recipe import DataOptions
@@ -146,8 +147,8 @@ def _named(source: Path) -> list[tuple[str, Path]]:
     """Return (path below `source`, path) of its images."""
     if not source.exists():
         raise QueryDiffError(f"No file or folder {source}: give images, or folders of them.")
-    found = sorted(source.rglob("*")) if source.is_dir() else [source]
-    files = [f for f in found if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".") and f.is_file()]
+    found = files_below(source, IMAGE_SUFFIXES) if source.is_dir() else [source]
+    files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
     if not files:
         raise QueryDiffError(f"{source} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
     return [(file.relative_to(source.parent).as_posix(), file) for file in files]
