@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from querydiff_core.data.pairing import IMAGE_SUFFIXES
-from querydiff_core.data.pairing import files_below
+from querydiff_core.data.pairing import IMAGE_SUFFIXES, files_below
 from querydiff_core.data.samplers import BatchSampler
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.latent_diffusion.recipe import DataOptions
