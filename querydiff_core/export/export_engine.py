@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -154,7 +153,7 @@ def _verify(
 
 @contextmanager
 def _room(checkpoint: Path, output: Path) -> Iterator[None]:
-    """Turn a lack of memory or disk into one sentence, before the export or when it happens."""
+    """Say in one sentence that memory is short, or the disk before anything is written to it."""
     folder = next(parent for parent in (output.absolute().parent, *output.absolute().parents) if parent.is_dir())
     free = shutil.disk_usage(folder).free
     needed = _ROOM * checkpoint.stat().st_size if checkpoint.is_file() else 0
@@ -165,10 +164,6 @@ def _room(checkpoint: Path, output: Path) -> Iterator[None]:
         )
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise QueryDiffError(f"{output} was not written: {error.strerror}; free some disk.") from error
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
