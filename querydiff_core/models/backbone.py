@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from transformers import SegformerConfig, SegformerModel
 
+from querydiff_core.models.lite_weights import PACKAGES, lite_weights
 from querydiff_core.models.rein import Rein, ReinBlock
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -196,6 +197,11 @@ def create_timm(name: str, pretrained: Pretrained, options: Mapping[str, Any], *
     Raises:
         ValueError: if a file lacks weights of the network; timm would leave those random and say nothing.
     """
+    if pretrained is True and name in PACKAGES:
+        network: Any = timm.create_model(name, **options, **features)
+        weights = lite_weights(name, [len(stage) for stage in network.blocks])
+        network.load_state_dict({key: weights[key] for key in network.state_dict()})
+        return network
     if isinstance(pretrained, bool):
         return timm.create_model(name, pretrained=pretrained, **options, **features)
     with torch.device("meta"):

@@ -12,6 +12,7 @@ from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries
 from querydiff_core.models.backbone import Backbone, MixTransformer, Pretrained, TimmPyramid, VisionTransformerPyramid
 from querydiff_core.models.mask_decoder import MaskDecoder
 from querydiff_core.models.pixel_decoder import PixelDecoder
+from querydiff_core.models.pyramid_decoder import PyramidDecoder
 from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.models.refinement import IdentityRefinement, Refinement
 from querydiff_core.models.rein import ReinQueries
@@ -19,7 +20,8 @@ from querydiff_core.models.variants import VARIANTS, VariantConfig, variant_conf
 
 __all__ = ["VARIANTS", "VariantConfig", "build_model", "variant_config"]
 
-MAPS = 4  # the maps that refinement reads: the mask feature at 1/4 scale and three maps
+REFINED = {"deformable": 4, "pyramid": 3}
+"""How many maps each pixel decoder has refined: the mask feature at 1/4 scale, if at all, and three maps."""
 
 
 def build_model(variant: str, *, classes: int = 19, pretrained: Pretrained = False, **overrides: Any) -> QueryDiff:
@@ -93,15 +95,21 @@ def _build_queries(config: VariantConfig, backbone: Backbone) -> nn.Module:
     if config.query_source == "rein":
         assert isinstance(backbone, VisionTransformerPyramid)  # `variant_config` refuses any other
         return ReinQueries(backbone.rein, config.channels)
-    return AgentQueries(backbone.channels, config.channels, config.queries, **config.query_options)
+    read = backbone.channels[-config.query_maps :]
+    return AgentQueries(read, config.channels, config.queries, **config.query_options)
 
 
 def _build_pixel_decoder(config: VariantConfig, in_channels: Sequence[int]) -> nn.Module:
+    if config.pixel_decoder == "pyramid":
+        return PyramidDecoder(in_channels, config.channels, config.heads)
     return PixelDecoder(in_channels, config.channels, config.encoder_layers, config.heads, config.encoder_feedforward)
 
 
 def _build_refinements(config: VariantConfig) -> list[nn.Module]:
-    return [Refinement(config.channels) if config.refinement else IdentityRefinement() for _ in range(MAPS)]
+    return [
+        Refinement(config.channels) if config.refinement else IdentityRefinement()
+        for _ in range(REFINED[config.pixel_decoder])
+    ]
 
 
 def _build_mask_decoder(config: VariantConfig, classes: int) -> nn.Module:

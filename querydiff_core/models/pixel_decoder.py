@@ -1,7 +1,7 @@
 """Pixel decoder: multi-scale deformable attention and a feature pyramid, around Mask2Former's layers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from transformers.models.mask2former.modeling_mask2former import (
 from querydiff_core.models.attention import sine_position_embedding
 
 Sizes = Sequence[tuple[int, int]]
+Refine = Callable[[Tensor, Tensor], Tensor]
+"""Refines a map `(B, c, h, w)` by the agent queries `(B, r, c)`."""
 
 
 class PixelDecoder(nn.Module):
@@ -32,6 +34,8 @@ class PixelDecoder(nn.Module):
         heads: attention heads.
         feedforward: hidden channels of each layer's feed-forward network.
     """
+
+    refinements_of_mask_feature = 1  # the first is the mask feature's own
 
     def __init__(self, in_channels: Sequence[int], channels: int, layers: int, heads: int, feedforward: int) -> None:
         super().__init__()
@@ -50,14 +54,33 @@ class PixelDecoder(nn.Module):
             if isinstance(module, Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention):
                 initialise_deformable_attention(module)
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the mask feature `(B, c, H/4, W/4)` and maps `(B, c, h, w)` at 1/32, 1/16 and 1/8 scale."""
-        finest, *others = features
-        maps = [project(f) for project, f in zip(self.decoder.input_projections, reversed(others), strict=True)]
-        maps = self._mix_scales(maps)
+    def forward(
+        self, features: Sequence[Tensor], queries: Tensor, refinements: Sequence[Refine]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the mask feature `(B, c, H/4, W/4)` and maps `(B, c, h, w)` at 1/32, 1/16 and 1/8 scale, all refined.
+
+        Args:
+            features: the backbone's maps.
+            queries: agent queries `(B, r, c)`.
+            refinements: of the mask feature and of the three maps, coarse to fine.
+        """
+        maps = self._maps(features)
+        refined = [refine(each, queries) for refine, each in zip(refinements[1:], maps, strict=True)]
+        return refinements[0](self._mask_feature(features[0], maps[-1]), queries), refined
+
+    def mask_feature(self, features: Sequence[Tensor], queries: Tensor, refinements: Sequence[Refine]) -> Tensor:
+        """Return the refined mask feature alone; the arguments are `forward`'s."""
+        return refinements[0](self._mask_feature(features[0], self._maps(features)[-1]), queries)
+
+    def _maps(self, features: Sequence[Tensor]) -> list[Tensor]:
+        projections = zip(self.decoder.input_projections, reversed(features[1:]), strict=True)
+        return self._mix_scales([project(feature) for project, feature in projections])
+
+    def _mask_feature(self, finest: Tensor, fine: Tensor) -> Tensor:
         lateral = self.decoder.adapter_1(finest)
-        pyramid = self.decoder.layer_1(lateral + interpolate(maps[-1], lateral.shape[-2:], mode="bilinear"))
-        return self.decoder.mask_projection(pyramid), maps
+        pyramid = self.decoder.layer_1(lateral + interpolate(fine, lateral.shape[-2:], mode="bilinear"))
+        feature: Tensor = self.decoder.mask_projection(pyramid)
+        return feature
 
     def _mix_scales(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Return `maps` after the layers of deformable attention."""

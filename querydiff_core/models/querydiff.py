@@ -30,8 +30,9 @@ class QueryDiff(nn.Module):
     Args:
         backbone: images to four feature maps.
         agent_queries: the backbone's maps to `(B, r, c)`: `AgentQueries`, or `LearnedQueries` as a baseline.
-        pixel_decoder: the backbone's maps to a mask feature and three maps of c channels.
-        refinements: of the mask feature and of the three maps, in that order.
+        pixel_decoder: the backbone's maps, agent queries and refinements to a mask feature and three refined maps of c
+            channels: `PixelDecoder` or `PyramidDecoder`.
+        refinements: of the maps, in the order that the pixel decoder asks for.
         mask_decoder: agent queries, mask feature and maps to masks and classes.
         pixel_head: mask feature to class logits, for training alone.
         variant: name in `querydiff_core.models.build.VARIANTS`.
@@ -55,7 +56,7 @@ class QueryDiff(nn.Module):
         self.config = dict(config or {})
         self.backbone = backbone
         self.agent_queries = agent_queries
-        self.pixel_decoder = pixel_decoder
+        self.pixel_decoder: Any = pixel_decoder
         self.refinements = nn.ModuleList(refinements)
         self.mask_decoder = mask_decoder
         self.pixel_head = pixel_head
@@ -74,10 +75,7 @@ class QueryDiff(nn.Module):
         """Segment normalised images `(B, 3, H, W)`."""
         features = self.backbone(images)
         queries = self.agent_queries(features)  # (B, r, c)
-        mask_feature, maps = self.pixel_decoder(features)
-        mask_feature, *maps = [
-            refine(feature, queries) for refine, feature in zip(self.refinements, (mask_feature, *maps), strict=True)
-        ]
+        mask_feature, maps = self.pixel_decoder(features, queries, self.refinements)
         masks, classes = self.mask_decoder(queries, mask_feature, maps)
         pixel_logits = self.pixel_head(mask_feature) if self.training and self.pixel_head is not None else None
         return QueryDiffOutput(masks, classes, queries, pixel_logits)
@@ -91,8 +89,8 @@ class QueryDiff(nn.Module):
         if self.pixel_head is None:
             raise RuntimeError("The pixel path needs a model built with auxiliary_head=True.")
         features = self.backbone(images)
-        mask_feature, _ = self.pixel_decoder(features)
-        return self.pixel_head(self.refinements[0](mask_feature, self.agent_queries(features)))
+        queries = self.agent_queries(features)
+        return self.pixel_head(self.pixel_decoder.mask_feature(features, queries, self.refinements))
 
 
 def semantic_probabilities(output: QueryDiffOutput) -> Tensor:

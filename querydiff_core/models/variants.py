@@ -19,6 +19,8 @@ class VariantConfig:
         channels: c, a multiple of 32.
         queries: r, the number of agent queries.
         heads: attention heads of the pixel decoder and of the mask decoder; they divide c.
+        pixel_decoder: `deformable` (Mask2Former's deformable attention over three maps) or `pyramid` (a feature
+            pyramid of few and large operators, made for CPUs; it has no `encoder_layers`).
         encoder_layers: deformable-attention layers of the pixel decoder.
         decoder_layers: masked-attention layers of the mask decoder.
         encoder_feedforward, decoder_feedforward: hidden channels of those layers.
@@ -27,6 +29,7 @@ class VariantConfig:
         rein_options: further arguments of `Rein`: tokens (m, r by default) and rank; for a ViT also shared.
         query_source: `agent`; or, as baselines whose queries ignore the image, `learned` (Mask2Former's) or `rein`
             (linked to Rein's tokens).
+        query_maps: how many of the backbone's four maps, the coarsest, the agent queries read.
         query_options: further arguments of `AgentQueries`.
         refinement: whether maps read the agent queries (docs/method.md, section 4).
         auxiliary_head: whether there is a per-pixel head, which only training uses.
@@ -38,6 +41,7 @@ class VariantConfig:
     channels: int = 256
     queries: int = 100
     heads: int = 8
+    pixel_decoder: Literal["deformable", "pyramid"] = "deformable"
     encoder_layers: int = 6
     decoder_layers: int = 9
     encoder_feedforward: int = 1024
@@ -45,6 +49,7 @@ class VariantConfig:
     scheme: Literal["full", "frozen", "rein"] = "full"
     rein_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     query_source: Literal["agent", "learned", "rein"] = "agent"
+    query_maps: int = 4
     query_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     refinement: bool = True
     auxiliary_head: bool = True
@@ -92,6 +97,18 @@ VARIANTS: Mapping[str, VariantConfig] = MappingProxyType(
         "tiny": _light_student("resnet18", (16, 24, 32, 48), channels=64, queries=20, heads=2, feedforward=64),
         # docs/benchmarks.md has the measurements behind it.
         "small": _light_student("resnet18d", (48, 96, 192, 320), channels=96, queries=100, heads=3, feedforward=384),
+        # Made for CPUs, and with ImageNet weights from a package: it is not trained yet, `small` is what ships.
+        "small-lite": VariantConfig(
+            "timm",
+            "tf_efficientnet_lite0",
+            channels=96,
+            queries=50,
+            heads=3,
+            pixel_decoder="pyramid",
+            decoder_layers=3,
+            decoder_feedforward=384,
+            query_maps=3,
+        ),
         "resnet50": VariantConfig("timm", "resnet50.a1_in1k"),
         **{f"mit-b{i}": _mix_transformer(i, *sizes) for i, sizes in enumerate(_MIT_SIZES)},
         "dinov2-s": VariantConfig("vit", "vit_small_patch14_dinov2.lvd142m", _ANY_SIZE),
@@ -125,6 +142,9 @@ def variant_config(variant: str, **overrides: Any) -> VariantConfig:
             f"{config.queries}."
         )
     _check_choice(variant, "query_source", config.query_source, ("agent", "learned", "rein"))
+    _check_choice(variant, "pixel_decoder", config.pixel_decoder, ("deformable", "pyramid"))
+    if not 1 <= config.query_maps <= 4:
+        raise QueryDiffError(f"Variant {variant}: query_maps must be 1 to 4, found {config.query_maps}.")
     _check_rein(variant, config)
     return config
 

@@ -258,7 +258,8 @@ class SemanticModule(TrainedModule):
     def _leave_out_what_does_not_run(self) -> None:
         """Freeze what this phase does not run: processes that train together wait for every trained parameter."""
         if self.phase == "pixel_head":
-            for module in (self.model.mask_decoder, *self.model.refinements[1:]):
+            read = self.model.pixel_decoder.refinements_of_mask_feature
+            for module in (self.model.mask_decoder, *self.model.refinements[read:]):
                 module.requires_grad_(False)
 
 

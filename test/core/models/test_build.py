@@ -33,10 +33,8 @@ def test_every_variant_runs_forward_and_backward(variant: str) -> None:
 
 
 def test_names_all_variants() -> None:
-    expected = (
-        "tiny small resnet50 mit-b0 mit-b1 mit-b2 mit-b3 mit-b4 mit-b5 dinov2-s dinov2-b dinov2-l clip-l sam-b sam-l"
-    )
-    assert set(VARIANTS) == {*expected.split(), "convnext-l"}
+    expected = "tiny small small-lite resnet50 dinov2-s dinov2-b dinov2-l clip-l sam-b sam-l"
+    assert set(VARIANTS) == {*expected.split(), *(f"mit-b{i}" for i in range(6)), "convnext-l"}
 
 
 def test_tiny_and_small_keep_to_their_sizes() -> None:
@@ -83,7 +81,7 @@ def test_schemes_of_full_size_leave_gradients_to_what_learns(variant: str, schem
 
 
 def test_unknown_names_are_told_with_the_known_ones() -> None:
-    with pytest.raises(QueryDiffError, match=r"'huge'.*tiny, small, resnet50"):
+    with pytest.raises(QueryDiffError, match=r"'huge'.*tiny, small, small-lite, resnet50"):
         build_model("huge")
     with pytest.raises(QueryDiffError, match=r"no setting 'depth'.*channels"):
         variant_config("tiny", depth=3)

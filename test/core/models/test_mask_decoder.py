@@ -7,6 +7,7 @@ import torch
 from querydiff_core.models.attention import sine_position_embedding
 from querydiff_core.models.mask_decoder import MaskDecoder, outside
 from querydiff_core.models.pixel_decoder import PixelDecoder
+from querydiff_core.models.refinement import IdentityRefinement
 
 C, R, CLASSES = 32, 6, 4
 
@@ -110,7 +111,7 @@ def test_pixel_decoder_gives_a_mask_feature_and_three_maps_coarse_to_fine() -> N
     features = [
         torch.randn(2, c, h, w) for c, (h, w) in zip((3, 4, 5, 6), ((17, 9), (9, 5), (5, 3), (3, 2)), strict=True)
     ]
-    mask_feature, maps = decoder(features)
+    mask_feature, maps = decoder(features, torch.zeros(0), [IdentityRefinement()] * 4)
     assert mask_feature.shape == (2, C, 17, 9)
     assert [m.shape for m in maps] == [(2, C, 3, 2), (2, C, 5, 3), (2, C, 9, 5)]
 
@@ -122,7 +123,7 @@ def test_pixel_decoder_equals_transformers_own_way_through_its_layers() -> None:
         torch.nn.init.normal_(parameter, std=0.3)
     sizes = ((17, 9), (9, 5), (5, 3), (3, 2))
     features = [torch.randn(2, c, h, w, dtype=torch.float64) for c, (h, w) in zip((3, 4, 5, 6), sizes, strict=True)]
-    mask_feature, maps = decoder(features)
+    mask_feature, maps = decoder(features, torch.zeros(0), [IdentityRefinement()] * 4)
     reference = decoder.decoder(features, output_attentions=False, output_hidden_states=False)
     # Its position embedding divides by the size and a millionth.
     torch.testing.assert_close(mask_feature, reference.mask_features, rtol=1e-4, atol=1e-4)
