@@ -1,8 +1,8 @@
-"""The student `small` as ONNX in fp32 and bf16, SegFormer-B0 exported the same ways, and the checkpoint run eagerly.
+"""`small` as ONNX in fp32 and bf16, `small-lite` and SegFormer-B0 exported the same ways, and `small` run eagerly.
 
 All in one run, in turn, at two network sizes: python benchmarks/segmenter_speed.py [--repeats 30] [--threads N]
-fp32 is ONNX Runtime's, bf16 OpenVINO's. SegFormer-B0 has random weights (nothing is downloaded) and the same graph
-around it: resizing and normalisation before, soft-max, enlargement, arg-max and confidence after. Ratios are medians of
+fp32 is ONNX Runtime's, bf16 OpenVINO's. SegFormer-B0 and `small-lite` have random weights, and the same graph is around
+them: resizing and normalisation before, soft-max, enlargement, arg-max and confidence after. Ratios are medians of
 those of calls made next to each other.
 """
 
@@ -28,6 +28,7 @@ from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.backbone import IMAGENET_MEAN, IMAGENET_STD
+from querydiff_core.models.build import build_model
 from querydiff_core.street_scenes import CONDITIONS, render_scene
 
 CHECKPOINT = default_model().with_suffix(".safetensors")
@@ -55,6 +56,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for network, camera in CASES:
             files = {f"small, {p}": export(Path(folder), network, p) for p in PRECISIONS}
+            files |= {f"small-lite, {p}": export_lite(Path(folder), network, p) for p in PRECISIONS}
             files |= {f"SegFormer-B0, {p}": export_segformer(Path(folder), network, p) for p in PRECISIONS}
             engines = {name: Segmenter.load(file, threads=arguments.threads) for name, file in files.items()}
             engines["small, eager"] = eager = Segmenter.load(
@@ -63,15 +65,16 @@ def main() -> None:
             times = measure(engines, camera, arguments.repeats)
             sizes = f"{network[0]} x {network[1]} | {camera[0]} x {camera[1]}"
             for name, taken in times.items():
-                equal = f"{prediction_parity(engines[name], eager, camera):.3%}" if name.startswith("small") else ""
+                equal = f"{prediction_parity(engines[name], eager, camera):.3%}" if name.startswith("small,") else ""
                 typical = 1000 * float(np.median(taken))
                 ratio = np.median(times["small, eager"] / taken)
                 print(
                     f"| {sizes} | {name} | {typical:.0f} | {1000 / typical:.1f} | {ratio:.2f} | {equal} |", flush=True
                 )
-            for p in PRECISIONS:
-                ratio = np.median(times[f"small, {p}"] / times[f"SegFormer-B0, {p}"])
-                print(f"| {sizes} | small's time in SegFormer-B0's, {p} | {ratio:.2f} | | | |", flush=True)
+            for student in ("small", "small-lite"):
+                for p in PRECISIONS:
+                    ratio = np.median(times[f"{student}, {p}"] / times[f"SegFormer-B0, {p}"])
+                    print(f"| {sizes} | {student}'s time in SegFormer-B0's, {p} | {ratio:.2f} | | | |", flush=True)
 
 
 def export(folder: Path, network: tuple[int, int], precision: Precision) -> Path:
@@ -83,15 +86,25 @@ def export(folder: Path, network: tuple[int, int], precision: Precision) -> Path
 
 
 def export_segformer(folder: Path, network: tuple[int, int], precision: Precision) -> Path:
-    """Return SegFormer-B0 as ONNX for inputs of size `network`."""
-    file = folder / f"segformer_{network[0]}_{precision}.onnx"
+    """Return SegFormer-B0 as ONNX for inputs of size `network`; the configuration's defaults are B0's."""
+    model: nn.Module = SegformerForSemanticSegmentation(SegformerConfig(num_labels=19)).eval()
+    model.mean, model.std = IMAGENET_MEAN, IMAGENET_STD
+    return export_untrained(SegformerGraph(model, network), "segformer-b0", folder, precision)
+
+
+def export_lite(folder: Path, network: tuple[int, int], precision: Precision) -> Path:
+    """Return `small-lite` as ONNX for inputs of size `network`."""
+    graph = SegmentationGraph(build_model("small-lite").eval(), network)
+    return export_untrained(graph, "small-lite", folder, precision)
+
+
+def export_untrained(graph: SegmentationGraph, name: str, folder: Path, precision: Precision) -> Path:
+    """Return a graph with random weights as ONNX."""
+    file = folder / f"{name}_{graph.size[0]}_{precision}.onnx"
     if not file.exists():
-        # The configuration's defaults are B0's.
-        model: nn.Module = SegformerForSemanticSegmentation(SegformerConfig(num_labels=19)).eval()
-        model.mean, model.std = IMAGENET_MEAN, IMAGENET_STD
         build = EngineBuild("onnx", precision)
-        metadata = ModelMetadata("segformer-b0", network, IMAGENET_MEAN, IMAGENET_STD, build=build)
-        write_onnx(SegformerGraph(model, network), replace(metadata, recipe={"weights": "random"}), file)
+        metadata = ModelMetadata(name, graph.size, IMAGENET_MEAN, IMAGENET_STD, build=build)
+        write_onnx(graph, replace(metadata, recipe={"weights": "random"}), file)
     return file
 
 
