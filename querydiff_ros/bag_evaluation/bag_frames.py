@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from rosbags.typesys import Stores, get_typestore
 
 from querydiff_core.data.label_decoder import SHOWN_VALUES, LabelDecoder
 from querydiff_core.errors import QueryDiffError
@@ -19,6 +18,7 @@ from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
 from querydiff_ros.bag_evaluation.stamp_pairing import StampPairing
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
+from querydiff_ros.bags.video_stream import VIDEO_TYPES, VideoStream, typestore
 from querydiff_ros.common.compressed_images import rgb_from_compressed
 from querydiff_ros.common.image_conversions import BadFrame, rgb_from_image
 from querydiff_ros.common.stamps import Moments, Runs, stamp_ns
@@ -50,9 +50,13 @@ class LabelledFrame(BagFrame):
 
 
 class _Recorded(NamedTuple):
+    """A message of the camera or of its ground truth; `data`: CDR bytes, or a frame of a video, uint8 RGB."""
+
+    topic: str
     stamp_ns: int
+    time_ns: int
     condition: str
-    data: bytes
+    data: bytes | np.ndarray
 
 
 class BagFrames:
@@ -62,9 +66,10 @@ class BagFrames:
 
     Attributes:
         bag, topics: the bag and its topics.
+        is_video: whether the camera is recorded as video.
         frames: number of frames that this reading has given so far.
         rejected: number of messages that hold no readable frame.
-        rejection: why the first of them was rejected.
+        rejections: why, a clause for the first of them; of a video one for each kind of fault, once all are read.
         matched: number of frames that have ground truth.
 
     Raises:
@@ -79,7 +84,9 @@ class BagFrames:
         self._tolerance_ns = round(options.tolerance * 1e9)
         self._mapping = label_mapping(options.mapping)
         self._decoder = LabelDecoder(self._mapping)
-        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._store = typestore()
+        self._kind = self.bag.topics[self.topics.image].msgtype
+        self.is_video = self._kind in VIDEO_TYPES
         self._begin()
 
     def __iter__(self) -> Iterator[BagFrame]:
@@ -89,8 +96,28 @@ class BagFrames:
             QueryDiffError: if a message of the ground truth is no image of label ids, or none lies near any frame.
         """
         self._begin()
-        pairing: StampPairing[_Recorded, bytes] = StampPairing(self._tolerance_ns)
+        pairing: StampPairing[_Recorded, bytes | np.ndarray] = StampPairing(self._tolerance_ns)
         ranges = _Ranges()
+        for recorded in self._recorded():
+            stamp = self._moments.of(recorded.topic, recorded.stamp_ns, recorded.time_ns)
+            if len(self._runs.follow(recorded.topic, stamp)) > 1:  # nothing pairs across a restart
+                yield from self._decoded(pairing.rest())
+                pairing = StampPairing(self._tolerance_ns)
+            ranges.add(recorded.topic, stamp)
+            if recorded.topic == self.topics.image:
+                own = self._own_moment(stamp, recorded.time_ns)
+                pairing.add_frame(stamp, recorded.time_ns, recorded._replace(stamp_ns=own))
+            else:
+                pairing.add_ground_truth(stamp, recorded.data)
+            if self.topics.ground_truth is None:
+                yield from self._decoded(pairing.rest())
+            else:
+                yield from self._decoded(pairing.ready(recorded.time_ns))
+        yield from self._decoded(pairing.rest())
+        self._check(ranges)
+
+    def _recorded(self) -> Iterator[_Recorded]:
+        """Read camera and ground truth; a video is decoded on the way, because its frames come in another order."""
         condition = self._condition
         for message in self.bag.messages(self.topics.names):
             if message.topic == self.topics.condition:
@@ -99,26 +126,33 @@ class BagFrames:
             stamp = self._stamp(message)
             if stamp is None:
                 continue
-            stamp = self._moments.of(message.topic, stamp, message.time_ns)
-            if len(self._runs.follow(message.topic, stamp)) > 1:  # nothing pairs across a restart
-                yield from self._decoded(pairing.rest())
-                pairing = StampPairing(self._tolerance_ns)
-            ranges.add(message.topic, stamp)
-            if message.topic == self.topics.image:
-                own = self._own_moment(stamp, message.time_ns)
-                pairing.add_frame(stamp, message.time_ns, _Recorded(own, condition, message.data))
+            recorded = _Recorded(message.topic, stamp, message.time_ns, condition, message.data)
+            if self.is_video and message.topic == self.topics.image:
+                yield from self._video_frames(recorded, message.data)
             else:
-                pairing.add_ground_truth(stamp, message.data)
-            if self.topics.ground_truth is None:
-                yield from self._decoded(pairing.rest())
-            else:
-                yield from self._decoded(pairing.ready(message.time_ns))
-        yield from self._decoded(pairing.rest())
-        self._check(ranges)
+                yield recorded
+        yield from (found._replace(data=image) for found, image in self._video.rest())
+        self._reject_packets()
+
+    def _video_frames(self, recorded: _Recorded, data: bytes) -> Iterator[_Recorded]:
+        try:
+            message = self._message(self.topics.image, data)
+        except BadFrame as reason:
+            self._reject(str(reason))
+            return
+        for found, image in self._video.decode(message, recorded):
+            yield found._replace(data=image)
+
+    def _reject_packets(self) -> None:
+        for fault, count in self._video.faults.items():
+            self.rejected += count
+            first = self._video.first[fault].stamp_ns / 1e9
+            self.rejections.append(f"{count} of {self.topics.image} {fault}, the first at {first:.3f} s")
 
     def _begin(self) -> None:
         self.frames = self.rejected = self.matched = 0
-        self.rejection = ""
+        self.rejections: list[str] = []
+        self._video: VideoStream[_Recorded] = VideoStream()
         self._moments, self._runs = Moments(), Runs()
         self._taken: set[int] = set()
 
@@ -130,9 +164,9 @@ class BagFrames:
         self._taken.add(moment)
         return moment
 
-    def _decoded(self, pairs: Iterable[tuple[_Recorded, bytes | None]]) -> Iterator[BagFrame]:
-        for (stamp, condition, data), label_data in pairs:
-            image = self._rgb(data)
+    def _decoded(self, pairs: Iterable[tuple[_Recorded, Any]]) -> Iterator[BagFrame]:
+        for recorded, label_data in pairs:
+            image = self._rgb(recorded.data)
             if image is None:
                 continue
             height, width = image.shape[:2]
@@ -142,7 +176,7 @@ class BagFrames:
                 ground_truth = self._ground_truth(message, (height, width))
             self.frames += 1
             self.matched += ground_truth is not None
-            yield BagFrame(stamp, condition, image, ground_truth)
+            yield BagFrame(recorded.stamp_ns, recorded.condition, image, ground_truth)
 
     def _ground_truth(self, message: Any, size: tuple[int, int]) -> np.ndarray:
         """Return the trainIds of a label image for a frame of `size` (height, width)."""
@@ -186,8 +220,10 @@ class BagFrames:
             "ground truth of this drive."
         )
 
-    def _rgb(self, data: bytes) -> np.ndarray | None:
-        raw = self.bag.topics[self.topics.image].msgtype == "sensor_msgs/msg/Image"
+    def _rgb(self, data: bytes | np.ndarray) -> np.ndarray | None:
+        if isinstance(data, np.ndarray):
+            return data
+        raw = self._kind == "sensor_msgs/msg/Image"
         try:
             message = self._message(self.topics.image, data)
             return rgb_from_image(message) if raw else rgb_from_compressed(message)
@@ -204,7 +240,8 @@ class BagFrames:
 
     def _reject(self, reason: str) -> None:
         self.rejected += 1
-        self.rejection = self.rejection or f"{self.topics.image} {reason}"
+        if not self.rejections:
+            self.rejections.append(f"the first {self.topics.image} {reason}")
 
     def _text(self, message: BagMessage) -> str:
         return str(self._message(message.topic, message.data).data).strip()

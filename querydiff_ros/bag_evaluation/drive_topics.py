@@ -10,6 +10,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_ros.bags.bag_reader import BagReader
+from querydiff_ros.bags.video_stream import VIDEO_TYPES
 from querydiff_ros.common.topics import CONDITION_TOPIC, IMAGE_TYPES, camera_images, label_topic
 
 GROUND_TRUTH_TYPE = "sensor_msgs/msg/Image"
@@ -44,7 +45,7 @@ class DriveTopics:
         if image is None:
             image, *rest = _cameras(bag)
             others = tuple(rest)
-        _require(bag, image, IMAGE_TYPES)
+        _require(bag, image, (*IMAGE_TYPES, *VIDEO_TYPES))
         if ground_truth is not None:
             _require(bag, ground_truth, (GROUND_TRUTH_TYPE,))
         condition = CONDITION_TOPIC if _has(bag, CONDITION_TOPIC, "std_msgs/msg/String") else None
@@ -57,19 +58,21 @@ class DriveTopics:
 
 
 def _cameras(bag: BagReader) -> list[str]:
-    """Return the cameras of a bag, the one to judge first.
+    """Return the cameras of a bag, the one to judge first: images before video, which lost something.
 
     Raises:
         QueryDiffError: if there are none, or none but of depth and the like.
     """
-    found = camera_images(bag.topics.values())
+    videos = {topic.name for topic in bag.topics.values() if topic.msgtype in VIDEO_TYPES}
+    found = {*camera_images(bag.topics.values()), *videos}
     if not found:
         raise QueryDiffError(
-            f"{bag.path} has no topic <camera>/image or <camera>/image/compressed: name the camera's topic with "
-            f"--image; it has {_described(bag)}."
+            f"{bag.path} has no topic <camera>/image or <camera>/image/compressed, and no video: name the camera's "
+            f"topic with --image; it has {_described(bag)}."
         )
     kinds = {name: _kind(bag, name) for name in found}
-    cameras = sorted((name for name in found if kinds[name] != NO_CAMERA), key=lambda name: (kinds[name], name))
+    cameras = [name for name in found if kinds[name] != NO_CAMERA]
+    cameras.sort(key=lambda name: (kinds[name], name in videos, name))
     if not cameras:
         raise QueryDiffError(
             f"{bag.path} has no images of a colour camera, only {', '.join(sorted(found))}: name one with --image."
@@ -95,10 +98,15 @@ def _kind(bag: BagReader, name: str) -> int:
 
 def _recorded_ground_truth(bag: BagReader, image: str) -> str | None:
     """Return what the recorder calls the ground truth of a camera, or CARLA's semantic camera beside its RGB camera."""
-    names = [f"{label_topic(image)}_ground_truth"]
+    names = [f"{label_topic(image) or _video_label_topic(image)}_ground_truth"]
     if "rgb" in image:
         names.append(image.removesuffix("/compressed").replace("rgb", "semantic_segmentation"))
     return next((name for name in names if _has(bag, name, GROUND_TRUTH_TYPE)), None)
+
+
+def _video_label_topic(video: str) -> str:
+    """Return where the labels of a video would lie: of /front/image/ffmpeg and /front/video that is /front/label."""
+    return re.sub(r"(/image\w*)?/[^/]+$", "/label", video)
 
 
 def _has(bag: BagReader, name: str, msgtype: str) -> bool:

@@ -133,7 +133,7 @@ def _one_opencv_thread() -> Iterator[None]:
 
 
 def _warnings(frames_of_bag: BagFrames, entry: BagEntry) -> Iterator[str]:
-    path, rejection, others = frames_of_bag.bag.path, frames_of_bag.rejection, frames_of_bag.topics.others
+    path, others = frames_of_bag.bag.path, frames_of_bag.topics.others
     if entry.damage:
         yield entry.damage
     yield from frames_of_bag.bag.notes
@@ -141,7 +141,8 @@ def _warnings(frames_of_bag: BagFrames, entry: BagEntry) -> Iterator[str]:
         yield f"{path}: {entry.image} is judged; --image names another camera, such as {', '.join(others)}."
     if entry.frames_rejected:
         frames = entry.frames + entry.frames_rejected
-        yield f"{path}: {entry.frames_rejected} of {frames} frames cannot be used, the first {rejection}."
+        reasons = "; ".join(frames_of_bag.rejections)
+        yield f"{path}: {entry.frames_rejected} of {frames} frames cannot be used: {reasons}."
     if entry.online and entry.online.too_slow:
         yield (
             f"{path} was played at {entry.online.rate_published_hz:.1f} Hz instead of "

@@ -119,6 +119,10 @@ def labelled_by_node(
     Raises:
         QueryDiffError: as `NodeSession` does.
     """
+    if frames.is_video:
+        raise QueryDiffError(
+            f"The node reads images, and {frames.topics.image} is video: evaluate it without --online."
+        )
     with OutputSpool() as outputs:
         with NodeSession(frames.topics.image, engine_parameters(options.engine), outputs, log) as session:
             online = session.play(frames.bag, options.online or OnlineOptions())

@@ -177,7 +177,7 @@ def test_frames_that_cannot_be_read_are_counted_with_the_reason(tmp_path, evalua
 
     result = evaluate(rewritten(record(tmp_path / "bag", 5), tmp_path / "spoilt", spoil))
     assert (result.data[0]["frames"], result.data[0]["frames_rejected"]) == (3, 2)
-    assert "2 of 5 frames cannot be used, the first /front/image" in capsys.readouterr().err
+    assert "2 of 5 frames cannot be used: the first /front/image" in capsys.readouterr().err
 
 
 def test_frames_that_repeat_a_stamp_are_told_apart_by_the_time_of_recording(tmp_path, evaluate):
