@@ -119,6 +119,7 @@ setup(
             "teacher = querydiff_core.cli.teacher",
             "data = querydiff_core.cli.data",
             "benchmark = querydiff_core.cli.benchmark",
+            "doctor = querydiff_ros.cli.doctor",
             "scenes = querydiff_ros.cli.scenes",
             "replay = querydiff_ros.cli.replay",
             "record-drive = querydiff_ros.cli.record_drive",
