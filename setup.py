@@ -21,6 +21,7 @@ RUN = [
     "PyYAML>=6,<7",
     "rich>=13,<16",
     "lz4>=4,<5",
+    "argcomplete>=2,<4",
 ]
 EXTRAS = {
     "ros": [
@@ -109,7 +110,7 @@ setup(
             "carla_stand_in = querydiff_ros.executables:carla_stand_in",
             "drivable_area = querydiff_ros.executables:drivable_area",
         ],
-        # The subcommands of the `querydiff` command: subcommand = module with SUMMARY and main(argv).
+        # The subcommands of the `querydiff` command: subcommand = module with SUMMARY, parser() and main(argv).
         "querydiff.subcommands": [
             "segment = querydiff_core.cli.segment",
             "fit = querydiff_core.cli.fit",

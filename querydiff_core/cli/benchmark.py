@@ -27,7 +27,7 @@ SUMMARY = "time engines side by side: latency, throughput, memory, parity"
 
 def main(argv: Sequence[str]) -> int:
     """Open every engine in a process of its own, call them in turn, and show what was measured, also on Ctrl-C."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     _check(arguments)
 
     from querydiff_core.benchmark.engine_times import EngineTimes
@@ -130,7 +130,8 @@ def _report(arguments: argparse.Namespace, engines: list[EngineProcess], times: 
         print_times(times, title, reference)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         "querydiff benchmark",
         description="Time engines and checkpoints, each in a process of its own, called in turn so that all meet the "

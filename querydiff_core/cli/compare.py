@@ -21,7 +21,7 @@ SUMMARY = "compare results of `querydiff evaluate` side by side"
 
 def main(argv: Sequence[str]) -> int:
     """Print the tables and write the page, its charts, pictures and numbers; 0 on success."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     if arguments.panels < 0:
         raise QueryDiffError(f"--panels must be 0 or more, found {arguments.panels}.")
     check_writable(arguments.output / PAGE)
@@ -87,7 +87,8 @@ def _panels(comparison: Comparison, count: int) -> list[Panel]:
     return list(difference_panels(comparison.results[a], comparison.results[b], (a, b), count))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="querydiff compare",
         description="Hold results against the first: mIoU by domain with the confidence interval of the difference, "

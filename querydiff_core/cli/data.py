@@ -21,7 +21,7 @@ SUMMARY = "list the data sets that can be read; check what is there, missing or 
 
 def main(argv: Sequence[str]) -> int:
     """List or check; 0 on success, 1 if the data set has problems."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     return _list() if arguments.what == "list" else _check(arguments)
 
 
@@ -95,7 +95,8 @@ def _write(parts: Sequence[PartCheck], reader: DataSet, arguments: argparse.Name
     print("Written: " + ", ".join(map(str, written)) + ".")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="querydiff data",
         description="List the data sets that can be read, and check one before anyone waits for it.",

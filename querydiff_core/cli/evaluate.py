@@ -28,7 +28,7 @@ SUMMARY = "score a model on data sets, by condition"
 
 def main(argv: Sequence[str]) -> int:
     """Score, print the table and write the result, also of what was scored until Ctrl-C or a damaged file."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
     from querydiff_core.evaluation.evaluate_sources import Run
     from querydiff_core.evaluation.provenance import model_facts, versions
@@ -152,7 +152,8 @@ def _factors(text: str) -> tuple[float, ...]:
         raise QueryDiffError(f"--scales must be factors such as 0.75,1,1.25, found {text!r}.") from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="querydiff evaluate",
         description="Label every image of data sets and print IoU by class, mIoU, accuracies and calibration, a column "

@@ -17,7 +17,7 @@ SUMMARY = "turn a checkpoint into one engine file: ONNX, AOTInductor or TensorRT
 
 def main(argv: Sequence[str]) -> int:
     """Export a checkpoint, run the artefact against it, and print how well they agree and how fast it is."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     options = ExportOptions(
         format=arguments.format or _format_of(arguments.output),
         size=arguments.size,
@@ -64,7 +64,8 @@ def _format_of(output: Path) -> Format:
     raise QueryDiffError(f"--output must end in {', '.join(SUFFIXES.values())}, found {output}.")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         "querydiff export",
         description="Write a checkpoint as one graph from uint8 camera image to uint8 labels and confidence, with "

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The `querydiff` command: finds the subcommand, runs it, and turns user errors into one sentence."""
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points, version
 
+from querydiff_core.cli.completion import complete, is_asked
 from querydiff_core.errors import QueryDiffError, described, one_line
 from querydiff_core.utils.terminal import lasting_streams
 
@@ -14,8 +16,8 @@ from querydiff_core.utils.terminal import lasting_streams
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `querydiff SUBCOMMAND ...` and exit: 0 success, 1 user error, 2 wrong usage, 130 interrupted.
 
-    A subcommand is a module with a one-line `SUMMARY` and `main(argv) -> int`, declared in the entry-point group
-    `querydiff.subcommands`; that is how `querydiff_ros` adds subcommands without `querydiff_core` knowing of it.
+    A subcommand is a module with a one-line `SUMMARY`, `parser()` and `main(argv) -> int`, declared in the entry-point
+    group `querydiff.subcommands`; that is how `querydiff_ros` adds subcommands without `querydiff_core` knowing of it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     exit_cleanly(lambda: _dispatch(arguments))
@@ -50,6 +52,9 @@ def _exit_code(command: Callable[[], int]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     subcommands = {point.name: point.value for point in entry_points(group="querydiff.subcommands")}
+    if is_asked():
+        complete(subcommands)
+        return 0
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help(subcommands))
         return 0

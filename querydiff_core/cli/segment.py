@@ -23,7 +23,7 @@ VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v"}
 
 def main(argv: Sequence[str]) -> int:
     """Label every file; images give two files each, a video gives a folder of labels and an overlay video."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     if not 0 <= arguments.opacity <= 1:
         raise QueryDiffError(f"--opacity must be 0 to 1, found {arguments.opacity}.")
     files = list(_expand(arguments.files))
@@ -42,7 +42,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         "querydiff segment",
         description="Label images and videos. NAME_label.png holds trainIds (uint8, 255 unlabelled) at the image's "

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     from querydiff_ros.common.ros_session import end_like_ctrl_c, ros_node, split_ros_args
 
     own, ros_args = split_ros_args(argv)
-    arguments = _parser().parse_args(own)
+    arguments = parser().parse_args(own)
     end_like_ctrl_c()
     with ros_node("carla_stand_in", ros_args) as node:
         from querydiff_ros.carla.interface import carla_interface
@@ -62,7 +62,8 @@ def _frames(arguments: argparse.Namespace) -> Iterator[DriveFrame]:
         yield from (replace(frame, stamp=frame.stamp + passed) for frame in kept)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="carla_stand_in",
         description="Publish a generated drive, ground truth included, on exactly the topics, types, encodings, "

@@ -14,7 +14,7 @@ SUMMARY = "label a drive through five conditions with the real node: video, pict
 
 def main(argv: Sequence[str]) -> int:
     """Run the demo; 0 on success."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     from querydiff_ros.common.ros_session import start_apart
 
     start_apart()
@@ -25,7 +25,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="querydiff demo",
         description="Render a drive through clear air, fog, night, rain and snow, or take a recorded one, replay it "

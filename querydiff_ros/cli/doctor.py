@@ -16,7 +16,7 @@ STYLES = {"ok": ("ok", "green"), "absent": ("-", "dim"), "warning": ("warn", "ye
 
 def main(argv: Sequence[str]) -> int:
     """Print a line for each check; 0 if the default model runs, else 1."""
-    _parser().parse_args(argv)
+    parser().parse_args(argv)
     from itertools import chain
 
     from querydiff_core.doctor import engine_checks
@@ -46,7 +46,8 @@ def _show(check: Check) -> None:
     console().print(line, soft_wrap=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     return argparse.ArgumentParser(
         prog="querydiff doctor",
         description="Look at everything that the node needs of a machine and print a line for each: its state, what "

@@ -26,7 +26,7 @@ SUMMARY = "judge a model on bags: accuracy by weather and over time, latency, wo
 
 def main(argv: Sequence[str]) -> int:
     """Evaluate bags, print the table and write the Results; 0 on success, 1 if no frame was judged."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
     from querydiff_ros.common.ros_session import start_apart
 
@@ -101,7 +101,8 @@ def _online(arguments: argparse.Namespace) -> OnlineOptions | None:
     return None
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="querydiff evaluate-bag",
         description="Predict the frames of bags and judge the predictions: against a ground-truth topic by condition "

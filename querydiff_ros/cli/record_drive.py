@@ -19,7 +19,7 @@ SUMMARY = "record a data set, or a folder of images and labels, as a rosbag2"
 
 def main(argv: Sequence[str]) -> int:
     """Record; 0 on success."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
     from rich.progress import track
 
@@ -61,7 +61,8 @@ def _counted(source: DriveFrames) -> str:
     return f"{len(source)} frames, {source.labelled} of them labelled,"
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="querydiff record-drive",
         description="Record a data set, or a folder of images and labels, as a rosbag2, frame by frame in the order "

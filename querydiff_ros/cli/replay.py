@@ -21,7 +21,7 @@ SUMMARY = "play a recorded drive (rosbag2) into ROS topics"
 def main(argv: Sequence[str]) -> int:
     """Play a bag; 0 on success, 1 if nothing was played or a frame in lockstep got no label."""
     own, ros_args = split_ros_args(argv)
-    arguments = _parser().parse_args(own)
+    arguments = parser().parse_args(own)
     # Imported late: `querydiff --help` must stay fast.
     from querydiff_ros.bags.bag_reader import BagReader
 
@@ -86,7 +86,8 @@ def _options(arguments: argparse.Namespace) -> ReplayOptions:
     return ReplayOptions(**values | {"topics": tuple(arguments.topics)})
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="querydiff replay",
         description="Play a rosbag2 (mcap or sqlite3) into ROS topics, byte for byte, at the recorded times.",

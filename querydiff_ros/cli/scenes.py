@@ -17,7 +17,7 @@ CONDITIONS = "clear,fog,night,rain,snow"
 
 def main(argv: Sequence[str]) -> int:
     """Generate; 0 on success."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
     import cv2
 
@@ -77,7 +77,8 @@ def _words(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} pixels"
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="querydiff scenes",
         description="Generate street scenes with exact labels of the 19 Cityscapes classes.",

@@ -92,8 +92,8 @@ def test_segment_refuses_a_provider_that_is_not_there(tmp_path, engine):
     ],
 )
 def test_every_command_that_runs_a_model_takes_all_options_of_engines(command, left_out):
-    parser = import_module({point.name: point.value for point in entry_points(group="querydiff.subcommands")}[command])
-    flags = {flag for action in parser._parser()._actions for flag in action.option_strings}
+    module = import_module({point.name: point.value for point in entry_points(group="querydiff.subcommands")}[command])
+    flags = {flag for action in module.parser()._actions for flag in action.option_strings}
     wanted = {f"--{field.name.replace('_', '-')}" for field in fields(EngineOptions) if field.name not in left_out}
     assert wanted <= flags
     assert "--engine" not in flags
