@@ -1,4 +1,4 @@
-"""Measure candidate backbones of the `small` variant: size, inference with ONNX Runtime, and a training step on a CPU.
+"""Measure candidate backbones of `small-resnet18d`: size, inference with ONNX Runtime, and a training step on a CPU.
 
 All times are CPU seconds of one thread, so that other processes of the machine hardly matter.
 
@@ -43,7 +43,7 @@ def main() -> None:
     print("| backbone | million parameters, whole model | backbone at 256 x 512, ms | step fp32, s | step bf16, s |")
     print("|---|---|---|---|---|")
     for label, (name, options) in CANDIDATES.items():
-        model = build_model("small", backbone=name, backbone_options=options)
+        model = build_model("small-resnet18d", backbone=name, backbone_options=options)
         millions = sum(p.numel() for p in model.parameters()) / 1e6
         inference = 1e3 * inference_seconds(model, 2 * arguments.repeats)
         steps = [step_seconds(model, bf16, arguments.repeats) for bf16 in (False, True)]

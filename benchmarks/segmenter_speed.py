@@ -1,7 +1,7 @@
-"""`small` as ONNX in fp32 and bf16, `small-lite` and SegFormer-B0 exported the same ways, and `small` run eagerly.
+"""The default, `small-resnet18d` and SegFormer-B0 as ONNX in fp32 and bf16, and the default run eagerly.
 
 All in one run, in turn, at two network sizes: python benchmarks/segmenter_speed.py [--repeats 30] [--threads N]
-fp32 is ONNX Runtime's, bf16 OpenVINO's. SegFormer-B0 and `small-lite` have random weights, and the same graph is around
+fp32 is ONNX Runtime's, bf16 OpenVINO's. The other two have random weights, and the same graph is around
 them: resizing and normalisation before, soft-max, enlargement, arg-max and confidence after. Ratios are medians of
 those of calls made next to each other.
 """
@@ -56,7 +56,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for network, camera in CASES:
             files = {f"small, {p}": export(Path(folder), network, p) for p in PRECISIONS}
-            files |= {f"small-lite, {p}": export_lite(Path(folder), network, p) for p in PRECISIONS}
+            files |= {f"small-resnet18d, {p}": export_resnet(Path(folder), network, p) for p in PRECISIONS}
             files |= {f"SegFormer-B0, {p}": export_segformer(Path(folder), network, p) for p in PRECISIONS}
             engines = {name: Segmenter.load(file, threads=arguments.threads) for name, file in files.items()}
             engines["small, eager"] = eager = Segmenter.load(
@@ -71,14 +71,14 @@ def main() -> None:
                 print(
                     f"| {sizes} | {name} | {typical:.0f} | {1000 / typical:.1f} | {ratio:.2f} | {equal} |", flush=True
                 )
-            for student in ("small", "small-lite"):
+            for student in ("small", "small-resnet18d"):
                 for p in PRECISIONS:
                     ratio = np.median(times[f"{student}, {p}"] / times[f"SegFormer-B0, {p}"])
                     print(f"| {sizes} | {student}'s time in SegFormer-B0's, {p} | {ratio:.2f} | | | |", flush=True)
 
 
 def export(folder: Path, network: tuple[int, int], precision: Precision) -> Path:
-    """Return `small` as ONNX for inputs of size `network`."""
+    """Return the default as ONNX for inputs of size `network`."""
     file = folder / f"small_{network[0]}_{precision}.onnx"
     if not file.exists():
         export_engine(CHECKPOINT, file, ExportOptions(size=network, precision=precision))
@@ -92,10 +92,10 @@ def export_segformer(folder: Path, network: tuple[int, int], precision: Precisio
     return export_untrained(SegformerGraph(model, network), "segformer-b0", folder, precision)
 
 
-def export_lite(folder: Path, network: tuple[int, int], precision: Precision) -> Path:
-    """Return `small-lite` as ONNX for inputs of size `network`."""
-    graph = SegmentationGraph(build_model("small-lite").eval(), network)
-    return export_untrained(graph, "small-lite", folder, precision)
+def export_resnet(folder: Path, network: tuple[int, int], precision: Precision) -> Path:
+    """Return `small-resnet18d` as ONNX for inputs of size `network`."""
+    graph = SegmentationGraph(build_model("small-resnet18d").eval(), network)
+    return export_untrained(graph, "small-resnet18d", folder, precision)
 
 
 def export_untrained(graph: SegmentationGraph, name: str, folder: Path, precision: Precision) -> Path:

@@ -45,7 +45,7 @@ class Settings:
     targets: int = 16
     autoencoder_steps: int = 550
     denoiser_steps: int = 500
-    student: str = "small"
+    student: str = "small-resnet18d"
     conditions: tuple[str, ...] = CONDITIONS
     size: tuple[int, int] = (256, 512)
     crop: tuple[int, int] = (192, 256)

@@ -55,6 +55,7 @@ class SegmentationData(lightning.LightningDataModule):
         scale: without `short_side`, the range of a crop side's share of `crop` in the source image.
         aspect: range of the stretch of height against width.
         photometric: strength of the colour distortion, 0 to 1.
+        corruption: probability of bad light, a bad lens, sensor or encoder, 0 to 1.
         rare_classes: temperature of rare-class sampling (DAFormer's is 0.01); None draws every image equally often.
         batch_size: crops a step (a process).
         workers: loader processes.
@@ -72,18 +73,19 @@ class SegmentationData(lightning.LightningDataModule):
         scale: tuple[float, float] = (0.5, 2.0),
         aspect: tuple[float, float] = (1.0, 1.0),
         photometric: float = 1.0,
+        corruption: float = 0.0,
         rare_classes: float | None = None,
         batch_size: int = 4,
         workers: int = 2,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        _check(crop, batch_size, workers, photometric, rare_classes)
+        _check(crop, batch_size, workers, photometric, corruption, rare_classes)
         self.root, self.batch_size, self.workers, self.seed = root, batch_size, workers, seed
         self.rare_classes = rare_classes
         self.train, self.validation = [self._rooted(source) for source in train], validation or {}
         self.validation = {name: self._rooted(source) for name, source in self.validation.items()}
-        self.transform = TrainingTransform(crop, short_side, scale, aspect, photometric)
+        self.transform = TrainingTransform(crop, short_side, scale, aspect, photometric, corruption)
         self.identity = {
             "train": [{**asdict(source), "root": Path(source.root).name} for source in train],
             "crop": list(crop),
@@ -91,6 +93,7 @@ class SegmentationData(lightning.LightningDataModule):
             "scale": list(scale),
             "aspect": list(aspect),
             "photometric": photometric,
+            "corruption": corruption,
             "rare_classes": rare_classes,
             "seed": seed,
         }
@@ -218,7 +221,12 @@ class _Whole(Dataset):
 
 
 def _check(
-    crop: tuple[int, int], batch_size: int, workers: int, photometric: float, rare_classes: float | None
+    crop: tuple[int, int],
+    batch_size: int,
+    workers: int,
+    photometric: float,
+    corruption: float,
+    rare_classes: float | None,
 ) -> None:
     """Refuse what no run could begin with."""
     if min(crop) < 32:
@@ -229,6 +237,8 @@ def _check(
         )
     if not 0 <= photometric <= 1:
         raise QueryDiffError(f"data.photometric must be 0 to 1, found {photometric}.")
+    if not 0 <= corruption <= 1:
+        raise QueryDiffError(f"data.corruption, a probability, must be 0 to 1, found {corruption}.")
     if rare_classes is not None and rare_classes <= 0:
         raise QueryDiffError(f"data.rare_classes, a temperature, must be greater than 0, found {rare_classes}.")
 

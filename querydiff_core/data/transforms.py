@@ -32,6 +32,8 @@ class TrainingTransform(nn.Module):
         aspect: range of the stretch of height against width, since deployment squeezes any camera into one size;
             (1, 1) keeps it.
         photometric: strength of the colour distortion; 0 leaves colours alone, 1 is the usual.
+        corruption: probability of what bad light, lenses, sensors and encoders do to a picture, one of: another gamma,
+            a colour cast, stretched or equalised contrast, few shades, noise, blur, low resolution, strong JPEG.
     """
 
     def __init__(
@@ -41,13 +43,14 @@ class TrainingTransform(nn.Module):
         scale: tuple[float, float] = (0.5, 2.0),
         aspect: tuple[float, float] = (0.75, 1.33),
         photometric: float = 1.0,
+        corruption: float = 0.0,
     ) -> None:
         super().__init__()
         for name, (least, most) in {"short_side": short_side or (1, 1), "scale": scale, "aspect": aspect}.items():
             if not 0 < least <= most:
                 raise QueryDiffError(f"data.{name} must be a range above 0, found {least} to {most}.")
         self.crop, self.short_side, self.scale, self.aspect = tuple(crop), short_side, scale, aspect
-        self.distort = _distortion(photometric)
+        self.distort = v2.Compose([_distortion(photometric), v2.RandomApply([_corruption()], corruption)])
 
     def forward(self, image: Tensor, labels: Tensor, rare_class: int | None = None) -> tuple[Tensor, Tensor]:
         """Return a crop of `image` uint8 `(3, H, W)` and of `labels` uint8 `(H, W)`, both at `crop` size.
@@ -115,6 +118,38 @@ def _distortion(strength: float) -> nn.Module:
             v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], 0.15 * strength),
         ]
     )
+
+
+def _corruption() -> nn.Module:
+    as_float, as_bytes = v2.ToDtype(torch.float32, scale=True), v2.ToDtype(torch.uint8, scale=True)
+    return v2.RandomChoice(
+        [
+            v2.Lambda(_other_gamma),
+            v2.Lambda(_colour_cast),
+            v2.RandomAutocontrast(1.0),
+            v2.RandomEqualize(1.0),
+            v2.RandomPosterize(4, 1.0),
+            v2.Compose([as_float, v2.GaussianNoise(sigma=0.05), as_bytes]),
+            v2.GaussianBlur(7, (1.0, 2.5)),
+            v2.Lambda(_low_resolution),
+            v2.JPEG((10, 50)),
+        ]
+    )
+
+
+def _other_gamma(image: Tensor) -> Tensor:
+    return v2.functional.adjust_gamma(image, 2 ** _uniform(-1.0, 1.0))
+
+
+def _colour_cast(image: Tensor) -> Tensor:
+    gains = torch.empty(3, 1, 1).uniform_(0.75, 1.25)
+    return (image.float() * gains).clamp(0, 255).to(torch.uint8)
+
+
+def _low_resolution(image: Tensor) -> Tensor:
+    size = list(image.shape[-2:])
+    coarse = [max(1, round(side * _uniform(0.3, 0.7))) for side in size]
+    return v2.functional.resize(v2.functional.resize(image, coarse, antialias=True), size)
 
 
 def _uniform(low: float, high: float) -> float:

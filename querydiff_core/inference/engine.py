@@ -81,7 +81,7 @@ class EngineOptions:
 
 
 def default_model() -> Path:
-    """Return the path of the shipped default, `small` as ONNX."""
+    """Return the path of the shipped default as ONNX."""
     return Path(str(resources.files("querydiff_core").joinpath("weights") / "small.onnx"))
 
 

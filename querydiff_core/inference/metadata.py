@@ -12,8 +12,11 @@ from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.build_target import EngineBuild, Precision
 from querydiff_core.label_space import LabelSpace, cityscapes
 
-FORMAT_VERSION = 1
-"""Raised when a file of this version could not be read by older code."""
+FORMAT_VERSION = 2
+"""Raised when a file of this version could not be read, or would be read as something else, by older code."""
+
+RENAMED_VARIANTS = {"small": "small-resnet18d"}
+"""What variants of files of format version 1 are called today."""
 
 METADATA_KEY = "querydiff"
 """The key under which a file's own metadata (safetensors, ONNX) holds the JSON."""
@@ -95,6 +98,8 @@ class ModelMetadata:
                 f"{source} has format version {found} and this installation reads up to {FORMAT_VERSION}: "
                 "update querydiff_ros or export the file again."
             )
+        if found == 1 and raw.get("variant") in RENAMED_VARIANTS:
+            raw["variant"] = RENAMED_VARIANTS[raw["variant"]]
         return cls._from_fields(raw, source)
 
     @classmethod

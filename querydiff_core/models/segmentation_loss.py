@@ -173,8 +173,10 @@ def pixel_loss(pixel_logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _mean_pixel_loss(pixel_logits: Tensor, labels: Tensor) -> Tensor:
-    logits = interpolate(pixel_logits.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
-    total = cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+    # With the classes last, which on a CPU takes half of the time.
+    logits = pixel_logits.float().contiguous(memory_format=torch.channels_last)
+    logits = interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+    total = cross_entropy(logits.flatten(0, 2), labels.flatten(), ignore_index=UNLABELLED, reduction="sum")
     return total / (labels != UNLABELLED).sum().clamp(min=1)
 
 

@@ -96,9 +96,12 @@ VARIANTS: Mapping[str, VariantConfig] = MappingProxyType(
     {
         "tiny": _light_student("resnet18", (16, 24, 32, 48), channels=64, queries=20, heads=2, feedforward=64),
         # docs/benchmarks.md has the measurements behind it.
-        "small": _light_student("resnet18d", (48, 96, 192, 320), channels=96, queries=100, heads=3, feedforward=384),
-        # Made for CPUs, and with ImageNet weights from a package: it is not trained yet, `small` is what ships.
-        "small-lite": VariantConfig(
+        # What was `small` in files of format version 1.
+        "small-resnet18d": _light_student(
+            "resnet18d", (48, 96, 192, 320), channels=96, queries=100, heads=3, feedforward=384
+        ),
+        # Made for CPUs, and with ImageNet weights from a package.
+        "small": VariantConfig(
             "timm",
             "tf_efficientnet_lite0",
             channels=96,

@@ -17,6 +17,7 @@ from querydiff_core.label_space import cityscapes
 from querydiff_core.models.build import build_model
 from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
+from querydiff_core.training.depthwise_fp32 import keep_depthwise_in_fp32
 from querydiff_core.training.distillation import Distillation, TeacherOptions
 from querydiff_core.training.merged_iou import MergedIoU
 from querydiff_core.training.start_from import start_from_weights
@@ -151,9 +152,11 @@ class SemanticModule(TrainedModule):
         return data
 
     def setup(self, stage: str) -> None:
-        """Refuse crops that do not fit the teacher."""
+        """Refuse crops that do not fit the teacher, and prepare the student for the device."""
         if self.distillation is not None:
             self.distillation.check(self.data.transform.crop)
+        if self.device.type == "cpu":
+            keep_depthwise_in_fp32(self.model)
 
     def train(self, mode: bool = True) -> SemanticModule:
         """Switch to training; BatchNorm of the backbone stays as it is where that was asked for."""

@@ -66,3 +66,19 @@ def test_the_photometric_distortion_leaves_labels_alone():
     crops = [TrainingTransform((32, 32))(image, labels) for _ in range(10)]
     assert all((crop_labels == 7).all() for _, crop_labels in crops)
     assert any((crop != 100).any() for crop, _ in crops)
+
+
+def test_a_corruption_changes_the_picture_and_leaves_size_and_labels_alone():
+    image, labels = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8), torch.full((64, 64), 7, dtype=torch.uint8)
+    options = {"scale": (1.0, 1.0), "aspect": (1.0, 1.0), "photometric": 0.0}
+    changed = []
+    for seed in range(40):
+        torch.manual_seed(seed)
+        clean, _ = TrainingTransform((64, 64), **options)(image, labels)
+        torch.manual_seed(seed)
+        crop, crop_labels = TrainingTransform((64, 64), corruption=1.0, **options)(image, labels)
+        assert crop.shape == clean.shape
+        assert crop.dtype == torch.uint8
+        assert (crop_labels == 7).all()
+        changed.append(float((crop.float() - clean.float()).abs().mean()))
+    assert sum(change > 2 for change in changed) >= 30  # some change little: random pixels have full contrast already

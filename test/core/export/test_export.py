@@ -18,7 +18,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.export.export_engine import check_network_size
 from querydiff_core.export.parity import bundled_frames
 from querydiff_core.inference.checkpoint import load_checkpoint, save_checkpoint
-from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
+from querydiff_core.inference.metadata import FORMAT_VERSION, METADATA_KEY, ModelMetadata
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.build import build_model
 from querydiff_core.street_scenes import render_scene
@@ -240,7 +240,7 @@ def damage(path, checkpoint, kind):
     elif kind == "unknown variant":
         save_file(weights, path, {METADATA_KEY: metadata(variant="huge").to_json()})
     elif kind == "future":
-        save_file(weights, path, {METADATA_KEY: metadata(format_version=2).to_json()})
+        save_file(weights, path, {METADATA_KEY: metadata(format_version=FORMAT_VERSION + 1).to_json()})
     elif kind == "damaged build":
         raw = json.loads(metadata().to_json()) | {"build": {"format": "onnx"}}
         save_file(weights, path, {METADATA_KEY: json.dumps(raw)})

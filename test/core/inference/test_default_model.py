@@ -17,13 +17,13 @@ def segmenter():
     return Segmenter.load()
 
 
-def test_the_default_is_small_and_says_how_it_was_made(segmenter):
+def test_the_default_is_of_its_variant_and_says_how_it_was_made(segmenter):
     checkpoint = default_model().with_suffix(".safetensors")
     assert default_model().stat().st_size <= 16_000_000
     assert checkpoint.stat().st_size <= 16_000_000
     made = Segmenter.load(checkpoint, device="cpu").metadata
     for metadata in (made, segmenter.metadata):
-        assert metadata.variant == "small"
+        assert metadata.variant == "small-resnet18d"
         assert metadata.label_space == cityscapes()
         assert metadata.recipe["steps"] > 0
         assert metadata.commit

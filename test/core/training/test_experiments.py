@@ -28,7 +28,7 @@ SIZE = (64, 96)
 # What makes each family small: it stays the same kind of network.
 VIT = {"depth": 4, "embed_dim": 32, "num_heads": 2, "channels": 32}
 BACKBONES = {
-    "small": {"channels": [8, 8, 16, 16]},
+    "small": {},
     "resnet50": {"channels": [8, 8, 16, 16]},
     "mit-b5": {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 16, 40, 64]},
     "dinov2-l": {**VIT, "img_size": 112, "dynamic_img_size": True},
