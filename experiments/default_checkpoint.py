@@ -1,10 +1,10 @@
 """Make the shipped default: render street scenes, train in three steps, export, score.
 
 Everything lies below --output, and what is there is kept: an interrupted run goes on with the same command. Scenes,
-pixel-head pretraining (backbone, pixel decoder and refinement through the per-pixel head), full training (once for each
-seed, from the pretrained weights), full training again (from the mean of the seeds' weights, which blurs what seeds
-have come to disagree about), and the scores of each seed and of the last. No real image is learned
-from; CamVid, where it is, is scored on.
+pixel-head pretraining from ImageNet's weights (backbone, pixel decoder and refinement through the per-pixel head), full
+training (once for each seed, from the pretrained weights), full training again (from the mean of the seeds' weights,
+which blurs what seeds have come to disagree about; with one seed there is none), and the scores of each seed and of the
+last. No street is learned from but generated ones; real sets, where they are, are scored on.
 
 Example: python experiments/default_checkpoint.py --seeds 1 2 3    # a night on two cores
          python experiments/default_checkpoint.py --start querydiff_core/weights/small.safetensors --pixel-steps 0
@@ -23,6 +23,12 @@ import torch
 from querydiff_core.utils.atomic_file import atomic_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+REAL_SETS = {
+    "camvid": ("camvid={}:val", "camvid={}:train:dusk"),
+    "bdd100k": ("bdd100k=folder={}",),
+    "cityscapes": ("cityscapes=folder={}",),
+}
+"""Folders of labelled real streets, and what is scored of each."""
 CONDITIONS = ("clear", "fog", "night", "rain", "snow", "painted")
 
 
@@ -35,8 +41,8 @@ def main() -> None:
         "--pixel-steps", type=int, default=3000, help="of the pretraining; 0 leaves it out and begins with --start"
     )
     parser.add_argument("--steps", type=int, default=300, help="of each full training")
-    parser.add_argument("--start", type=Path, help="weights that training begins with (default: random)")
-    parser.add_argument("--camvid", type=Path, default=REPOSITORY.parent / "shared/data/camvid")
+    parser.add_argument("--start", type=Path, help="weights that training begins with (default: ImageNet's)")
+    parser.add_argument("--real", type=Path, default=REPOSITORY.parent / "shared/data", help="folder of the real sets")
     parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
     arguments = parser.parse_args()
     arguments.output = arguments.output.resolve()
@@ -50,14 +56,15 @@ def main() -> None:
     if arguments.pixel_steps:
         start = fit("pixel_head", 1, arguments.pixel_steps, start, arguments) / "checkpoints/last.ckpt"
     runs = [fit("full", seed, arguments.steps, start, arguments) for seed in arguments.seeds]
-    mean = arguments.output / "mean.ckpt"
-    average([run / "checkpoints/last.ckpt" for run in runs], mean)
-    runs.append(fit("full", max(arguments.seeds) + 1, arguments.steps, mean, arguments))
+    if len(runs) > 1:
+        mean = arguments.output / "mean.ckpt"
+        average([run / "checkpoints/last.ckpt" for run in runs], mean)
+        runs.append(fit("full", max(arguments.seeds) + 1, arguments.steps, mean, arguments))
     shipped = arguments.output / "small.safetensors"
     shutil.copyfile(runs[-1] / "student.safetensors", shipped)
     querydiff("export", shipped, "--output", shipped.with_suffix(".onnx"))
     for run in runs:
-        score(run / "student.safetensors", scenes / "scored", arguments.camvid)
+        score(run / "student.safetensors", scenes / "scored", arguments.real)
 
 
 def render(folder: Path, count: int, seed: int, conditions: Sequence[str]) -> None:
@@ -100,12 +107,13 @@ def average(states: Sequence[Path], output: Path) -> None:
         torch.save({"state_dict": mean}, temporary)
 
 
-def score(student: Path, scenes: Path, camvid: Path) -> None:
+def score(student: Path, scenes: Path, real: Path) -> None:
     sources = [f"street_scenes={scenes}::{condition}" for condition in CONDITIONS]
-    if camvid.is_dir():
-        sources += [f"camvid={camvid}:val", f"camvid={camvid}:train:dusk"]
-    else:
-        print(f"no CamVid at {camvid}: scored on street scenes alone", file=sys.stderr)
+    for folder, names in REAL_SETS.items():
+        if (real / folder).is_dir():
+            sources += [name.format(real / folder) for name in names]
+        else:
+            print(f"no {folder} in {real}: it is not scored on", file=sys.stderr)
     data = [word for source in sources for word in ("--data", source)]
     querydiff("evaluate", student, *data, "--output", student.with_suffix(".json"))
 
