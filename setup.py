@@ -82,7 +82,7 @@ setup(
     maintainer_email="maintainers@example.com",
     python_requires=">=3.10",
     packages=find_packages(include=["querydiff_core*", "querydiff_ros*"]),
-    package_data={"querydiff_core": ["label_spaces/*.yaml", "weights/*", "py.typed"]},
+    package_data={"querydiff_core": ["label_spaces/*.yaml", "live_view/*.html", "weights/*", "py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (share(""), ["package.xml"]),

@@ -74,25 +74,17 @@ def _measure(
     arguments: argparse.Namespace, engines: list[EngineProcess], times: list[EngineTimes], images: np.ndarray
 ) -> bool:
     """Return whether the run came to its end."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from querydiff_core.benchmark.interleaved_run import interleaved_run
     from querydiff_core.utils.stop_signal import StopSignal
-    from querydiff_core.utils.terminal import console
+    from querydiff_core.utils.terminal import progress
 
     seconds = arguments.seconds * len(engines)
-    errors = console(stderr=True)
-    columns = (TextColumn("measuring"), BarColumn(), TimeRemainingColumn(), TextColumn("Ctrl-C shows what there is"))
-    with (
-        StopSignal() as stop,
-        Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress,
-    ):
-        task = progress.add_task("", total=seconds)
+    with StopSignal() as stop, progress("measuring", seconds) as report:
 
         def advance(passed: float) -> bool:
-            if not errors.is_terminal and len(times[0].total) == 1:
-                print(f"measuring for {seconds:g} s ...", file=sys.stderr, flush=True)
-            progress.update(task, completed=passed)
+            if len(times[0].total) == 1:
+                print(f"measuring for {seconds:g} s; Ctrl-C shows what there is ...", file=sys.stderr, flush=True)
+            report(passed)
             return not stop.made
 
         interleaved_run(engines, times, images, seconds, advance)

@@ -82,9 +82,11 @@ def _write(folder: Path, comparison: Comparison, panels: int, published: bool) -
 
 def _panels(comparison: Comparison, count: int) -> list[Panel]:
     from querydiff_core.evaluation.compare.difference_panels import difference_panels
+    from querydiff_core.utils.terminal import tracked
 
     a, b = comparison.names[:2]
-    return list(difference_panels(comparison.results[a], comparison.results[b], (a, b), count))
+    panels = difference_panels(comparison.results[a], comparison.results[b], (a, b), count)
+    return list(tracked(panels, "drawing panels", count))
 
 
 def parser() -> argparse.ArgumentParser:

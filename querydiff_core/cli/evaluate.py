@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,26 +59,14 @@ def main(argv: Sequence[str]) -> int:
 @contextmanager
 def _progress(images: int) -> Iterator[Callable[[], bool]]:
     """Yield a function to call after each image; it says whether to go on."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from querydiff_core.utils.stop_signal import StopSignal
-    from querydiff_core.utils.terminal import console
+    from querydiff_core.utils.terminal import progress
 
-    errors = console(stderr=True)
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        StopSignal() as stop,
-        Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress,
-    ):
-        task, done, start = progress.add_task("", total=images), 0, time.monotonic()
+    done = itertools.count(1)
+    with StopSignal() as stop, progress("evaluating", images) as report:
 
         def should_continue() -> bool:
-            nonlocal done
-            done += 1
-            progress.advance(task)
-            if not errors.is_terminal and (done == 1 or done % max(1, images // 10) == 0):  # lines for a log
-                left = timedelta(seconds=round((time.monotonic() - start) / done * (images - done)))
-                print(f"evaluated {done} of {images} images, {left} left", file=sys.stderr, flush=True)
+            report(next(done))
             return not stop.made
 
         yield should_continue

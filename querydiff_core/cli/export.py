@@ -32,9 +32,11 @@ def main(argv: Sequence[str]) -> int:
     options.check_output(arguments.output)
 
     from querydiff_core.export.export_engine import export_engine
+    from querydiff_core.utils.terminal import progress
 
     print(f"exporting {arguments.checkpoint} as {options.format}, {options.precision} ...", flush=True)
-    report = export_engine(arguments.checkpoint, arguments.output, options)
+    with progress("exporting"):
+        report = export_engine(arguments.checkpoint, arguments.output, options)
     if report.coverage:
         print(report.coverage)
     parity = report.parity

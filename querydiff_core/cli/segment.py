@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options
+from querydiff_core.cli.view_arguments import add_view_arguments, opened_view
 from querydiff_core.errors import QueryDiffError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from querydiff_core.inference.segmenter import Segmenter
+    from querydiff_core.inference.segmenter import Segmentation
+    from querydiff_core.live_view.live_view import LiveView
+    from querydiff_core.utils.terminal import Report
 
 SUMMARY = "label images or videos: label PNGs and overlays"
 
@@ -29,16 +32,15 @@ def main(argv: Sequence[str]) -> int:
     files = list(_expand(arguments.files))
     _check_outputs(files, arguments.output)
 
-    from rich.progress import track
+    from querydiff_core.utils.terminal import progress
 
-    from querydiff_core.inference.segmenter import Segmenter
-    from querydiff_core.utils.terminal import console
-
-    segmenter = Segmenter.open(engine_options(arguments))
-    for file in track(files, description="labelling", console=console()):
-        label = _label_video if file.suffix.lower() in VIDEOS else _label_image
-        label(segmenter, file, arguments.output / file.stem, arguments.opacity)
-    print(f"{len(files)} file{'s' if len(files) != 1 else ''} labelled into {arguments.output}")
+    total = _frames_in(files)
+    with opened_view(arguments) as view:
+        with progress("labelling", total) as report:
+            labelling = _Labelling(arguments, total, view, report)
+            for file in files:
+                labelling.label(file)
+        print(f"{len(files)} file{'s' if len(files) != 1 else ''} labelled into {arguments.output}")
     return 0
 
 
@@ -57,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--opacity", type=float, default=0.5, help="of the colours in overlays, 0 to 1 (default: %(default)s)"
     )
+    add_view_arguments(parser)
     add_engine_arguments(parser)
     return parser
 
@@ -100,29 +103,74 @@ def _video_outputs(stem: Path) -> tuple[Path, Path]:
     return Path(f"{stem}_labels"), Path(f"{stem}_overlay.mp4")
 
 
-def _label_image(segmenter: Segmenter, file: Path, stem: Path, opacity: float) -> None:
-    from querydiff_core.utils.image_files import read_image, write_image
-    from querydiff_core.utils.overlay import overlay
+def _frames_in(files: Sequence[Path]) -> int | None:
+    """Return how many frames there are to label, None where a video does not say."""
+    from querydiff_core.utils.video import video_length
 
-    image = read_image(file)
-    labels = segmenter(image).labels
-    label_file, overlay_file = _image_outputs(stem)
-    write_image(label_file, labels)
-    write_image(overlay_file, overlay(image, labels, segmenter.label_space, opacity))
+    lengths = [video_length(file) if file.suffix.lower() in VIDEOS else 1 for file in files]
+    return None if None in lengths else sum(filter(None, lengths))
 
 
-def _label_video(segmenter: Segmenter, file: Path, stem: Path, opacity: float) -> None:
-    from querydiff_core.utils.image_files import write_image
-    from querydiff_core.utils.overlay import overlay
-    from querydiff_core.utils.video import read_video, write_video
+class _Labelling:
+    """Label files one after the other; tell of each frame that is done, and show it where somebody looks."""
 
-    label_folder, overlay_file = _video_outputs(stem)
+    def __init__(self, arguments: argparse.Namespace, total: int | None, view: LiveView | None, report: Report) -> None:
+        from querydiff_core.inference.segmenter import Segmenter
 
-    def painted() -> Iterable[np.ndarray]:
-        for index, frame in enumerate(frames):
-            labels = segmenter(frame).labels
-            write_image(label_folder / f"{index:06}.png", labels)
-            yield overlay(frame, labels, segmenter.label_space, opacity)
+        self._segmenter = model = Segmenter.open(engine_options(arguments))
+        self._model = f"{model.metadata.variant} on {model.engine_name} ({model.device})"
+        self._folder, self._opacity, self._total = arguments.output, arguments.opacity, total
+        self._view, self._report, self._done = view, report, 0
 
-    rate, frames = read_video(file)
-    write_video(overlay_file, painted(), rate)
+    def label(self, file: Path) -> None:
+        """Write two files for an image; for a video, a folder of labels and an overlay video."""
+        label = self._label_video if file.suffix.lower() in VIDEOS else self._label_image
+        label(file, self._folder / file.stem)
+
+    def _label_image(self, file: Path, stem: Path) -> None:
+        from querydiff_core.utils.image_files import read_image, write_image
+
+        image = read_image(file)
+        label_file, overlay_file = _image_outputs(stem)
+        labels, painted = self._labelled(image, file)
+        write_image(label_file, labels)
+        write_image(overlay_file, painted)
+
+    def _label_video(self, file: Path, stem: Path) -> None:
+        from querydiff_core.utils.image_files import write_image
+        from querydiff_core.utils.video import read_video, write_video
+
+        label_folder, overlay_file = _video_outputs(stem)
+
+        def painted() -> Iterable[np.ndarray]:
+            for index, frame in enumerate(frames):
+                labels, picture = self._labelled(frame, file)
+                write_image(label_folder / f"{index:06}.png", labels)
+                yield picture
+
+        rate, frames = read_video(file)
+        write_video(overlay_file, painted(), rate)
+
+    def _labelled(self, image: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels of a frame of `file`, and the frame under their colours."""
+        from querydiff_core.utils.overlay import overlay
+
+        found = self._segmenter(image)
+        self._done += 1
+        self._report(self._done, file.name)
+        if self._view:
+            self._show(self._view, image, found, file.name)
+        return found.labels, overlay(image, found.labels, self._segmenter.label_space, self._opacity)
+
+    def _show(self, view: LiveView, image: np.ndarray, found: Segmentation, source: str) -> None:
+        from querydiff_core.live_view.live_view import ShownFrame
+
+        facts = {
+            "source": source,
+            "number": self._done,
+            "total": self._total,
+            "latency_ms": 1000 * found.timings["total"],
+            "model": self._model,
+        }
+        space = self._segmenter.label_space
+        view.show(lambda: ShownFrame(image, found.labels, found.confidence, space, facts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from querydiff_core.utils.overlay import heat_map
 from querydiff_core.utils.panels import grid, panel, titled
 
 TILE_WIDTH = 384  # of a sheet, in pixels
@@ -67,8 +68,7 @@ def _heat(image: np.ndarray, attention: np.ndarray) -> np.ndarray:
     """Return the image with attention painted over it, from none to the brightest cell's."""
     relative = (255 * attention / max(float(attention.max()), 1e-12)).astype(np.uint8)
     large = cv2.resize(relative, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    colors = cv2.cvtColor(cv2.applyColorMap(large, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    heat: np.ndarray = cv2.addWeighted(_gray(image), 0.3, colors, 0.8, 0)
+    heat: np.ndarray = cv2.addWeighted(_gray(image), 0.3, heat_map(large), 0.8, 0)
     return heat
 
 

@@ -1,4 +1,4 @@
-"""Paint labels over the image they belong to."""
+"""Paint labels over the image they belong to, and confidence as heat."""
 
 from __future__ import annotations
 
@@ -23,3 +23,9 @@ def overlay(
     colors = cv2.applyColorMap(labels, label_space.colors[:, None], out)  # (H, W, 3); 20 times faster than indexing
     blended: np.ndarray = cv2.addWeighted(image, 1.0 - opacity, colors, opacity, 0.0, colors)
     return blended
+
+
+def heat_map(confidence: np.ndarray) -> np.ndarray:
+    """Return uint8 `confidence` `(H, W)` as colours from black (0) to light yellow (255), uint8 RGB `(H, W, 3)`."""
+    heat: np.ndarray = cv2.cvtColor(cv2.applyColorMap(confidence, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return heat

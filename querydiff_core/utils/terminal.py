@@ -5,12 +5,20 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from operator import length_hint
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+T = TypeVar("T")
+FIRST_LINE, NEXT_LINE = 5.0, 30.0
+"""Seconds until the first line about a long work, and between two of them, where no terminal shows a bar."""
 
 
 def console(**options: Any) -> Console:
@@ -18,6 +26,82 @@ def console(**options: Any) -> Console:
     from rich.console import Console
 
     return Console(markup=False, emoji=False, highlight=False, **options)
+
+
+class Report(Protocol):
+    """Takes how much of a work is done, and what it is at now."""
+
+    def __call__(self, done: float, now: str = "") -> None:
+        """Take `done`, from 0 to the total, and the name of what is being worked on."""
+
+
+@contextmanager
+def progress(what: str, total: float | None = None) -> Iterator[Report]:
+    """Show on stderr how far a work is: a bar on a terminal, elsewhere a line after 5 s and every half minute.
+
+    `what`: as in "labelling". `total`: what is all, None where that is not known.
+    """
+    errors = console(stderr=True)
+    with _bar(errors, what, total) if errors.is_terminal else _lines(what, total) as report:
+        yield report
+
+
+def tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Yield `items` under `progress`; `total`: their number, where they do not know it themselves."""
+    with progress(what, total or length_hint(items) or None) as report:
+        for done, item in enumerate(items, 1):
+            yield item
+            report(done)
+
+
+@contextmanager
+def _bar(errors: Console, what: str, total: float | None) -> Iterator[Report]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    name = TextColumn("{task.description}", markup=False)
+    count = (TimeElapsedColumn(),) if total is None else (MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(name, BarColumn(), *count, console=errors, transient=True) as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda done, now="": bars.update(task, completed=done, description=f"{what} {now}".rstrip())
+
+
+@contextmanager
+def _lines(what: str, total: float | None) -> Iterator[Report]:
+    start, ended = time.monotonic(), Event()
+    name, count = what, 0.0
+
+    def follow() -> None:
+        due = FIRST_LINE
+        while not ended.wait(due):
+            print(_line(name, count, total, time.monotonic() - start), file=sys.stderr, flush=True)
+            due = NEXT_LINE
+
+    def report(done: float, now: str = "") -> None:
+        nonlocal name, count
+        name, count = f"{what} {now}".rstrip(), done
+
+    thread = Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield report
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _line(name: str, done: float, total: float | None, passed: float) -> str:
+    if total and done:
+        return (
+            f"{name}: {done:.0f} of {total:.0f}, {timedelta(seconds=round(passed / done * max(0, total - done)))} left"
+        )
+    return f"{name}: {f'{done:.0f} done, ' if done else ''}{timedelta(seconds=round(passed))} so far"
 
 
 @contextmanager

@@ -20,11 +20,18 @@ def read_video(path: Path) -> tuple[Fraction, Iterator[np.ndarray]]:
     Raises:
         QueryDiffError: if the file cannot be opened, has no video, or breaks off before its first frame.
     """
-    with explained(f"{path} cannot be opened as a video: {{reason}}.", av.error.FFmpegError, OSError):
-        container = av.open(str(path))
-    if not container.streams.video:
-        raise QueryDiffError(f"{path} holds no video.")
+    container = _opened(path)
     return container.streams.video[0].average_rate or Fraction(10), _frames(container, path)
+
+
+def video_length(path: Path) -> int | None:
+    """Return the number of frames that a video says it has, None if it does not say.
+
+    Raises:
+        QueryDiffError: if the file cannot be opened or has no video.
+    """
+    with _opened(path) as container:
+        return container.streams.video[0].frames or None
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], rate: float | Fraction, quality: int = 21) -> int:
@@ -55,6 +62,15 @@ def _write(path: Path, first: np.ndarray, rest: Iterator[np.ndarray], rate: floa
             count += 1
         container.mux(stream.encode(None))
     return count
+
+
+def _opened(path: Path) -> av.container.InputContainer:
+    with explained(f"{path} cannot be opened as a video: {{reason}}.", av.error.FFmpegError, OSError):
+        container = av.open(str(path))
+    if not container.streams.video:
+        container.close()
+        raise QueryDiffError(f"{path} holds no video.")
+    return container
 
 
 def _frames(container: av.container.InputContainer, path: Path) -> Iterator[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
 
 from rich.table import Table
@@ -20,18 +20,14 @@ from querydiff_ros.bag_evaluation.measurements import BagEntry, ConditionSummary
 
 Outcome = BagOutcome | QueryDiffError
 """What a bag gave, or why it could not be evaluated."""
-Progress = Callable[[BagSource, int], None]
-"""Called with a bag and its number of frames that are done."""
 
 
-def evaluate_here(
-    sources: Sequence[BagSource], options: BagOptions, progress: Progress = lambda source, frames: None
-) -> Iterator[tuple[BagSource, Outcome]]:
+def evaluate_here(sources: Sequence[BagSource], options: BagOptions) -> Iterator[tuple[BagSource, Outcome]]:
     """Evaluate the bags one after the other in this process, with one engine."""
     segmenter = Segmenter.open(options.engine) if sources else None
     for source in sources:
         try:
-            yield source, evaluate_bag(source, options, partial(progress, source), segmenter)
+            yield source, evaluate_bag(source, options, segmenter)
         except QueryDiffError as error:
             yield source, error
 

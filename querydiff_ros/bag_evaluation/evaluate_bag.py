@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from querydiff_core.evaluation.provenance import model_facts, versions
 from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.utils.atomic_file import atomic_file
+from querydiff_core.utils.terminal import tracked
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames, LabelledFrames
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
@@ -20,8 +21,6 @@ from querydiff_ros.bag_evaluation.drive_scorer import DriveScorer
 from querydiff_ros.bag_evaluation.measurements import BagEntry, OnlineStatistics, scores_csv
 from querydiff_ros.bag_evaluation.over_time_plot import over_time_plot
 from querydiff_ros.bag_evaluation.worst_frames import WorstFrame
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,12 @@ class BagOutcome:
     warnings: list[str]
 
 
-def evaluate_bag(
-    source: BagSource, options: BagOptions, progress: Progress = lambda frames: None, segmenter: Segmenter | None = None
-) -> BagOutcome:
+def evaluate_bag(source: BagSource, options: BagOptions, segmenter: Segmenter | None = None) -> BagOutcome:
     """Predict every frame of a bag and judge the predictions; memory does not grow with the length of the bag.
 
     Args:
         source: the bag.
         options: how.
-        progress: called with the number of frames so far.
         segmenter: the model, if it is open already.
 
     Raises:
@@ -84,9 +80,8 @@ def evaluate_bag(
     segmenter = segmenter or Segmenter.open(options.engine)
     scorer = DriveScorer(source.name, options.score_mapping, segmenter.label_space, options.pictures)
     with _labelled(frames, options, segmenter) as (labelled, online), _one_opencv_thread():
-        for frame in labelled:
+        for frame in tracked(labelled, f"evaluating {source.name}", frames.bag.topics[frames.topics.image].count):
             scorer.update(frame)
-            progress(frames.frames)
     entry = BagEntry(
         bag=source.name,
         fingerprint=source.fingerprint,

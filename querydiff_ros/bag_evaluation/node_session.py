@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import TracebackType
-from typing import IO
+from typing import IO, Protocol
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
-from rich.progress import Progress
 from sensor_msgs.msg import Image
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.utils.stop_signal import StopSignal
+from querydiff_core.utils.terminal import progress
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames, LabelledFrames
 from querydiff_ros.bag_evaluation.bag_options import BagOptions, OnlineOptions
 from querydiff_ros.bag_evaluation.measurements import OnlineStatistics
@@ -40,6 +39,16 @@ LAST_WORDS_SECONDS = 10.0
 LISTEN_SECONDS = 0.001
 END_SECONDS = 10.0
 """What the node has to end after Ctrl-C."""
+
+
+class NodeListener(Protocol):
+    """Hears what passes between a bag and the node, in the thread that plays: it must not take its time."""
+
+    def sent(self, message: BagMessage) -> None:
+        """Take an image right before it is published."""
+
+    def received(self, kind: str, message: bytes) -> None:
+        """Take the CDR bytes of an Image of `kind`, LABEL or CONFIDENCE."""
 
 
 class NodeProcess:
@@ -107,7 +116,7 @@ class NodeProcess:
 
 @contextmanager
 def labelled_by_node(
-    frames: BagFrames, options: BagOptions, log: Path | None = None
+    frames: BagFrames, options: BagOptions, log: Path | None = None, listener: NodeListener | None = None
 ) -> Iterator[tuple[LabelledFrames, OnlineStatistics, Mapping[str, str]]]:
     """Play a bag to the node, end it, and yield the frames with what it predicted, the statistics and its diagnostics.
 
@@ -115,6 +124,7 @@ def labelled_by_node(
         frames: of the bag; those of the camera are played.
         options: of them `online` says how to play, and the model's are the node's.
         log: file for the node's log, None for a temporary one.
+        listener: hears what is sent and received.
 
     Raises:
         QueryDiffError: as `NodeSession` does.
@@ -124,7 +134,7 @@ def labelled_by_node(
             f"The node reads images, and {frames.topics.image} is video: evaluate it without --online."
         )
     with OutputSpool() as outputs:
-        with NodeSession(frames.topics.image, engine_parameters(options.engine), outputs, log) as session:
+        with NodeSession(frames.topics.image, engine_parameters(options.engine), outputs, log, listener) as session:
             online = session.play(frames.bag, options.online or OnlineOptions())
         yield LabelledFrames(frames, lambda frame: outputs.segmentation(frame.stamp_ns)), online, session.diagnostics
 
@@ -137,7 +147,12 @@ class NodeSession:
     """
 
     def __init__(
-        self, image_topic: str, parameters: Mapping[str, object], outputs: OutputSpool, log: Path | None = None
+        self,
+        image_topic: str,
+        parameters: Mapping[str, object],
+        outputs: OutputSpool,
+        log: Path | None = None,
+        listener: NodeListener | None = None,
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -146,6 +161,7 @@ class NodeSession:
             parameters: the node's.
             outputs: keeps what the node publishes.
             log: file for the node's log, None for a temporary one.
+            listener: hears what is sent and received.
 
         Raises:
             QueryDiffError: if the node does not read topics of such a name.
@@ -156,7 +172,7 @@ class NodeSession:
                 f"The node reads <camera>/image or <camera>/image/compressed, not {image_topic}: evaluate this bag "
                 "without --online."
             )
-        self._image, self._labels, self._outputs = image_topic, labels, outputs
+        self._image, self._labels, self._outputs, self._listener = image_topic, labels, outputs, listener
         self._camera = labels.removesuffix("/label").removeprefix("/")
         self._process = NodeProcess({"cameras": [self._camera], **parameters}, log)
         self._exit = ExitStack()
@@ -202,15 +218,22 @@ class NodeSession:
 
     def _on_send(self, message: BagMessage) -> None:
         self._sent.setdefault(stamp_ns(message.data), time.monotonic_ns())
+        if self._listener:
+            self._listener.sent(message)
 
     def _on_label(self, message: bytes) -> None:
         now, stamp = time.monotonic_ns(), stamp_ns(message)
         if self._labelled.setdefault(stamp, now) == now:
-            self._outputs.put(LABEL, stamp, message)
+            self._received(LABEL, stamp, message)
 
     def _on_confidence(self, message: bytes) -> None:
         self._confident += 1
-        self._outputs.put(CONFIDENCE, stamp_ns(message), message)
+        self._received(CONFIDENCE, stamp_ns(message), message)
+
+    def _received(self, kind: str, stamp: int, message: bytes) -> None:
+        self._outputs.put(kind, stamp, message)
+        if self._listener:
+            self._listener.received(kind, message)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -227,11 +250,10 @@ class NodeSession:
         player.wait_for_subscriber()
 
     def _play(self, player: BagPlayer, frames: int) -> None:
-        with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
-            bar = progress.add_task("playing", total=frames)
+        with progress("playing", frames) as report:
             for _ in player.play():
                 player.spin_until(lambda: False, LISTEN_SECONDS)  # without pauses nobody else would
-                progress.update(bar, completed=len(self._sent))
+                report(len(self._sent))
         # The node always labels the newest frame: once the last one is back, nothing more comes.
         last = next(reversed(self._sent), None)
         player.spin_until(lambda: last in self._labelled or self._process.failed(), LAST_WORDS_SECONDS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from querydiff_core.cli.argument_types import image_size
 from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options
+from querydiff_core.cli.view_arguments import add_view_arguments, opened_view
 
 SUMMARY = "label a drive through five conditions with the real node: video, pictures, scores"
 
@@ -21,7 +22,9 @@ def main(argv: Sequence[str]) -> int:
     from querydiff_ros.demo.run_demo import DemoOptions, run_demo
 
     own = {name: getattr(arguments, name) for name in ("output", "frames", "seed", "drive", "score")}
-    run_demo(DemoOptions(**own, size=arguments.image_size, engine=engine_options(arguments)))
+    options = DemoOptions(**own, size=arguments.image_size, engine=engine_options(arguments))
+    with opened_view(arguments) as view:
+        run_demo(options, view)
     return 0
 
 
@@ -50,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="MAPPING",
         help="judge the classes of this label mapping, such as camvid",
     )
+    add_view_arguments(parser)
     add_engine_arguments(parser, size=False)
     return parser
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,8 @@ from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_opt
 from querydiff_core.errors import QueryDiffError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
-
     from querydiff_ros.bag_evaluation.bag_options import BagOptions, OnlineOptions
-    from querydiff_ros.bag_evaluation.bag_results import BagResults, Progress
+    from querydiff_ros.bag_evaluation.bag_results import BagResults
     from querydiff_ros.bag_evaluation.bag_sources import BagSource
 
 SUMMARY = "judge a model on bags: accuracy by weather and over time, latency, worst frames"
@@ -51,31 +47,14 @@ def _evaluate(results: BagResults, missing: Sequence[BagSource], options: BagOpt
     from querydiff_ros.bag_evaluation.bag_results import evaluate_here
 
     if ray is None:
-        with _progress(missing) as progress:
-            for source, outcome in evaluate_here(missing, options, progress):
-                results.take(source, outcome)
+        for source, outcome in evaluate_here(missing, options):
+            results.take(source, outcome)
         return
     from querydiff_ros.bag_evaluation.bags_on_ray import evaluate_on_ray
 
     for number, (source, outcome) in enumerate(evaluate_on_ray(missing, options, ray), 1):
         results.take(source, outcome)
         _say(f"{number} of {len(missing)} bags done: {source.name}.")
-
-
-@contextmanager
-def _progress(sources: Sequence[BagSource]) -> Iterator[Progress]:
-    """Show a bar for each bag on a terminal."""
-    from rich import progress
-
-    columns = (*progress.Progress.get_default_columns(), progress.TextColumn("{task.completed} frames"))
-    with progress.Progress(*columns, disable=not sys.stdout.isatty(), transient=True) as bars:
-        tasks = {source: bars.add_task(source.name, total=None, start=False) for source in sources}
-        yield lambda source, frames: _advance(bars, tasks[source], frames)
-
-
-def _advance(bars: Bars, task: TaskID, frames: int) -> None:
-    bars.start_task(task)
-    bars.update(task, completed=frames)
 
 
 def _say(sentence: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +20,13 @@ def main(argv: Sequence[str]) -> int:
     """Record; 0 on success."""
     arguments = parser().parse_args(argv)
     # Imported late: `querydiff --help` must stay fast.
-    from rich.progress import track
-
+    from querydiff_core.utils.terminal import tracked
     from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
 
     source = _folder(arguments) if arguments.data_set is None else _data_set(arguments)
     with DriveRecorder(arguments.bag, arguments.camera, arguments.storage, not arguments.raw) as recorder:
         frames = source.stamped(FIRST_STAMP_NS, arguments.rate)
-        for frame in track(frames, "recording", total=len(source), transient=True, disable=not sys.stdout.isatty()):
+        for frame in tracked(frames, "recording", len(source)):
             recorder.write(*frame)
     print(f"{arguments.bag}: {_counted(source)} at {arguments.rate:g} Hz.")
     return 0

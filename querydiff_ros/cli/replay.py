@@ -53,17 +53,11 @@ def _report_start(replayer: BagPlayer, arguments: argparse.Namespace) -> None:
 
 
 def _play(bag: BagReader, replayer: BagPlayer, endless: bool) -> int:
-    """Play to the end, with a bar on a terminal, and return the number of messages."""
-    from rich.progress import Progress
+    """Play to the end and return the number of messages."""
+    from querydiff_core.utils.terminal import tracked
 
     total = None if endless else sum(topic.count for topic in bag.topics.values())
-    messages = 0
-    with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
-        bar = progress.add_task(bag.path.name, total=total)
-        for _ in replayer.play():
-            messages += 1
-            progress.advance(bar)
-    return messages
+    return sum(1 for _ in tracked(replayer.play(), f"playing {bag.path.name}", total))
 
 
 def _report_end(replayer: BagPlayer, messages: int, arguments: argparse.Namespace) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from querydiff_core.cli.argument_types import image_size
@@ -29,44 +28,32 @@ def main(argv: Sequence[str]) -> int:
 
 def _write_images(arguments: argparse.Namespace) -> int:
     from querydiff_core.street_scenes.scene_folder import SceneFolder
+    from querydiff_core.utils.terminal import progress
 
     folder = SceneFolder(
         arguments.output, arguments.count, arguments.image_size, arguments.seed, _conditions(arguments.conditions)
     )
-    _follow("scenes", folder.write(arguments.workers), arguments.count)
+    with progress("rendering scenes", arguments.count) as report:
+        for done in folder.write(arguments.workers):
+            report(done)
     print(f"{arguments.output}: {arguments.count} scenes of {_words(arguments.image_size)} with labels.")
     return 0
 
 
 def _write_drive(arguments: argparse.Namespace) -> int:
     from querydiff_core.street_scenes import render_drive
+    from querydiff_core.utils.terminal import tracked
     from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
 
     frames = render_drive(
         arguments.seed, arguments.frames, arguments.image_size, arguments.rate, _conditions(arguments.conditions)
     )
     with DriveRecorder(arguments.output, arguments.camera, arguments.storage) as recorder:
-
-        def record() -> Iterable[int]:
-            for number, frame in enumerate(frames, start=1):
-                stamp, focal = FIRST_STAMP_NS + frame.stamp, frame.camera_info.focal_length
-                recorder.write(stamp, frame.image, frame.labels, frame.condition, focal)
-                yield number
-
-        _follow("frames", record(), arguments.frames)
+        for frame in tracked(frames, "rendering a drive", arguments.frames):
+            stamp, focal = FIRST_STAMP_NS + frame.stamp, frame.camera_info.focal_length
+            recorder.write(stamp, frame.image, frame.labels, frame.condition, focal)
     print(f"{arguments.output}: {arguments.frames} frames of {_words(arguments.image_size)} at {arguments.rate:g} Hz.")
     return 0
-
-
-def _follow(what: str, done: Iterable[int], total: int) -> None:
-    """Show how far the work is while it is done."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
-        task = progress.add_task(what, total=total)
-        for number in done:
-            progress.update(task, completed=number)
 
 
 def _conditions(text: str) -> tuple[str, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from querydiff_core.label_space import LabelSpace
-from querydiff_core.utils.overlay import overlay
+from querydiff_core.utils.overlay import heat_map, overlay
 from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, panel, text_width, write
+from querydiff_core.utils.terminal import tracked
 from querydiff_core.utils.video import write_video
 from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame, LabelledFrames
 from querydiff_ros.bag_evaluation.drive_scorer import DriveScorer
@@ -31,7 +31,7 @@ class OverlayVideo:
         return write_video(path, self._pictures(), rate)
 
     def _pictures(self) -> Iterator[np.ndarray]:
-        for number, frame in enumerate(self._drive, 1):
+        for number, frame in enumerate(tracked(self._drive, "drawing", len(self._scores.frames)), 1):
             yield self.compose(frame, number)
 
     def compose(self, frame: LabelledFrame, number: int) -> np.ndarray:
@@ -57,8 +57,7 @@ class OverlayVideo:
             "prediction" if frame.ground_truth is None else "ground truth": self._label_space.paint(judged),
         }
         if frame.confidence is not None:
-            heat = cv2.applyColorMap(frame.confidence, cv2.COLORMAP_INFERNO)
-            panels["confidence"] = cv2.cvtColor(heat, cv2.COLOR_BGR2RGB)
+            panels["confidence"] = heat_map(frame.confidence)
         return panels
 
     def _write_header(self, picture: np.ndarray, frame: LabelledFrame, number: int) -> None:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
-
 from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.evaluation.result_table import print_iou
 from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.label_space import cityscapes
+from querydiff_core.live_view.live_view import LiveView
 from querydiff_core.street_scenes import render_drive
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.image_files import write_image
-from querydiff_core.utils.terminal import console
+from querydiff_core.utils.terminal import console, tracked
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames, LabelledFrames
 from querydiff_ros.bag_evaluation.bag_options import BagOptions, OnlineOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
@@ -28,6 +26,7 @@ from querydiff_ros.bag_evaluation.measurements import OnlineStatistics
 from querydiff_ros.bag_evaluation.node_session import labelled_by_node
 from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
 from querydiff_ros.demo.contact_sheet import contact_sheet
+from querydiff_ros.demo.live_frames import LiveFrames
 from querydiff_ros.demo.overlay_video import OverlayVideo
 
 RATE = 10.0
@@ -52,8 +51,10 @@ class DemoOptions:
     score: str = "train_ids"
 
 
-def run_demo(options: DemoOptions) -> dict[str, Any]:
+def run_demo(options: DemoOptions, view: LiveView | None = None) -> dict[str, Any]:
     """Label a drive with the real node and write video, contact sheet and metrics; return the metrics.
+
+    Each frame is shown on `view` as soon as it is labelled.
 
     Raises:
         QueryDiffError: if no label arrives, or the folder cannot be written.
@@ -67,9 +68,13 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     if frames.bag.damage:
         console(stderr=True).print(f"warning: {frames.bag.damage}")
     _say(f"Replaying {frames.bag.path} into segment_node.")
-    with labelled_by_node(frames, evaluation, options.output / "node.log") as (drive, statistics, diagnostics):
+    live = LiveFrames(view, frames, options.engine.file.name) if view else None
+    log = options.output / "node.log"
+    with labelled_by_node(frames, evaluation, log, live) as (drive, statistics, diagnostics):
+        if live:
+            live.show()
         _say("Scoring and drawing.")
-        for frame in drive:
+        for frame in tracked(drive, "scoring", statistics.frames_labelled):
             scorer.update(frame)
         metrics = _metrics(statistics, diagnostics, scorer)
         _show(options, drive, scorer, metrics)
@@ -87,8 +92,7 @@ def _generate(options: DemoOptions) -> Path:
         raise QueryDiffError(f"{bag} is in the way of the demo's bag: move it, or choose another --output.")
     with DriveRecorder(bag) as recorder:
         drive = render_drive(options.seed, options.frames, size=options.size, rate=RATE)
-        silent = not sys.stdout.isatty()
-        for frame in track(drive, "rendering a drive", total=options.frames, transient=True, disable=silent):
+        for frame in tracked(drive, "rendering a drive", options.frames):
             stamp, focal_length = FIRST_STAMP_NS + frame.stamp, frame.camera_info.focal_length
             recorder.write(stamp, frame.image, frame.labels, frame.condition, focal_length)
     return bag

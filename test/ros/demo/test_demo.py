@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
-from engines import expected_labels
+from engines import expected_labels, write_pixel_engine
 
 from querydiff_core.label_space import cityscapes
 from querydiff_core.street_scenes import CONDITIONS
@@ -146,6 +147,33 @@ def test_no_label_is_one_sentence_with_the_last_word_of_the_node(tmp_path):
     assert "broken.onnx" in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_the_page_shows_each_frame_with_its_condition_while_the_node_labels_it(tmp_path):
+    bag, engine = write_drive(tmp_path / "bag", CONDITIONS), write_pixel_engine(tmp_path / "slow.onnx", work=400)
+    words = command("--drive", bag, "--model", engine, "--output", tmp_path / "out", "--view", "--view-port", 0)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().removeprefix("Watch at ").strip()
+        seen, last, ended = [], 0, False
+        while not ended:
+            with urllib.request.urlopen(f"{address}/frame?after={last}", timeout=60) as answer:
+                found = json.load(answer)
+            ended, last = found.get("ended", False), found.get("id", last)
+            seen += [found] if "id" in found else []
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    numbers = [frame["facts"]["number"] for frame in seen]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == 10
+    for frame in seen:
+        facts, pictures = frame["facts"], frame["pictures"]
+        assert facts["condition"] == CONDITIONS[(facts["number"] - 1) // 2]
+        assert (facts["total"], facts["source"], facts["model"]) == (10, "bag", "slow.onnx")
+        assert facts["latency_ms"] > 0
+        assert set(pictures) == {"input", "overlay", "confidence"}
+        image = np.random.default_rng(0).integers(0, 256, (facts["number"], *SIZE, 3), dtype=np.uint8)[-1]
+        shares = np.bincount(expected_labels(image).ravel(), minlength=19) / image[..., 0].size
+        assert [c["share"] for c in frame["classes"]] == pytest.approx(shares, abs=1e-4)
 
 
 # Ctrl-C in a terminal reaches the demo and the node, `kill` the demo alone.
