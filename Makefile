@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench constraints clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## Label a drive through clear air, fog, night, rain and snow with the real node: build/demo
 	$(BIN)/querydiff demo --output build/demo
@@ -33,6 +33,10 @@ format: $(VENV)/.dev ## Format the code and fix what lint can fix
 
 bench: $(VENV)/.dev ## Run the benchmarks that finish unattended (docs/benchmarks.md)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+constraints: $(VENV)/.dev ## Write the versions of everything in this environment to constraints.txt
+	{ $(BIN)/python -c 'import platform as p; print(f"# The tests ran with these: Python {p.python_version()}, {p.system()} {p.machine()}.")'; \
+	$(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

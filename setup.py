@@ -2,6 +2,7 @@
 
 from glob import glob
 from pathlib import Path
+from xml.etree import ElementTree
 
 from setuptools import find_packages, setup
 
@@ -72,7 +73,7 @@ def share(folder: str) -> str:
 
 setup(
     name=PACKAGE,
-    version="0.1.0",
+    version=ElementTree.parse(HERE / "package.xml").findtext("version"),  # which ROS tools read, too
     description="Semantic segmentation of camera streams that holds in fog, night, rain and snow (QueryDiff)",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
