@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from querydiff_core.utils.atomic_file import check_writable
 if TYPE_CHECKING:
     from querydiff_core.evaluation.evaluation_source import EvaluationSource
     from querydiff_core.evaluation.protocol import Protocol
+    from querydiff_core.evaluation.query_exchange import QueryExchange
     from querydiff_core.evaluation.result import Result
     from querydiff_core.inference.engine import EngineOptions
 
@@ -38,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
         check_writable(arguments.output)
     sources, protocol = _sources(arguments), _protocol(arguments)
     options = _engine(arguments, protocol)
+    exchange = _query_exchange(arguments, options)
     segmenter = Segmenter.open(options)
     run = Run(segmenter, protocol, arguments.workers)
     images = sum(len(source.pairs) for source in sources)
@@ -53,7 +55,37 @@ def main(argv: Sequence[str]) -> int:
             print(f"warning: {note}", file=sys.stderr)
     if not finished:
         raise KeyboardInterrupt
+    if exchange is not None:
+        _report_queries(arguments, exchange, sources, result)
     return 0
+
+
+def _query_exchange(arguments: argparse.Namespace, options: EngineOptions) -> QueryExchange | None:
+    """Return what measures agent queries, where that was asked for; before anything is scored, as it may refuse."""
+    if not arguments.queries:
+        return None
+    if options.window or arguments.flip or arguments.scales or arguments.test_size:
+        raise QueryDiffError(
+            "--queries looks at every image once and whole: leave out --preset paper, --window, --flip, --scales and "
+            "--test-size."
+        )
+    from querydiff_core.evaluation.query_exchange import QueryExchange
+
+    return QueryExchange(options, arguments.workers)
+
+
+def _report_queries(
+    arguments: argparse.Namespace, exchange: QueryExchange, sources: list[EvaluationSource], result: Result
+) -> None:
+    """Measure the agent queries, print them, and add them to the result's domains."""
+    from querydiff_core.evaluation.query_exchange import query_table
+    from querydiff_core.utils.terminal import console
+
+    reports = {source.domain: exchange(source) for source in sources}
+    console().print(query_table(result.model["file"], reports))
+    if arguments.output:
+        domains = (replace(d, extra=d.extra | {"agent_queries": asdict(reports[d.name])}) for d in result.domains)
+        replace(result, domains=tuple(domains)).save(arguments.output)
 
 
 @contextmanager
@@ -171,6 +203,12 @@ def parser() -> argparse.ArgumentParser:
     add("--test-size", type=_factor_or_size, metavar="HxW", help="resize images first, to a size or by a factor")
     add("--flip", action="store_true", help="look at the mirrored image too")
     add("--scales", type=_factors, metavar="F,F,...", help="look at several scales; needs a window")
+    add(
+        "--queries",
+        action="store_true",
+        help="measure the agent queries of a checkpoint too: their variance between images, and what an image loses "
+        "with another's (four more looks at each image)",
+    )
     add("--workers", type=int, default=2, help="threads that read images ahead (default: %(default)s)")
     add("--output", type=Path, metavar="RESULT.json", help="write the result here, for `querydiff compare`")
     add_engine_arguments(parser, model=False)

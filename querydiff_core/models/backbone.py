@@ -105,6 +105,11 @@ class TimmPyramid(Backbone):
         self.freeze()
         self.reins.extend(Rein(1, width, tokens, rank) for width in self.channels)
 
+    def token_sets(self) -> list[Tensor]:
+        """Return Rein's tokens of each of the four maps, `(m, c_i)`."""
+        reins: list[Any] = list(self.reins)
+        return [rein.tokens(0) for rein in reins]
+
 
 class MixTransformer(Backbone):
     """The Mix Transformer of Segformer (MiT-B0 to B5), from transformers.
@@ -183,6 +188,10 @@ class VisionTransformerPyramid(Backbone):
         prefix = getattr(self.network, "num_prefix_tokens", 0)  # SAM's ViT has patches alone
         blocks = enumerate(self.network.blocks)
         self.network.blocks = nn.Sequential(*(ReinBlock(block, self.rein, i, prefix) for i, block in blocks))
+
+    def token_sets(self) -> list[Tensor]:
+        """Return Rein's tokens of every block, `(m, c)`."""
+        return [self.rein.tokens(layer) for layer in range(self.rein.layers)]
 
     def _fit(self, images: Tensor) -> Tensor:
         nearest = (

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from querydiff_core.errors import QueryDiffError, explained
-from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries
+from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries, TokenQueries
 from querydiff_core.models.backbone import Backbone, MixTransformer, Pretrained, TimmPyramid, VisionTransformerPyramid
 from querydiff_core.models.mask_decoder import MaskDecoder
 from querydiff_core.models.pixel_decoder import PixelDecoder
@@ -95,6 +95,10 @@ def _build_queries(config: VariantConfig, backbone: Backbone) -> nn.Module:
     if config.query_source == "rein":
         assert isinstance(backbone, VisionTransformerPyramid)  # `variant_config` refuses any other
         return ReinQueries(backbone.rein, config.channels)
+    if config.query_source == "tokens":
+        assert isinstance(backbone, (VisionTransformerPyramid, TimmPyramid))
+        widths = [tokens.shape[1] for tokens in backbone.token_sets()]
+        return TokenQueries(backbone.token_sets, widths, config.channels, config.queries, **config.query_options)
     read = backbone.channels[-config.query_maps :]
     return AgentQueries(read, config.channels, config.queries, **config.query_options)
 

@@ -26,11 +26,15 @@ class Rein(nn.Module):
         tokens: m.
         rank: r, of the tokens.
         shared: whether all blocks share W_T, b_T, W_f and b_f, as in the paper.
+
+    Attributes:
+        steered: False leaves D_i out, to measure what the tokens do.
     """
 
     def __init__(self, layers: int, channels: int, tokens: int = 100, rank: int = 16, shared: bool = True) -> None:
         super().__init__()
         self.layers, self.channels, self.shared = layers, channels, shared
+        self.steered = True
         # The entries of T then have unit variance.
         self.a = nn.Parameter(torch.randn(layers, tokens, rank) / rank**0.5)
         self.b = nn.Parameter(torch.randn(layers, rank, channels))
@@ -46,11 +50,13 @@ class Rein(nn.Module):
 
     def forward(self, features: Tensor, layer: int) -> Tensor:
         """Return the refined `features` `(..., c)` of block `layer`, counted from 0."""
+        # A shared map is the only one.
+        feature_map = self.feature_maps[layer % len(self.feature_maps)]
+        if not self.steered:
+            return features + feature_map(features)
         tokens = self.tokens(layer)
         similarity = (features @ tokens.T * self.channels**-0.5).softmax(-1)  # (..., m)
-        # A shared map is the only one.
         token_map = self.token_maps[layer % len(self.token_maps)]
-        feature_map = self.feature_maps[layer % len(self.feature_maps)]
         delta = similarity[..., 1:] @ token_map(tokens[1:])  # (..., c)
         return features + feature_map(delta + features)
 

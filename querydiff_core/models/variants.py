@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from querydiff_core.errors import QueryDiffError
+
+QuerySource = Literal["agent", "tokens", "learned", "rein"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +29,11 @@ class VariantConfig:
         scheme: `full` tunes the pretrained network; `frozen` keeps it as it is, statistics included; `rein` refines
             the blocks of a frozen ViT, or the four maps of a frozen convolutional pyramid.
         rein_options: further arguments of `Rein`: tokens (m, r by default) and rank; for a ViT also shared.
-        query_source: `agent`; or, as baselines whose queries ignore the image, `learned` (Mask2Former's) or `rein`
-            (linked to Rein's tokens).
+        query_source: `agent`; `tokens`, agent queries that merge the token sets of scheme `rein` and are the same for
+            every image, as the authors have it; or, as baselines, `learned` (Mask2Former's) or `rein` (linked to Rein's
+            tokens by Rein's own rule).
         query_maps: how many of the backbone's four maps, the coarsest, the agent queries read.
-        query_options: further arguments of `AgentQueries`.
+        query_options: further arguments of `AgentQueries`, or of `TokenQueries`.
         refinement: whether maps read the agent queries (docs/method.md, section 4).
         auxiliary_head: whether there is a per-pixel head, which only training uses.
     """
@@ -48,7 +51,7 @@ class VariantConfig:
     decoder_feedforward: int = 2048
     scheme: Literal["full", "frozen", "rein"] = "full"
     rein_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    query_source: Literal["agent", "learned", "rein"] = "agent"
+    query_source: QuerySource = "agent"
     query_maps: int = 4
     query_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     refinement: bool = True
@@ -144,7 +147,7 @@ def variant_config(variant: str, **overrides: Any) -> VariantConfig:
             f"Variant {variant}: channels must be a multiple of 32 and queries 1 or more, found {config.channels} and "
             f"{config.queries}."
         )
-    _check_choice(variant, "query_source", config.query_source, ("agent", "learned", "rein"))
+    _check_choice(variant, "query_source", config.query_source, get_args(QuerySource))
     _check_choice(variant, "pixel_decoder", config.pixel_decoder, ("deformable", "pyramid"))
     if not 1 <= config.query_maps <= 4:
         raise QueryDiffError(f"Variant {variant}: query_maps must be 1 to 4, found {config.query_maps}.")
@@ -159,8 +162,10 @@ def _check_choice(variant: str, setting: str, found: str, choices: Sequence[str]
 
 def _check_rein(variant: str, config: VariantConfig) -> None:
     if config.scheme != "rein":
-        if config.query_source == "rein":
-            raise QueryDiffError(f"Variant {variant}: query_source rein needs scheme rein, found {config.scheme}.")
+        if config.query_source in ("rein", "tokens"):
+            raise QueryDiffError(
+                f"Variant {variant}: query_source {config.query_source} needs scheme rein, found {config.scheme}."
+            )
         return
     if config.family not in REIN_OPTIONS:
         known = ", ".join(name for name, each in VARIANTS.items() if each.family in REIN_OPTIONS)
@@ -179,8 +184,8 @@ def _check_rein(variant: str, config: VariantConfig) -> None:
     tokens, rank = config.rein_options.get("tokens", config.queries), config.rein_options.get("rank", 1)
     if tokens < 2 or rank < 1:
         raise QueryDiffError(f"Rein needs 2 or more tokens of rank 1 or more, found {tokens} of rank {rank}.")
-    if config.query_source == "rein" and tokens != config.queries:
+    if config.query_source in ("rein", "tokens") and tokens != config.queries:
         raise QueryDiffError(
-            f"With query_source rein each of Rein's tokens is a query: found {tokens} tokens and {config.queries} "
-            "queries; leave rein_options.tokens out."
+            f"With query_source {config.query_source} each of Rein's tokens is a query: found {tokens} tokens and "
+            f"{config.queries} queries; leave rein_options.tokens out."
         )

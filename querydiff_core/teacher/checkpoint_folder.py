@@ -79,13 +79,13 @@ class CheckpointFolder:
                 raise ValueError(f"{CONFIGS[part]} holds no JSON object")
             return config
 
-    def load_unet(self, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
-        """Read the UNet."""
-        return self._load(UNet2DConditionModel, "unet", dtype)
+    def load_unet(self, dtype: torch.dtype = torch.float32, *, pretrained: bool = True) -> UNet2DConditionModel:
+        """Read the UNet; without its weights, they are random."""
+        return self._load(UNet2DConditionModel, "unet", dtype, pretrained)
 
-    def load_vae_encoder(self, dtype: torch.dtype = torch.float32) -> AutoencoderKL:
+    def load_vae_encoder(self, dtype: torch.dtype = torch.float32, *, pretrained: bool = True) -> AutoencoderKL:
         """Read the VAE and drop its decoder."""
-        vae = self._load(AutoencoderKL, "vae", dtype)
+        vae = self._load(AutoencoderKL, "vae", dtype, pretrained)
         del vae.decoder, vae.post_quant_conv
         return vae
 
@@ -107,7 +107,10 @@ class CheckpointFolder:
         with self.reading("scheduler"):  # every scheduler of Stable Diffusion has the settings of DDPM's
             return DDPMScheduler.from_pretrained(self.path / "scheduler").alphas_cumprod
 
-    def _load(self, kind: type[Any], part: str, dtype: torch.dtype) -> Any:
+    def _load(self, kind: type[Any], part: str, dtype: torch.dtype, pretrained: bool) -> Any:
+        if not pretrained:
+            with self.reading(part):
+                return kind.from_config(self.config(part)).to(dtype)
         variant = self._weights_variant(part)
         with self.reading(part):
             model, info = kind.from_pretrained(

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import kl_div, smooth_l1_loss
+from torch.nn.functional import kl_div, layer_norm, smooth_l1_loss
 
 from querydiff_core.teacher.diffusion_teacher import TeacherFeatures
 
@@ -31,6 +31,12 @@ class ConsistencyLoss(nn.Module):
             the features; the `sum` (Eq. 10 without `normalise`) would grow with the image.
         hidden_channels: of Linear_j; c_j by default, which is the wider side for Stable Diffusion (640 and 1280).
         beta: where SmoothL1 turns from square to linear, 1 as in its paper; features have unit variance.
+        similarity_spread: standard deviation over the queries that each cell's scores in Eq. 8 are given: at 2 a cell
+            attends to some seventh of the queries, whatever c_j. None leaves them to `scaled`.
+        summed_pixels: whether L_dist sums over pixels, as Eq. 9 is printed, instead of their mean: h_j w_j times as
+            large, and so is its share of the gradient.
+        supervise_queries: whether L_sup acts on the agent queries themselves, as the authors have it, instead of g,
+            which Linear_j can fit alone. As c and c_j differ, targets pass a fixed random orthonormal map.
     """
 
     def __init__(
@@ -44,11 +50,18 @@ class ConsistencyLoss(nn.Module):
         pooling: Pooling = "mean",
         hidden_channels: int | None = None,
         beta: float = 1.0,
+        similarity_spread: float | None = None,
+        summed_pixels: bool = False,
+        supervise_queries: bool = False,
     ) -> None:
         super().__init__()
+        self.similarity_spread, self.summed_pixels = similarity_spread, summed_pixels
         self.supervision_weight, self.distribution_weight = supervision_weight, distribution_weight
         self.scaled, self.pooling, self.beta = scaled, pooling, beta
         self.linears = nn.ModuleList(_linear(channels, hidden_channels or c_j, c_j) for c_j in feature_channels)
+        self.supervise_queries = supervise_queries
+        for j, c_j in enumerate(feature_channels if supervise_queries else ()):
+            self.register_buffer(f"to_queries_{j}", _orthonormal(c_j, channels), persistent=False)
 
     def forward(self, agent_queries: Tensor, features: TeacherFeatures) -> dict[str, Tensor]:
         """Return `sup`, `dist` and `loss`, their weighted sum; all float32 scalars.
@@ -59,12 +72,14 @@ class ConsistencyLoss(nn.Module):
         """
         sup = dist = agent_queries.new_zeros((), dtype=features.weak[0].dtype)
         with torch.autocast(agent_queries.device.type, enabled=False):  # bf16 is too coarse for log-probabilities
-            for g, s, strong in zip(*self._attend(agent_queries, features), features.strong, strict=True):
+            each = zip(*self._attend(agent_queries, features), features.strong, strict=True)
+            for j, (g, s, strong) in enumerate(each):
                 if self.distribution_weight:
-                    dist = dist + divergence(strong, s @ g)  # f_hat = S g, Eq. 9
+                    pixels = strong.shape[1] if self.summed_pixels else 1
+                    dist = dist + pixels * divergence(strong, s @ g)  # f_hat = S g, Eq. 9
                 if self.supervision_weight:
-                    q_opt = self._pool(s, strong)  # Eq. 10
-                    sup = sup + smooth_l1_loss(g, q_opt.detach(), beta=self.beta)  # Eq. 11
+                    q_opt = self._pool(s, strong).detach()  # Eq. 10
+                    sup = sup + self._supervision(j, agent_queries, g, q_opt)  # Eq. 11
         return {
             "sup": sup,
             "dist": dist,
@@ -84,7 +99,16 @@ class ConsistencyLoss(nn.Module):
 
     def _similarity(self, weak: Tensor, g: Tensor) -> Tensor:
         scale = g.shape[-1] ** -0.5 if self.scaled else 1.0
-        return (scale * weak @ g.transpose(1, 2)).softmax(-1)  # (B, h_j w_j, r), Eq. 8
+        scores = scale * weak @ g.transpose(1, 2)  # (B, h_j w_j, r)
+        if self.similarity_spread is not None:
+            scores = self.similarity_spread * layer_norm(scores, scores.shape[-1:])
+        return scores.softmax(-1)  # Eq. 8
+
+    def _supervision(self, j: int, agent_queries: Tensor, g: Tensor, q_opt: Tensor) -> Tensor:
+        if not self.supervise_queries:
+            return smooth_l1_loss(g, q_opt, beta=self.beta)
+        q_opt = q_opt @ self.get_buffer(f"to_queries_{j}").to(q_opt)  # (B, r, c)
+        return smooth_l1_loss(agent_queries.to(q_opt), q_opt, beta=self.beta)
 
     def _pool(self, s: Tensor, strong: Tensor) -> Tensor:
         if self.pooling == "mean":
@@ -107,3 +131,10 @@ def _linear(channels: int, hidden: int, out_channels: int) -> nn.Sequential:
     # The norm comes after the first layer, as the outputs must be free in size: means of features are shorter than
     # features are.
     return nn.Sequential(nn.Linear(channels, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out_channels))
+
+
+def _orthonormal(rows: int, columns: int) -> Tensor:
+    """Return a fixed map `(rows, columns)` that keeps the variance of a channel, the same in every run."""
+    drawn = torch.randn(max(rows, columns), min(rows, columns), generator=torch.Generator().manual_seed(rows + columns))
+    basis = torch.linalg.qr(drawn).Q  # orthonormal columns
+    return (basis if rows >= columns else basis.T) * max(1.0, columns / rows) ** 0.5

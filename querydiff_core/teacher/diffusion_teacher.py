@@ -85,6 +85,7 @@ class DiffusionTeacher(nn.Module):
         precision: Precision = "fp32",
         channels_last: bool = False,
         compile: bool = False,
+        pretrained: bool = True,
     ) -> DiffusionTeacher:
         """Read what a teacher needs of a Stable Diffusion in the diffusers layout.
 
@@ -96,14 +97,15 @@ class DiffusionTeacher(nn.Module):
             precision: of weights and activations; the features are float32 in any case.
             channels_last: memory layout that convolutions in half precision prefer on GPUs.
             compile: compile VAE and UNet with torch.compile at the first call.
+            pretrained: False leaves UNet and VAE random, to compare with.
 
         Raises:
             QueryDiffError: if the source is no such checkpoint, is out of reach, lacks a feature, or is damaged.
         """
         folder, dtype = CheckpointFolder.find(source, half=precision != "fp32"), _DTYPES[precision]
         teacher = cls(
-            folder.load_vae_encoder(dtype),
-            UNetFeatures(folder.load_unet(dtype), features),
+            folder.load_vae_encoder(dtype, pretrained=pretrained),
+            UNetFeatures(folder.load_unet(dtype, pretrained=pretrained), features),
             folder.embed_empty_text().to(dtype),
             folder.noise_schedule(),
             weak_timestep=weak_timestep,
@@ -161,7 +163,7 @@ class DiffusionTeacher(nn.Module):
             z_t = self._noised(z_0, noise)  # (2 B, 4, h, w)
             timesteps = torch.tensor(self.timesteps, device=z_t.device).repeat_interleave(len(images))
             maps = self.unet(z_t.to(self.empty_text.dtype), timesteps, self.empty_text.expand(len(z_t), -1, -1))
-        tokens = [_layer_normed(feature) for feature in maps]  # (2 B, h_j w_j, c_j)
+        tokens = [layer_normed(feature) for feature in maps]  # (2 B, h_j w_j, c_j)
         weak, strong = zip(*(both.chunk(2) for both in tokens), strict=True)
         return TeacherFeatures(list(weak), list(strong), [(m.shape[2], m.shape[3]) for m in maps])
 
@@ -182,6 +184,7 @@ class DiffusionTeacher(nn.Module):
             )
 
 
-def _layer_normed(feature: Tensor) -> Tensor:
+def layer_normed(feature: Tensor) -> Tensor:
+    """Return a map `(B, c, h, w)` as `(B, h w, c)`, float32, layer-normed over channels."""
     pixels = feature.float().flatten(2).transpose(1, 2)  # (B, h w, c)
     return layer_norm(pixels, pixels.shape[-1:])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.consistency_loss import ConsistencyLoss
+from querydiff_core.teacher.control_teacher import ControlTeacher, is_control
 from querydiff_core.teacher.diffusion_teacher import DEFAULT_FEATURES, DiffusionTeacher, TeacherFeatures
 from querydiff_core.utils.seeds import NOISE, mixed_seed
 
@@ -19,10 +20,14 @@ from querydiff_core.utils.seeds import NOISE, mixed_seed
 class TeacherOptions:
     """Which diffusion model teaches, and how (docs/method.md, section 2).
 
-    `source` is a folder in the diffusers layout, or a name on the hub. `features` are the UNet blocks whose activations
-    teach. `weak_timestep` and `strong_timestep` are t_w and t_s, among the scheduler's (1,000) timesteps. `scaled` says
-    whether Eq. 8 divides by sqrt(c_j), which may leave the similarities of a narrow teacher too soft (docs/teacher.md).
-    `precision`, `channels_last` and `compile` trade memory and time; half precision wants a GPU.
+    `source` is a folder in the diffusers layout, a name on the hub, or, such as `control:tf_efficientnet_lite0`, no
+    diffusion model but a control (`ControlTeacher`). `features` are the UNet blocks whose activations teach.
+    `weak_timestep` and `strong_timestep` are t_w and t_s, among the scheduler's (1,000) timesteps. `scaled` says
+    whether Eq. 8 divides by sqrt(c_j), which may leave the similarities of a narrow teacher too soft (docs/teacher.md);
+    `similarity_spread`, `summed_pixels` and `supervise_queries` are further settings of `ConsistencyLoss`. `gate`
+    probes teacher and backbone on the first training source before the first step, and refuses a teacher that knows
+    less; `force` shows the figures and goes on. `precision`, `channels_last` and `compile` trade memory and time; half
+    precision wants a GPU.
     """
 
     source: str
@@ -30,12 +35,18 @@ class TeacherOptions:
     weak_timestep: int = 0
     strong_timestep: int = 100
     scaled: bool = True
+    similarity_spread: float | None = None
+    summed_pixels: bool = False
+    supervise_queries: bool = False
+    gate: Literal["off", "on", "force"] = "off"
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     channels_last: bool = False
     compile: bool = False
 
-    def load(self) -> DiffusionTeacher:
+    def load(self) -> DiffusionTeacher | ControlTeacher:
         """Return the teacher, frozen."""
+        if is_control(self.source):
+            return ControlTeacher.load(self.source, self.weak_timestep, self.strong_timestep)
         return DiffusionTeacher.load(
             self.source,
             features=self.features,
@@ -78,11 +89,14 @@ class Distillation(nn.Module):
             supervision_weight=supervision_weight,
             distribution_weight=distribution_weight,
             scaled=options.scaled,
+            similarity_spread=options.similarity_spread,
+            summed_pixels=options.summed_pixels,
+            supervise_queries=options.supervise_queries,
         )
 
     @property
-    def teacher(self) -> DiffusionTeacher:
-        """The frozen diffusion model."""
+    def teacher(self) -> DiffusionTeacher | ControlTeacher:
+        """The frozen teacher."""
         return self._hidden[0]
 
     def check(self, crop: Sequence[int]) -> None:

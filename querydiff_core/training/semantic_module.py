@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,8 +16,13 @@ from querydiff_core.data.datamodule import Crop, SegmentationData
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import cityscapes
 from querydiff_core.models.build import build_model
+from querydiff_core.models.query_statistics import BetweenImages, perplexity_share
 from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
+from querydiff_core.models.variants import QuerySource
+from querydiff_core.teacher.diffusion_teacher import TeacherFeatures
+from querydiff_core.teacher.teacher_probe import check_gate, probe_teacher
+from querydiff_core.teacher.teaching_gradient import TeachingGradient
 from querydiff_core.training.depthwise_fp32 import keep_depthwise_in_fp32
 from querydiff_core.training.distillation import Distillation, TeacherOptions
 from querydiff_core.training.merged_iou import MergedIoU
@@ -32,15 +38,15 @@ class StudentOptions:
     """Settings of the student that differ from the variant's; None leaves the variant's.
 
     `scheme` is how the pretrained backbone is tuned (docs/method.md, section 6). `rein_options` are tokens, rank and
-    shared of Rein. `queries` is r, the number of queries. `query_source` is `agent`, or `learned` or `rein` as
-    baselines. `refinement` says whether maps read the agent queries. `others` are any other settings of `VariantConfig`
-    by name, such as `channels`.
+    shared of Rein. `queries` is r, the number of queries. `query_source` is `agent` or `tokens`, or `learned` or `rein`
+    as baselines. `refinement` says whether maps read the agent queries. `others` are any other settings of
+    `VariantConfig` by name, such as `channels`.
     """
 
     scheme: Literal["full", "frozen", "rein"] | None = None
     rein_options: dict[str, Any] | None = None
     queries: int | None = None
-    query_source: Literal["agent", "learned", "rein"] | None = None
+    query_source: QuerySource | None = None
     refinement: bool | None = None
     others: dict[str, Any] = field(default_factory=dict)
 
@@ -70,6 +76,9 @@ class SemanticModule(TrainedModule):
         alpha: weight of L_diff in L_total (Eq. 14).
         supervision_weight: weight of L_sup in L_diff (Eq. 12); 0 switches it off.
         distribution_weight: weight of L_dist in L_diff (Eq. 12); 0 switches it off.
+        gradient_share: what alpha L_diff's gradient at the agent queries should be of L_seg's: alpha then follows what
+            is measured. None keeps alpha.
+        instruments_every: steps between measurements of what agent queries hold and what teaches them; 0 for none.
         gradient_checkpointing: whether to compute the backbone's activations again in the backward pass, which takes
             less memory and more time.
         frozen_batch_norm: whether to keep the backbone's BatchNorm statistics, as small batches give poor ones.
@@ -101,6 +110,8 @@ class SemanticModule(TrainedModule):
         alpha: float = 1.0,
         supervision_weight: float = 1.0,
         distribution_weight: float = 1.0,
+        gradient_share: float | None = None,
+        instruments_every: int = 100,
         gradient_checkpointing: bool = False,
         frozen_batch_norm: bool = False,
         student: StudentOptions | None = None,
@@ -122,6 +133,7 @@ class SemanticModule(TrainedModule):
             "alpha": alpha,
             "supervision_weight": supervision_weight,
             "distribution_weight": distribution_weight,
+            "gradient_share": gradient_share,
             "frozen_batch_norm": frozen_batch_norm,
             "student": self.overrides,
             "seed": seed,
@@ -136,9 +148,11 @@ class SemanticModule(TrainedModule):
         self.distillation = None
         if teacher is not None:
             self.advice = teacher_advice(teacher) + self.advice
+            self.gate = teacher.gate
             channels = self.model.config["channels"]
             self.distillation = Distillation(teacher, channels, supervision_weight, distribution_weight, seed)
-        self.variant, self.phase, self.alpha, self.seed = variant, phase, alpha, seed
+        self.teaching = TeachingGradient(alpha, gradient_share)
+        self.variant, self.phase, self.seed, self.instruments_every = variant, phase, seed, instruments_every
         self.weight_decay, self.warm_up, self.frozen_batch_norm = weight_decay, warm_up, frozen_batch_norm
         self.register_buffer("mean", 255 * torch.tensor(self.model.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(self.model.std).view(1, 3, 1, 1), persistent=False)
@@ -152,11 +166,22 @@ class SemanticModule(TrainedModule):
         return data
 
     def setup(self, stage: str) -> None:
-        """Refuse crops that do not fit the teacher, and prepare the student for the device."""
+        """Refuse a teacher that fits no crops or fails its gate, and prepare the student for the device."""
         if self.distillation is not None:
             self.distillation.check(self.data.transform.crop)
+            if self.gate != "off" and self.trainer.is_global_zero and not self.trainer.ckpt_path:
+                self._pass_gate()
         if self.device.type == "cpu":
             keep_depthwise_in_fp32(self.model)
+
+    def _pass_gate(self) -> None:
+        source = self.identity["teacher"]["source"]
+        height, width = self.data.transform.crop
+        scores = probe_teacher(source, self.model.backbone, self.data.training_pairs[0], (height, width))
+        found = ", ".join(f"{name} {100 * score.miou:.1f}" for name, score in scores.items())
+        print(f"linear probe of {source}, mIoU: {found}", flush=True)
+        if self.gate != "force":
+            check_gate(source, scores)
 
     def train(self, mode: bool = True) -> SemanticModule:
         """Switch to training; BatchNorm of the backbone stays as it is where that was asked for."""
@@ -174,7 +199,10 @@ class SemanticModule(TrainedModule):
     def training_step(self, batch: Crop, _: int) -> Tensor:
         """Return L_total of images uint8 (B, 3, h, w) against labels int64 (B, h, w) (Eq. 14)."""
         self._numbers = batch.number
-        return self.log_losses(self._losses(batch), shown=("loss", "sup", "dist"))
+        losses = self._losses(batch)
+        for name, value in self._measured.items():
+            self.log(name, value)
+        return self.log_losses(losses, shown=("loss", "sup", "dist"))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> None:
         """Add one whole image to the confusion matrix of its data set."""
@@ -241,17 +269,37 @@ class SemanticModule(TrainedModule):
 
     def _losses(self, batch: Crop) -> dict[str, Tensor]:
         images = self.normalise(batch.image)
+        self._measured: dict[str, Tensor | float] = {}
         if self.phase == "pixel_head":
             return {"loss": pixel_loss(self.model.pixel_path(images), batch.labels)}
         output = self.model(images)
         together = len(batch.number) * self.trainer.world_size
         step = int(batch.number[0]) // together  # the same in all processes
+        measured = self.instruments_every > 0 and step % self.instruments_every == 0 and torch.is_grad_enabled()
+        if measured and len(images) > 1:
+            between = BetweenImages()
+            between.update(output.agent_queries)
+            self._measured["queries/variance_between_images"] = between.share()
         losses: dict[str, Tensor] = self.loss(output, batch.labels, mixed_seed(self.seed, POINTS, step))
         if self.distillation is None:
             return losses
-        diffusion = self.distillation(batch.image / 255, output.agent_queries, batch.number.tolist())
-        total = losses["loss"] + self.alpha * diffusion["loss"]
+        features = self.distillation.features(batch.image / 255, batch.number.tolist())
+        diffusion = self.distillation.consistency(output.agent_queries, features)
+        if measured:
+            self._measure_teaching(losses["loss"], diffusion["loss"], output.agent_queries, features)
+        total = losses["loss"] + self.teaching.alpha * diffusion["loss"]
         return losses | {"loss": total, "sup": diffusion["sup"], "dist": diffusion["dist"]}
+
+    def _measure_teaching(self, l_seg: Tensor, l_diff: Tensor, queries: Tensor, features: TeacherFeatures) -> None:
+        """Measure alpha, its gradient's shares, and which share of the queries a cell attends to (Eq. 8)."""
+        assert self.distillation is not None
+        if not isinstance(self.trainer.strategy, FSDPStrategy):  # no process has all of a gradient there
+            trained = [parameter for parameter in self.model.backbone.parameters() if parameter.requires_grad]
+            shares = self.teaching.measure(l_seg, l_diff, queries, trained)
+            self._measured |= {f"teaching/{name}": share.float() for name, share in shares.items()}
+        with torch.no_grad():
+            for j, similarity in enumerate(self.distillation.consistency.similarity(queries, features)):
+                self._measured[f"teaching/queries_of_a_cell_{j}"] = perplexity_share(similarity)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return images of 0..255 as the backbone expects them."""
@@ -297,4 +345,9 @@ def _plain(teacher: TeacherOptions | None) -> dict[str, Any] | None:
     if teacher is None:
         return None
     plain = {**asdict(teacher), "source": teacher.source.rstrip("/"), "features": list(teacher.features)}
-    return {name: value for name, value in plain.items() if name not in ("precision", "channels_last", "compile")}
+    for name in ("gate", "precision", "channels_last", "compile"):
+        del plain[name]
+    for name in ("similarity_spread", "summed_pixels", "supervise_queries"):  # states of before they were there
+        if not plain[name]:
+            del plain[name]
+    return plain

@@ -3,11 +3,14 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries, halving
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.models.agent_queries import AgentQueries, LearnedQueries, MergingStage, TokenQueries, halving
+from querydiff_core.models.query_statistics import BetweenImages, perplexity_share
 
 C, R = 8, 3
 CHANNELS = (4, 5, 6, 7)
@@ -156,3 +159,98 @@ def test_learned_queries_ignore_the_image() -> None:
     queries = LearnedQueries(C, R)(feature_maps(batch=3))
     assert queries.shape == (3, R, C)
     torch.testing.assert_close(queries[0], queries[2])
+
+
+def share_between_images(model: torch.nn.Module, images: int = 16) -> float:
+    """Return which share of the queries' variance lies between images, of maps whose channels differ by image."""
+    torch.manual_seed(2)
+    maps = [
+        torch.randn(images, c, 1, 1, dtype=torch.float64) + torch.randn(images, c, *size, dtype=torch.float64)
+        for c, size in zip(CHANNELS, SIZES, strict=True)
+    ]
+    between = BetweenImages()
+    between.update(model(maps))
+    return between.share()
+
+
+def test_residuals_from_the_layers_let_the_image_through() -> None:
+    shares = {}
+    for residual in ("q_init", "layers"):
+        torch.manual_seed(0)
+        shares[residual] = share_between_images(AgentQueries(CHANNELS, 32, 20, residual=residual).double())
+    assert shares["q_init"] < 0.1
+    assert shares["layers"] > max(0.2, 2 * shares["q_init"])
+
+
+def test_residuals_from_the_layers_are_each_slots_mean() -> None:
+    """With all else silent, a stage hands on the mean of a slot over the groups that become one."""
+    stage = MergingStage(C, 2 * R, residual="layers", groups=2)
+    for part in (stage.cross_attention.value, stage.self_attention.value, stage.cross_ffn[2], stage.self_ffn[2]):
+        for parameter in part.parameters():
+            torch.nn.init.zeros_(parameter)
+    queries = torch.randn(1, 4 * R, C)
+    slots = queries.view(1, 4, R, C)
+    expected = torch.cat([slots[:, :2].mean(1), slots[:, 2:].mean(1)], 1)
+    torch.testing.assert_close(stage(queries), expected)
+
+
+def test_groups_that_do_not_divide_are_refused_with_residuals_from_the_layers() -> None:
+    with pytest.raises(QueryDiffError, match="found 4 layers and groups 3, 1"):
+        AgentQueries(CHANNELS, C, R, groups=[3, 1], residual="layers")
+
+
+def test_the_spread_of_scores_decides_how_far_attention_reaches() -> None:
+    torch.manual_seed(0)
+    feature = torch.randn(4, 64, 64, 64)
+    reach = {
+        spread: perplexity_share(AgentQueries([64], 64, 20, spread=spread).attention([feature])[0].detach())
+        for spread in (1.0, 2.0)
+    }
+    assert reach[1.0] == pytest.approx(math.exp(-1 / 2), rel=0.1)  # exp(-spread^2 / 2) of normal scores
+    assert 0.12 < reach[2.0] < 0.25  # a little more, as scores are bounded
+    soft = AgentQueries([64], 64, 20)
+    assert perplexity_share(soft.attention([feature])[0].detach()) > 0.55  # a spread of about 1
+
+
+def test_competing_queries_share_each_pixel_out() -> None:
+    model = AgentQueries([5], C, R, softmax_over="competing").double()
+    feature = torch.randn(2, 5, 4, 6, dtype=torch.float64)
+    (weights,) = model.attention([feature])
+    pixels = model.layers[0].norm(model.layers[0].project(feature.flatten(2).mT))
+    claims = (C**-0.5 * (pixels @ model.layers[0].q_init.T)).softmax(2).mT
+    torch.testing.assert_close(weights, claims / (claims.sum(2, keepdim=True) + 1e-6))
+    torch.testing.assert_close(weights.sum(2), torch.ones(2, R, dtype=torch.float64), atol=1e-5, rtol=0)
+
+
+def test_positions_tell_where_pixels_are() -> None:
+    torch.manual_seed(0)
+    model = AgentQueries(CHANNELS, C, R, positions=True).double()
+    features = feature_maps()
+    mirrored = model([f.flip(3) for f in features])
+    assert (mirrored - model(features)).abs().max() > 1e-3
+    torch.testing.assert_close(make()([f.flip(3) for f in features]), make()(features))
+
+
+def test_centred_queries_have_nothing_in_common_between_images() -> None:
+    torch.manual_seed(0)
+    model = AgentQueries(CHANNELS, 32, 20, centred=True).double().train()
+    for _ in range(100):
+        model([torch.randn(16, c, *size, dtype=torch.float64) for c, size in zip(CHANNELS, SIZES, strict=True)])
+    model.eval()
+    maps = [torch.randn(64, c, *size, dtype=torch.float64) for c, size in zip(CHANNELS, SIZES, strict=True)]
+    between = BetweenImages()
+    between.update(model(maps))
+    assert between.share() > 0.8
+    torch.testing.assert_close(model(maps)[:1], model([m[:1] for m in maps]))  # no other image of the batch
+
+
+def test_merged_tokens_are_the_same_for_every_image_and_learn() -> None:
+    torch.manual_seed(0)
+    sets = [torch.randn(R, width, requires_grad=True) for width in CHANNELS]
+    model = TokenQueries(lambda: sets, CHANNELS, C, R)
+    queries = model([torch.randn(3, 1, 1, 1)])
+    assert queries.shape == (3, R, C)
+    assert model.groups == (2, 1)
+    torch.testing.assert_close(queries[0], queries[2])
+    (queries**2).sum().backward()
+    assert all(tokens.grad.abs().max() > 0 for tokens in sets)

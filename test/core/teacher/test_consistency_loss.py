@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from teachers import write_tiny_teacher
 
 from querydiff_core.models.build import build_model
+from querydiff_core.models.query_statistics import perplexity_share
 from querydiff_core.teacher.consistency_loss import ConsistencyLoss
 from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher, TeacherFeatures
 
@@ -285,3 +286,47 @@ def test_every_backbone_stage_is_taught(tmp_path: Path) -> None:
     features = [f.detach().requires_grad_() for f in student.backbone(images)]
     loss(student.agent_queries(features), teacher(images))["loss"].backward()
     assert all(feature.grad.abs().max() > 0 for feature in features)
+
+
+def test_the_spread_of_similarities_is_the_same_at_any_width() -> None:
+    torch.manual_seed(0)
+    for width in (16, 640):
+        loss = ConsistencyLoss(32, (width,), similarity_spread=2.0)
+        features = make_features(2, (width,), [(4, 6)], torch.float32)
+        (s,) = loss.similarity(torch.randn(2, 100, 32), features)
+        torch.testing.assert_close(s.log().std(2, correction=0), torch.full((2, 24), 2.0), atol=1e-2, rtol=0)
+        assert 0.12 < perplexity_share(s) < 0.25
+    soft = ConsistencyLoss(32, (640,)).similarity(torch.randn(2, 100, 32), features)[0]
+    assert perplexity_share(soft) > 0.9  # hardly any choice
+
+
+def test_summed_pixels_are_equation_9_as_printed() -> None:
+    loss, queries, features = make_small()
+    loss.supervision_weight = 0
+    each = []
+    for j, pixels in enumerate((12, 48)):
+        alone = ConsistencyLoss(8, (features.weak[j].shape[2],), supervision_weight=0).double()
+        alone.linears[0].load_state_dict(loss.linears[j].state_dict())
+        part = TeacherFeatures([features.weak[j]], [features.strong[j]], [features.sizes[j]])
+        each.append(pixels * float(alone(queries, part)["dist"].detach()))
+    loss.summed_pixels = True
+    assert float(loss(queries, features)["dist"].detach()) == pytest.approx(sum(each), rel=1e-9)
+
+
+def test_supervision_of_the_queries_themselves_leaves_linear_alone() -> None:
+    torch.manual_seed(0)
+    loss = ConsistencyLoss(8, (6, 10), distribution_weight=0, supervise_queries=True).double()
+    queries = torch.randn(2, 5, 8, dtype=FLOAT64, requires_grad=True)
+    features = make_features(2, (6, 10), [(3, 4), (6, 8)])
+    loss(queries, features)["loss"].backward()
+    assert all(parameter.grad is None for parameter in loss.linears.parameters())
+    expected = torch.zeros_like(queries)
+    for j, (s, strong) in enumerate(zip(loss.similarity(queries, features), features.strong, strict=True)):
+        target = (s / s.sum(1, keepdim=True)).mT @ strong @ loss.get_buffer(f"to_queries_{j}").double()
+        expected += (queries - target).clamp(-1, 1).detach() / queries.numel()
+    torch.testing.assert_close(queries.grad, expected)
+    for name in ("to_queries_0", "to_queries_1"):  # the variance of a channel stays
+        basis = loss.get_buffer(name)
+        white = torch.randn(20_000, len(basis)).to(basis) @ basis
+        assert float(white.square().mean()) == pytest.approx(1, rel=0.05)
+    assert not [name for name in loss.state_dict() if name.startswith("to_queries")]

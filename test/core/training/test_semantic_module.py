@@ -43,6 +43,25 @@ def test_the_objective_is_equation_14(teacher, alpha, supervision, distribution)
     assert found["loss"] == pytest.approx(segmentation + alpha * diffusion, rel=1e-5)
 
 
+def test_alpha_gives_the_teacher_its_share_of_the_gradient(teacher):
+    made = module(teacher, alpha=7.0, gradient_share=0.2, instruments_every=2)
+    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    labels = torch.randint(0, 19, (2, 4, 4)).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    found = made._losses(Crop(image, labels, torch.arange(2)))
+    measured = made._measured
+    assert float(measured["teaching/queries"]) == pytest.approx(0.2, rel=1e-4)
+    assert float(measured["teaching/alpha"]) == pytest.approx(made.teaching.alpha, rel=1e-6)
+    assert 0 < float(measured["teaching/backbone"]) < 10
+    assert 0.05 <= measured["teaching/queries_of_a_cell_0"] <= 1
+    assert 0 < measured["queries/variance_between_images"] < 1
+    segmentation = 5 * found["bce"] + 5 * found["dice"] + 2 * found["class"] + 0.5 * found["pixel"]
+    expected = segmentation + made.teaching.alpha * (found["sup"] + found["dist"])
+    torch.testing.assert_close(found["loss"], expected, rtol=1e-5, atol=0)
+    made._losses(Crop(image, labels, torch.arange(2, 4)))  # step 1
+    assert made._measured == {}
+    assert "teaching.log_alpha" in made.state_dict()
+
+
 @pytest.mark.parametrize("scheme", ["full", "rein"])
 def test_the_pretrained_network_learns_at_a_rate_of_its_own(teacher, scheme):
     rates = {"learning_rate": 3e-4, "backbone_learning_rate": 2e-5}
