@@ -3,9 +3,10 @@
 Versions are commits of this repository: the same scenes are rendered by each, a `small` student learns its pixel path
 from random weights on them (the configuration small_street_scenes_pixel_head, smaller crops), and is scored on CamVid.
 The trainer is that of the working tree, so scenes are all that differs. What was measured is kept, so more versions, or
-more seeds, can be added by the same command.
+more seeds, can be added by the same command. `NAME=COMMIT:GROUP` leaves a group of the third version out of the scenes
+of a commit, `:all` each of them.
 
-Example: python experiments/street_scenes_ablation.py v1=14783d8 v2=HEAD --seeds 1 2
+Example: python experiments/street_scenes_ablation.py v2=HEAD:all v3=HEAD no_roads=HEAD:roads --seeds 1 2
 """
 
 import argparse
@@ -20,20 +21,27 @@ REPOSITORY = Path(__file__).parents[1]
 SIZE = (256, 512)
 # Run in the tree of a commit; before the renderer had a folder of its own, it was a part of `data`.
 RENDER = f"""
+import dataclasses
 import sys
 from pathlib import Path
 try:
     from querydiff_core.street_scenes.scene_folder import SceneFolder
 except ModuleNotFoundError:
     from querydiff_core.data.street_scenes.scene_folder import SceneFolder
-for _ in SceneFolder(Path(sys.argv[1]), int(sys.argv[2]), {SIZE}).write():
+folder = SceneFolder(Path(sys.argv[1]), int(sys.argv[2]), {SIZE})
+if sys.argv[3]:
+    kept = () if sys.argv[3] == "all" else tuple(group for group in folder.groups if group != sys.argv[3])
+    folder = dataclasses.replace(folder, groups=kept)
+for _ in folder.write():
     pass
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("versions", nargs="+", metavar="NAME=COMMIT", help="versions of street scenes, in order")
+    parser.add_argument(
+        "versions", nargs="+", metavar="NAME=COMMIT[:GROUP]", help="versions of street scenes, in order"
+    )
     parser.add_argument("--camvid", type=Path, default=REPOSITORY.parent / "shared/data/camvid")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build/street_scenes_ablation")
     parser.add_argument("--scenes", type=int, default=1500)
@@ -52,14 +60,15 @@ def main() -> None:
 
 def render(name: str, commit: str, arguments: argparse.Namespace) -> Path:
     """Render the scenes of a commit, once; return their folder."""
+    commit, _, without = commit.partition(":")
     full = subprocess.check_output(["git", "rev-parse", "--short", commit], cwd=REPOSITORY, text=True).strip()
-    folder: Path = arguments.output / f"{name}-{full}-{arguments.scenes}"
+    folder: Path = arguments.output / f"{name}-{full}{without}-{arguments.scenes}"
     source = folder / "source"
     if not source.is_dir():
         source.mkdir(parents=True)
         archive = subprocess.check_output(["git", "archive", full, "querydiff_core"], cwd=REPOSITORY)
         subprocess.run(["tar", "x", "-C", str(source)], input=archive, check=True)
-    python("-c", RENDER, folder / "scenes", arguments.scenes, tree=source)
+    python("-c", RENDER, folder / "scenes", arguments.scenes, without, tree=source)
     return folder
 
 

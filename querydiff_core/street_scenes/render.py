@@ -8,9 +8,9 @@ import numpy as np
 
 from querydiff_core.street_scenes.image.camera import Camera
 from querydiff_core.street_scenes.image.canvas import Canvas
-from querydiff_core.street_scenes.image.labels import VOID
-from querydiff_core.street_scenes.image.lighting import light_up, vary_tones
-from querydiff_core.street_scenes.image.optics import Lens, photograph
+from querydiff_core.street_scenes.image.cockpit import cover_with_bonnet, look_through_windscreen
+from querydiff_core.street_scenes.image.lighting import glare_of_sun, light_up, vary_tones
+from querydiff_core.street_scenes.image.optics import Lens, meter, photograph
 from querydiff_core.street_scenes.image.precipitation import drops_on_lens, fall, lay_snow, veil, wet_the_road
 from querydiff_core.street_scenes.things import Drawable
 from querydiff_core.street_scenes.things.furniture import Lamp
@@ -18,6 +18,7 @@ from querydiff_core.street_scenes.weather import Weather
 from querydiff_core.street_scenes.world.ground import paint_ground
 from querydiff_core.street_scenes.world.layout import block
 from querydiff_core.street_scenes.world.sky import paint_sky, paint_skyline
+from querydiff_core.street_scenes.world.snow import lay_used_snow
 from querydiff_core.street_scenes.world.street import Street
 from querydiff_core.street_scenes.world.traffic import traffic
 
@@ -49,16 +50,26 @@ def render(view: View) -> tuple[np.ndarray, np.ndarray]:
     lamps = _paint(canvas, view)
     vary_tones(canvas, weather)
     if weather.snow > 0:
-        lay_snow(canvas, weather, view.street.seed)
+        if weather.varied:
+            lay_used_snow(canvas, weather, view.street)
+        else:
+            lay_snow(canvas, weather, view.street.seed)
     picture = light_up(canvas, weather, lamps)
     if weather.wetness > 0:
         wet_the_road(picture, canvas, weather)
     veil(picture, canvas, weather)
+    if weather.varied:
+        glare_of_sun(picture, canvas, weather)
     fall(picture, weather, view.moment)
     drops_on_lens(picture, weather)
     labels = canvas.labels
     if view.bonnet > 0:
-        _cover_with_bonnet(picture, labels, view)
+        light = weather.brightness * (0.3 if weather.night else 1.0)
+        cover_with_bonnet(picture, labels, view.bonnet, view.street.seed, light)
+    if "camera" in view.street.groups:
+        rng = np.random.default_rng((view.moment, 36))
+        look_through_windscreen(picture, labels, view.street.seed, weather.night)
+        picture *= meter(picture, rng, weather.night)
     return photograph(picture, view.lens, view.moment), labels
 
 
@@ -85,26 +96,3 @@ def _remoteness(thing: Drawable, camera: Camera) -> float:
     """
     x, _, z = camera.position
     return float(thing.foot[2] - z + 2.0 * abs(thing.foot[0] - x - (thing.foot[2] - z) * np.tan(camera.yaw)))
-
-
-def _cover_with_bonnet(picture: np.ndarray, labels: np.ndarray, view: View) -> None:
-    """Hide the lower edge behind the own car's bonnet, unlabelled."""
-    height, width = labels.shape
-    rng = np.random.default_rng((view.street.seed, 12))
-    x = np.linspace(-1, 1, width) - rng.uniform(-0.8, 0.8)  # the camera need not hang in the middle
-    edge = height * (1 - view.bonnet * np.clip(1 + rng.uniform(-0.5, 0.5) * x - 0.45 * x**4, 0, 1.5))
-    rows = np.arange(height)[:, None]
-    hidden = rows >= edge
-    light = view.weather.brightness * (0.3 if view.weather.night else 1.0)
-    gloss = np.clip(1.25 - 2.0 * (rows - edge) / height + 0.15 * np.cos(3 * x), 0.5, 1.4)
-    paint = rng.uniform(5, 120) * light * gloss
-    if rng.random() < 0.4:  # the sky along its edge
-        paint = paint + rng.uniform(40, 200) * light**0.5 * np.exp(-(rows - edge) / (rng.uniform(0.006, 0.03) * height))
-    if rng.random() < 0.6:  # and in patches
-        patch = np.exp(-(((x - rng.uniform(-1, 1)) / rng.uniform(0.2, 0.7)) ** 2))
-        patch = patch * np.exp(
-            -np.abs(rows - edge - rng.uniform(0, 0.04) * height) / (rng.uniform(0.01, 0.05) * height)
-        )
-        paint = paint + rng.uniform(60, 260) * light**0.5 * patch
-    picture[hidden] = paint[hidden][:, None]
-    labels[hidden] = VOID

@@ -27,11 +27,19 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _write_images(arguments: argparse.Namespace) -> int:
+    from querydiff_core.street_scenes.groups import GROUPS, check_groups
     from querydiff_core.street_scenes.scene_folder import SceneFolder
     from querydiff_core.utils.terminal import progress
 
+    without = _names(arguments.without)
+    check_groups(without)
     folder = SceneFolder(
-        arguments.output, arguments.count, arguments.image_size, arguments.seed, _conditions(arguments.conditions)
+        arguments.output,
+        arguments.count,
+        arguments.image_size,
+        arguments.seed,
+        _names(arguments.conditions),
+        tuple(group for group in GROUPS if group not in without),
     )
     with progress("rendering scenes", arguments.count) as report:
         for done in folder.write(arguments.workers):
@@ -46,7 +54,7 @@ def _write_drive(arguments: argparse.Namespace) -> int:
     from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
 
     frames = render_drive(
-        arguments.seed, arguments.frames, arguments.image_size, arguments.rate, _conditions(arguments.conditions)
+        arguments.seed, arguments.frames, arguments.image_size, arguments.rate, _names(arguments.conditions)
     )
     with DriveRecorder(arguments.output, arguments.camera, arguments.storage) as recorder:
         for frame in tracked(frames, "rendering a drive", arguments.frames):
@@ -56,7 +64,7 @@ def _write_drive(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _conditions(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
@@ -81,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     )
     images.add_argument("--output", type=Path, required=True, help="the folder to fill")
     images.add_argument("--count", type=int, default=100, help="how many scenes (default: 100)")
+    images.add_argument("--without", default="", help="groups of docs/street_scenes.md to leave out, as roads,weather")
     images.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     drive = subcommands.add_parser(
         "drive",

@@ -19,6 +19,7 @@ from querydiff_core.street_scenes.image.labels import (
     RIDER,
     ROAD,
     SIDEWALK,
+    SKY,
     TERRAIN,
     TRAIN,
     TRUCK,
@@ -69,15 +70,19 @@ def _night_light(canvas: Canvas, weather: Weather, lamps: Sequence[np.ndarray]) 
     ambient = np.array([0.16, 0.17, 0.21]) * rng.uniform(1.0, 2.6)
     light = np.ones((*depth.shape, 3), np.float32) * ambient.astype(np.float32)
     warm = np.array([1.0, rng.uniform(0.66, 0.95), rng.uniform(0.35, 0.9)], np.float32)
-    power = rng.uniform(14, 34)
+    power, reach, beams = rng.uniform(14, 34), 9.0, rng.uniform(0.5, 1.3)
+    if weather.varied:  # from unlit roads to bright avenues, in sodium's orange or in white or bluish LEDs
+        light *= np.float32(np.exp(rng.uniform(-1.2, 0.9)))
+        warm = np.array([[1.0, 0.6, 0.25], [1.0, 0.8, 0.55], [0.92, 1.0, 1.0]], np.float32)[rng.integers(3)]
+        power, reach, beams = np.exp(rng.uniform(0.7, 4.4)), rng.uniform(4, 25), rng.uniform(0.2, 2.2)
     for lamp in lamps:
         x, y, z = camera.see(lamp[None])[0]
-        near = power / (9.0 + (right - x) ** 2 + 0.5 * (down - y) ** 2 + (depth - z) ** 2)
+        near = power / (reach + (right - x) ** 2 + 0.5 * (down - y) ** 2 + (depth - z) ** 2)
         light += near[..., None].astype(np.float32) * warm
     # The own headlights: a cone that fades with distance, dimmer above the beam.
     across = np.exp(-((right / np.maximum(depth, 1) / 0.38) ** 2))
     beam = np.where(down > -0.2, 1.0, np.exp(-(((down + 0.2) / np.maximum(0.12 * depth, 0.5)) ** 2)))
-    head = rng.uniform(0.5, 1.3) * across * beam * np.exp(-depth / 28) * np.clip(depth / 4, 0, 1)
+    head = beams * across * beam * np.exp(-depth / 28) * np.clip(depth / 4, 0, 1)
     light += head[..., None].astype(np.float32) * np.array([1.0, 0.97, 0.88], np.float32)
     light = np.minimum(light, 1.25) * rng.uniform(0.65, 1.05)
     return cv2.resize(light, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
@@ -93,7 +98,24 @@ def _bloom(color: np.ndarray, emission: np.ndarray, weather: Weather) -> np.ndar
     if weather.night:
         lights[cv2.resize(emission, size, interpolation=cv2.INTER_NEAREST) == 0] *= 0.3
     spread = 0.012 * width / COARSE * (2.2 if weather.haze > 0.006 else 1.0)
+    if weather.varied:
+        lights *= np.float32(np.exp(np.random.default_rng((weather.seed, 34)).uniform(-1.0, 1.4)))
     near = cv2.GaussianBlur(lights, (0, 0), max(spread, 0.6))
     wide = cv2.GaussianBlur(lights, (0, 0), max(4 * spread, 1.5))
     glow = (0.45 if weather.night else 0.2) * near + (0.35 if weather.night else 0.1) * wide
     return color + cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def glare_of_sun(picture: np.ndarray, canvas: Canvas, weather: Weather) -> None:
+    """Let a low sun ahead shine into the camera of `picture` float32 `(H, W, 3)`, in place: its disc, halo and veil."""
+    camera = canvas.camera
+    x, y, ahead = camera.projection @ np.asarray(weather.sun)
+    if weather.sunshine <= 0.3 or ahead < 0.3:
+        return
+    rng = np.random.default_rng((weather.seed, 35))
+    columns, rows = np.arange(camera.width, dtype=np.float32), np.arange(camera.height, dtype=np.float32)[:, None]
+    away = np.hypot(columns - np.float32(x / ahead), rows - np.float32(y / ahead)) / np.float32(camera.focal)
+    strength = np.float32(weather.sunshine * rng.uniform(0.2, 1.0))
+    halo = 260 * np.exp(-away / np.float32(rng.uniform(0.04, 0.2))) + 70 * np.exp(-away / np.float32(0.6))
+    halo[(away < 0.02) & (canvas.labels == SKY)] = 900
+    picture += (strength * halo)[..., None] * np.array([1.0, 0.96, 0.86], np.float32)

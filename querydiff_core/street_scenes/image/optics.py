@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ class Lens:
 
     `motion`: length of the smear to the side, pixels. `coarseness`: pixels of the picture for each of the sensor.
     `sharpening`: share of what a blur takes away that is added. `glare`: veil of stray light in grey levels.
-    `exposure`: factor on the light; what passes 255 is lost.
+    `exposure`: factor on the light; what passes 255 is lost. `color_noise`: in grey levels, of blotches of colour.
     """
 
     gain: tuple[float, float, float]
@@ -32,6 +32,7 @@ class Lens:
     sharpening: float = 0.0
     glare: float = 0.0
     exposure: float = 1.0
+    color_noise: float = 0.0
 
 
 def draw_lens(rng: np.random.Generator, strength: float, night: bool) -> Lens:
@@ -52,6 +53,27 @@ def draw_lens(rng: np.random.Generator, strength: float, night: bool) -> Lens:
         glare=float(strength * rng.uniform(0, 35)) if rng.random() < 0.25 else 0.0,
         exposure=float(np.exp(strength * rng.uniform(-0.15, 0.45))),
     )
+
+
+def draw_worn_lens(rng: np.random.Generator, lens: Lens, night: bool) -> Lens:
+    """Let `lens` stray further in some scenes: darkness makes it noisy, speed smears, haze on the glass veils."""
+    return replace(
+        lens,
+        gamma=min(lens.gamma, 1.4),  # shadows that `meter` has exposed for are not crushed again
+        contrast=min(lens.contrast, 1.15),
+        noise=lens.noise + float(rng.uniform(4, 16) if rng.random() < (0.4 if night else 0.08) else 0.0),
+        color_noise=float(rng.uniform(2, 12) if rng.random() < (0.5 if night else 0.12) else 0.0),
+        motion=int(rng.integers(4, 12)) if rng.random() < (0.12 if night else 0.05) else lens.motion,
+        blur=lens.blur + float(rng.uniform(0.3, 1.2) if rng.random() < 0.12 else 0.0),
+        glare=lens.glare + float(rng.uniform(5, 40) if rng.random() < 0.15 else 0.0),
+    )
+
+
+def meter(picture: np.ndarray, rng: np.random.Generator, night: bool) -> float:
+    """Return the gain that brings the mean of `picture` float32 `(H, W, 3)` most of the way to a usual brightness."""
+    mean = float(np.minimum(picture[::4, ::4], 255.0).mean())
+    wanted = rng.uniform(22, 75) if night else rng.uniform(65, 135)
+    return float(np.clip((wanted / max(mean, 1.0)) ** rng.uniform(0.6, 1.0), 0.4, 8.0))
 
 
 def photograph(picture: np.ndarray, lens: Lens, moment: int) -> np.ndarray:
@@ -77,17 +99,28 @@ def photograph(picture: np.ndarray, lens: Lens, moment: int) -> np.ndarray:
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
         x = np.linspace(-1, 1, width, dtype=np.float32)[None]
         picture *= (1 - np.float32(lens.vignette / 2) * (x * x + y * y))[..., None]
+    _add_grain(picture, lens, moment)
+    image = cv2.LUT(cv2.convertScaleAbs(np.maximum(picture, 0, out=picture)), _tone_curve(lens))
+    if not lens.quality:
+        return image
+    _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, lens.quality])
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _add_grain(picture: np.ndarray, lens: Lens, moment: int) -> None:
+    """Add the noise of the sensor at frame `moment` to `picture` `(H, W, 3)`, in place."""
+    height, width = picture.shape[:2]
     rng = np.random.default_rng((moment, 11))
     tile = noise_tile(3 + int(rng.integers(4)), 512, 0.15)
     rows, columns = np.arange(height) + rng.integers(512), np.arange(width) + rng.integers(512)
     grain = tile[np.ix_(rows % 512, columns % 512)]
     grain *= np.float32(lens.noise)
     picture += grain[..., None]
-    image = cv2.LUT(cv2.convertScaleAbs(np.maximum(picture, 0, out=picture)), _tone_curve(lens))
-    if not lens.quality:
-        return image
-    _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, lens.quality])
-    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+    if lens.color_noise:
+        tile = noise_tile(7, 512, 0.6)
+        for channel, shift in ((0, 131), (2, 311)):
+            blotches = tile[np.ix_((rows + shift) % 512, columns % 512)]
+            picture[..., channel] += np.float32(lens.color_noise) * blotches
 
 
 def _tone_curve(lens: Lens) -> np.ndarray:

@@ -26,6 +26,11 @@ def lay_snow(canvas: Canvas, weather: Weather, seed: int) -> None:
         cover = np.clip(0.35 * patches + amount[labels] - 0.3, 0, 0.96)
         cover[~np.isin(labels, (ROAD, SIDEWALK, TERRAIN))] = 0
         _whiten(canvas.color[row:], cover, weather)
+    snow_on_crowns(canvas, weather, tile)
+
+
+def snow_on_crowns(canvas: Canvas, weather: Weather, tile: np.ndarray) -> None:
+    """Whiten foliage in flecks taken from the noise `tile` `(512, 512)`."""
     crowns = canvas.labels == VEGETATION
     if crowns.any():
         rows, columns = np.nonzero(crowns)
@@ -47,13 +52,14 @@ def wet_the_road(picture: np.ndarray, canvas: Canvas, weather: Weather) -> None:
     height, width = canvas.labels.shape
     first = int(np.clip(canvas.camera.horizon + 1, 0, height - 1))
     rows = np.arange(first, height)
-    small = (max(width // 2, 1), max((height - first) // 6, 1))
+    smear = int(rng.integers(6, 24)) if weather.varied else 6  # ripples draw lamps out into columns
+    small = (max(width // 2, 1), max((height - first) // smear, 1))
     mirror = picture[np.clip(2 * first - rows, 0, height - 1)]
     streaky = cv2.resize(cv2.resize(mirror, small, interpolation=cv2.INTER_AREA), (width, len(rows)))
     tile = noise_tile(int(rng.integers(8)), 512, 1.2)
     spacing = 500 / np.maximum(rows - first + 4, 1)
     puddles = tile[(spacing * 9).astype(np.int32)[:, None] % 512, (np.arange(width) // 2)[None] % 512]
-    grazing = 0.2 + 0.6 * np.exp(-(rows - first) / (0.3 * height))
+    grazing = 0.2 + 0.6 * np.exp(-(rows - first) / ((1.2 if weather.varied else 0.3) * height))
     share = np.clip(weather.wetness * (grazing[:, None] + 0.14 * puddles), 0, 0.85)
     share[(canvas.labels[first:] != ROAD) & (canvas.labels[first:] != SIDEWALK)] = 0
     picture[first:] += (streaky - picture[first:]) * share[..., None].astype(np.float32)
@@ -97,16 +103,32 @@ def fall(picture: np.ndarray, weather: Weather, moment: int) -> None:
 def drops_on_lens(picture: np.ndarray, weather: Weather) -> None:
     """Put a few drops on the lens: each shows its surroundings blurred and upside down."""
     rng = np.random.default_rng((weather.seed, 10))
-    if weather.condition != "rain" or rng.random() < 0.5:
+    wet = weather.condition == "rain"
+    if weather.varied and weather.condition in ("night", "snow"):
+        wet = weather.wetness > 0 and rng.random() < 0.5
+    if not wet or rng.random() < (0.3 if weather.varied else 0.5):
         return
     height, width = picture.shape[:2]
+    if weather.varied and rng.random() < 0.4:
+        _run_down(picture, rng)
     blurred = cv2.resize(
         cv2.resize(picture, (max(width // 12, 1), max(height // 12, 1)), interpolation=cv2.INTER_AREA), (width, height)
     )[::-1]
     mask = np.zeros((height, width), np.float32)
-    for _ in range(int(rng.integers(3, 26))):
+    for _ in range(int(rng.integers(3, 120 if weather.varied else 26))):
         centre = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
         radius = max(int(rng.uniform(1.5, 9) * height / 256), 1)
         cv2.ellipse(mask, centre, (radius, int(radius * rng.uniform(1, 1.5))), 0, 0, 360, 0.75, -1, cv2.LINE_AA)
     cv2.GaussianBlur(mask, (0, 0), max(height / 256, 0.5), dst=mask)
     picture += (blurred - picture) * mask[..., None]
+
+
+def _run_down(picture: np.ndarray, rng: np.random.Generator) -> None:
+    """Let water run down the windscreen: parts of `picture` are blurred and shifted, as through uneven glass."""
+    height, width = picture.shape[:2]
+    tile = noise_tile(int(rng.integers(8)), 256, 1.0)
+    rows, columns = np.arange(height) * 64 // height, np.arange(width) * 256 // width
+    streaks = cv2.GaussianBlur(tile[np.ix_(rows, columns)], (0, 0), max(height / 200, 0.5))
+    share = np.clip(0.6 * streaks + rng.uniform(-0.2, 0.6), 0, 1)[..., None]
+    soft = cv2.GaussianBlur(picture, (0, 0), rng.uniform(1.0, 3.5) * height / 256)
+    picture += (np.roll(soft, int(rng.integers(-2, 3)) * height // 256, axis=1) - picture) * share

@@ -1,4 +1,4 @@
-"""Buses, trucks and trams: boxes with textured sides and rounded corners."""
+"""Buses, coaches, trucks, lorries and trams: boxes with textured sides and rounded corners."""
 
 from __future__ import annotations
 
@@ -21,15 +21,32 @@ SCALE = 40
 DOUBLE_DECKERS = 3
 """One bus in so many has two decks."""
 _LIVERIES = palette("d6d6d2 e0dcce 961a1e 203e76 245c82 1e4a34 b0b2b4 ceaa32 3a3c42 be5824 ecece8")
-_LABELS = {"bus": BUS, "truck": TRUCK, "tram": TRAIN}
-_WINDOWS = {"cab": (0.5, 0.88), "upper deck": (0.64, 0.88), "lower deck": (0.3, 0.56)}
+_LABELS = {"bus": BUS, "coach": BUS, "minibus": BUS, "tram": TRAIN}
+"""Those that are not named are trucks."""
+TRAFFIC = ("bus", "bus", "coach", "minibus", "truck", "lorry", "lorry", "box van", "tipper", "tanker")
+"""The families on roads, as often as they are drawn."""
+_WINDOWS = {"cab": (0.5, 0.88), "coach": (0.5, 0.88), "upper deck": (0.64, 0.88), "lower deck": (0.3, 0.56)}
 """Lower and upper edge as shares of the height; others have theirs at 0.45 and 0.85."""
-_SIZES = {"bus": (2.55, 3.1, 11.0), "truck": (2.45, 3.4, 8.0), "tram": (2.5, 3.4, 22.0)}
+_SIZES = {
+    "bus": (2.55, 3.1, 11.0),
+    "coach": (2.55, 3.5, 12.0),
+    "minibus": (2.1, 2.7, 6.4),
+    "truck": (2.45, 3.4, 8.0),
+    "lorry": (2.55, 3.9, 16.0),
+    "box van": (2.15, 2.9, 6.2),
+    "tipper": (2.5, 3.1, 8.0),
+    "tanker": (2.5, 3.4, 9.5),
+    "tram": (2.5, 3.4, 22.0),
+}
+_LOADS = {"truck": "box", "box van": "box", "lorry": "trailer", "tipper": "tipper", "tanker": "tank"}
 
 
 @dataclass(frozen=True)
 class BigVehicle:
-    """A `family` (bus, truck, tram) of `kind` with its middle at `foot` `(3,)`, heading `yaw` radians right of +Z."""
+    """A `family` of `kind` with its middle at `foot` `(3,)`, heading `yaw` radians right of +Z.
+
+    `family`: one of TRAFFIC, or tram. `kind`: below BIG_VEHICLES in plain liveries, from there on in bright ones.
+    """
 
     foot: np.ndarray
     yaw: float
@@ -46,8 +63,11 @@ class BigVehicle:
         width, height, length = body_size(self.family, self.kind)
         turn = turn_about_up(self.yaw)
         cast_shadow(canvas, self.foot, turn, width, length)
-        if self.family == "truck":
-            parts = [(-length / 2, 0.22 * length, height, "box"), (0.27 * length, length / 2, height * 0.82, "cab")]
+        if self.family in _LOADS:
+            rear = 0.22 * length if self.family == "truck" else length / 2 - (2.6 if self.family == "lorry" else 2.1)
+            cab = 0.27 * length if self.family == "truck" else rear + 0.4
+            tall = height * (0.82 if self.family in ("truck", "box van", "tanker") else 0.92)
+            parts = [(-length / 2, rear, height, _LOADS[self.family]), (cab, length / 2, tall, "cab")]
             if np.cos(self.yaw) < 0 or abs(np.sin(self.yaw)) > 0.5:
                 parts = parts if np.cos(self.yaw) < 0 else parts[::-1]
             else:
@@ -68,7 +88,7 @@ class BigVehicle:
     ) -> None:
         width, height = size
         eye = turn.T @ (np.asarray(canvas.camera.position) - self.foot)
-        label, lit = _LABELS[self.family], weather.condition != "clear"
+        label, lit = _LABELS.get(self.family, TRUCK), weather.condition != "clear"
         sides = (
             ("side", 1.0 if eye[0] > 0 else -1.0, abs(eye[0]) > width / 2),
             ("front", span[1], eye[2] > span[1]),
@@ -80,7 +100,7 @@ class BigVehicle:
             if face == "side":
                 corner, edge = np.array([place * width / 2, 0.0, span[0]]), np.array([0.0, 0.0, span[1] - span[0]])
                 normal = np.array([place, 0.0, 0.0])
-                if place < 0:
+                if place < 0 and part not in ("trailer", "tipper", "tank"):  # these have their wheels at the rear
                     corner, edge = corner + edge, -edge
             else:
                 corner, edge = np.array([-width / 2, 0.0, place]), np.array([width, 0.0, 0.0])
@@ -104,19 +124,38 @@ def body_size(family: str, kind: int) -> tuple[float, float, float]:
     )
 
 
+_AXLES = {
+    "bus": (0.2, 0.78),
+    "coach": (0.2, 0.7, 0.8),
+    "minibus": (0.2, 0.78),
+    "box": (0.2, 0.38),
+    "trailer": (0.1, 0.19, 0.28, 0.86),
+    "tipper": (0.18, 0.4),
+    "tank": (0.15, 0.3, 0.8),
+}
+"""Where along the side of a part its wheels are, as shares of its length."""
+_LONG = {"bus": 11.0, "coach": 12.0, "tram": 22.0, "trailer": 13.0, "box": 5.5, "cab": 2.0}
+"""How long the sides of parts are painted, metres."""
+
+
 @cache
 def body_texture(part: str, face: str, kind: int, lit: bool, night: bool) -> Sprite:
     """Return one face of a bus, tram, truck box or cab."""
     rng = np.random.default_rng((83, kind))
     paint, second = (color * rng.uniform(0.75, 1.1) for color in _LIVERIES[rng.integers(len(_LIVERIES), size=2)])
+    if kind >= BIG_VEHICLES:
+        bright = rng.uniform(10, 235, (2, 3))
+        paint, second = bright if rng.random() < 0.6 else 150 + 0.4 * bright[:, :1] * np.ones(3)
     upper = part == "bus" and kind % DOUBLE_DECKERS == 0
-    long = {"bus": 11.0, "tram": 22.0, "box": 5.5, "cab": 2.0}[part] if face == "side" else 2.5
+    long = _LONG.get(part, 6.0) if face == "side" else 2.5
     painter = _BodyPainter(
         rng, int(long * SCALE * (0.6 if long > 12 else 1)), int((4.3 if upper else 3.2) * SCALE), paint
     )
     painter.base(second)
     if part == "box":
         painter.cargo(second, face)
+    elif part in ("trailer", "tipper", "tank"):
+        painter.load(part, second, face)
     elif face == "side":
         if upper:
             painter.window_row(long, night, "upper deck")
@@ -217,11 +256,30 @@ class _BodyPainter:
             self.color[:, (self.width // 4, 3 * self.width // 4)] *= 0.6
         self.color[self.area(0, 0, 1, 0.26)] = 30
 
+    def load(self, part: str, second: np.ndarray, face: str) -> None:
+        """Paint what a lorry carries: a curtain or ribbed metal, a tank, an open tipper body."""
+        ribs = int(self.rng.choice([6, 10, 40, 90])) if face == "side" else int(self.rng.choice([2, 4, 20]))
+        if part == "tank":
+            shine = np.exp(-(((np.linspace(1, 0, self.height) - 0.78) / 0.12) ** 2))[:, None, None]
+            self.color[:] = self.color * 0.75 + 130 * shine.astype(np.float32)
+            self.color[:, :: max(self.width // 4, 2)] *= 0.7
+        else:
+            self.color[:, :: max(self.width // ribs, 2)] *= self.rng.uniform(0.6, 0.9)
+            if self.rng.random() < 0.5:
+                left, wide, top = self.rng.uniform((0.05, 0.2, 0.6), (0.5, 0.45, 0.9))
+                self.color[self.area(left, 0.45, left + wide, top)] = second
+        if part == "tipper":
+            self.alpha[: int(self.rng.uniform(0.12, 0.3) * self.height)] = 0
+        if face != "side":
+            self.color[:, self.width // 2 - 1 : self.width // 2 + 1] *= 0.4
+        self.color[self.area(0, 0.1, 1, 0.34 if part == "tank" else 0.26)] = 30
+        self.color[self.area(0, 0, 1, 0.1)] = 24
+
     def wheels(self, long: float, part: str, face: str) -> None:
         """Paint the wheels on a side."""
         if face != "side" or part == "tram":
             return
-        for share in {"bus": (0.2, 0.78), "box": (0.2, 0.38)}.get(part, (0.5,)):
+        for share in _AXLES.get(part, (0.5,)):
             centre = (int(share * self.width), int(self.height * 0.86))
             axes = (int(0.5 / long * self.width), int(0.14 * self.height))
             cv2.ellipse(self.color, centre, axes, 0, 0, 360, (18, 18, 20), -1)

@@ -21,6 +21,7 @@ class Building(LongThing):
     """A building whose front runs from `near` to `far_end` (world points `(3,)`), on `side` (-1 left, +1 right).
 
     Its end wall is `hidden_below` a height by its neighbour. `depth`: away from the road; `roof`: its rise, 0 if flat.
+    `stack`: how many times its front stands upon itself, as in a tower.
     """
 
     side: int
@@ -31,6 +32,7 @@ class Building(LongThing):
     hidden_below: float
     roof: float
     depth: float
+    stack: int = 1
 
     def draw(self, canvas: Canvas, weather: Weather) -> None:
         """Draw the end wall, the roof and the front."""
@@ -44,9 +46,9 @@ class Building(LongThing):
             self._draw_roof(canvas, along, outward, weather)
         light = shade * float(weather.shade(np.array([-float(self.side), 0.0, 0.0])))
         if self.side > 0:
-            canvas.quad(self.far_end, -along, self.height * UP, front, BUILDING, light)
+            canvas.quad(self.far_end, -along, self.height * UP, front, BUILDING, light, (1.0, self.stack))
         else:
-            canvas.quad(self.near, along, self.height * UP, front, BUILDING, light)
+            canvas.quad(self.near, along, self.height * UP, front, BUILDING, light, (1.0, self.stack))
 
     def _draw_end(self, canvas: Canvas, texture: Sprite, outward: np.ndarray, light: np.ndarray) -> None:
         wall = texture.mean[:3] * light
@@ -54,7 +56,7 @@ class Building(LongThing):
         right = self.depth * np.array([1.0, 0.0, 0.0])
         foot, rise = start + self.hidden_below * UP, (self.height - self.hidden_below) * UP
         if rise[1] > 2.5 and self.index % 2:
-            canvas.quad(foot, right, rise, texture, BUILDING, light)
+            canvas.quad(foot, right, rise, texture, BUILDING, light, (1.0, self.stack))
         elif rise[1] > 2.5:  # no windows to the side
             bare = end_wall_texture(self.index)
             canvas.quad(foot, right, rise, bare, BUILDING, light, (self.depth / 4, max(rise[1] / 2, 0.3)))
@@ -105,3 +107,15 @@ def draw_tint(rng: np.random.Generator) -> tuple[float, float, float]:
         1 + rng.uniform(-0.1, 0.1, 3) + rng.uniform(-0.08, 0.08) * np.array([1, 0, -1])
     )
     return float(red), float(green), float(blue)
+
+
+def draw_bright_tint(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draw the colour of a front that is pale, painted in a clear colour, or of glass under the sky."""
+    kind = rng.random()
+    if kind < 0.55:
+        color = rng.uniform(1.3, 2.4) * (1 + rng.uniform(-0.05, 0.05, 3))
+    elif kind < 0.85:
+        color = rng.uniform(0.9, 1.6) * rng.uniform(0.65, 1.25, 3)
+    else:
+        color = rng.uniform(0.8, 1.8) * np.array([0.88, 1.02, 1.2])
+    return float(color[0]), float(color[1]), float(color[2])

@@ -10,16 +10,17 @@ import numpy as np
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.labels import BICYCLE, MOTORCYCLE, RIDER
 from querydiff_core.street_scenes.image.sprite import Brush, Points, Sprite
-from querydiff_core.street_scenes.things.people import Outfit, draw_outfit
+from querydiff_core.street_scenes.things.people import Outfit, draw_cloth, draw_outfit
 from querydiff_core.street_scenes.weather import Weather
 
 CYCLES = 48
+"""From CYCLES to twice as many: scooters, passengers, boxes, bags, bright jackets."""
 PHASES = 4
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """A bicycle or motorcycle of `kind` (0 to CYCLES - 1) at `foot` `(3,)`.
+    """A bicycle or motorcycle of `kind` (0 to 2 CYCLES - 1) at `foot` `(3,)`.
 
     `view`: 1 or -1 seen from its side heading right or left, 0 from behind, 2 from the front. `ridden`: with a rider.
     """
@@ -47,6 +48,10 @@ def cycle_sprite(kind: int, motor: bool, ridden: bool, view: int, phase: int) ->
     outfit = draw_outfit(rng)
     if rng.random() < 0.15:  # high-visibility yellow
         outfit = replace(outfit, jacket=np.array([196.0, 220, 40]) * rng.uniform(0.7, 1.1))
+    if kind >= CYCLES and rng.random() < 0.5:
+        outfit = replace(outfit, jacket=rng.uniform(20, 235, 3), trousers=draw_cloth(rng, 0.3))
+    load = str(rng.choice(["", "", "passenger", "box"])) if kind >= CYCLES else ""
+    scooter = motor and kind >= CYCLES and kind % 3 > 0
     lamp = rng.random() < 0.4
     paint = rng.uniform(15, 90, 3) if rng.random() < 0.6 else rng.uniform(40, 230, 3)
     helmet = rng.random() < 0.5 or motor
@@ -54,13 +59,19 @@ def cycle_sprite(kind: int, motor: bool, ridden: bool, view: int, phase: int) ->
     brush = Brush(2.1 if side else 0.9, 1.9 if ridden else 1.2, 56.0)
     turn = 2 * np.pi * phase / PHASES
     if side:
-        (_motorcycle_side if motor else _bicycle_side)(brush, paint, view)
+        if load == "passenger" and ridden:
+            _passenger(brush, draw_outfit(rng), view, motor)
+        (_scooter_side if scooter else _motorcycle_side if motor else _bicycle_side)(brush, paint, view)
+        if load == "box":
+            _box(brush, rng, view, motor)
         if ridden:
             _rider_side(brush, outfit, helmet, view, turn, motor)
     else:
-        (_motorcycle_end if motor else _bicycle_end)(brush, paint, view == 2, lamp)
+        (_scooter_end if scooter else _motorcycle_end if motor else _bicycle_end)(brush, paint, view == 2, lamp)
         if ridden:
             _rider_end(brush, outfit, helmet, view == 2, turn)
+        if load == "box" and view == 0:
+            _box(brush, rng, 0, motor)
     return brush.finish(rng, folds=0.14, close=0.3 if side else 0.12)
 
 
@@ -116,6 +127,47 @@ def _motorcycle_end(brush: Brush, paint: np.ndarray, front: bool, lamp: bool) ->
     brush.polygon([(-0.1, 0.62), (0.1, 0.62), (0.1, 0.5), (-0.1, 0.5)], (210, 210, 190), MOTORCYCLE)
     for x in (-0.36, 0.36):
         brush.ellipse((x, 1.12), (0.06, 0.045), (30, 30, 32), MOTORCYCLE)
+
+
+def _scooter_side(brush: Brush, paint: np.ndarray, way: int) -> None:
+    for x in (-0.55, 0.58):
+        brush.ellipse((x, 0.24), (0.23, 0.23), (22, 22, 24), MOTORCYCLE)
+        brush.ellipse((x, 0.24), (0.11, 0.11), (130, 132, 134), MOTORCYCLE)
+    tail = [(-0.85, 0.72), (-0.2, 0.74), (-0.12, 0.32), (-0.3, 0.24), (-0.62, 0.42)]
+    seat = [(-0.8, 0.84), (-0.15, 0.8), (-0.2, 0.7), (-0.75, 0.72)]
+    apron = [(0.36, 0.98), (0.5, 0.98), (0.5, 0.4), (0.4, 0.26), (-0.15, 0.24), (-0.15, 0.34), (0.28, 0.36)]
+    for points, color in ((tail, paint), (apron, paint), (seat, (24, 24, 26))):
+        brush.polygon([(x * way, y) for x, y in points], color, MOTORCYCLE)
+    brush.line([(0.58 * way, 0.3), (0.42 * way, 0.98), (0.32 * way, 1.06)], 0.06, (60, 60, 62), MOTORCYCLE)
+    brush.ellipse((0.5 * way, 0.88), (0.07, 0.08), (232, 232, 226, 200), MOTORCYCLE)
+
+
+def _scooter_end(brush: Brush, paint: np.ndarray, front: bool, lamp: bool) -> None:
+    brush.ellipse((0, 0.26), (0.08, 0.26), (22, 22, 24), MOTORCYCLE)
+    shape = [(-0.2, 0.36), (0.2, 0.36), (0.25, 0.75), (0.14, 0.98), (-0.14, 0.98), (-0.25, 0.75)]
+    brush.polygon(shape, paint, MOTORCYCLE)
+    brush.line([(-0.34, 1.03), (0.34, 1.03)], 0.06, (50, 50, 52), MOTORCYCLE)
+    shine = (255,) if lamp or front else ()
+    brush.ellipse((0, 0.82), (0.08, 0.06), ((255, 252, 235) if front else (185, 20, 24)) + shine, MOTORCYCLE)
+    brush.polygon([(-0.1, 0.62), (0.1, 0.62), (0.1, 0.5), (-0.1, 0.5)], (214, 200, 120), MOTORCYCLE)
+    for x in (-0.32, 0.32):
+        brush.ellipse((x, 1.14), (0.06, 0.045), (30, 30, 32), MOTORCYCLE)
+
+
+def _box(brush: Brush, rng: np.random.Generator, way: int, motor: bool) -> None:
+    """Draw a delivery box or bags behind the seat."""
+    label, color = (MOTORCYCLE if motor else BICYCLE), rng.uniform(20, 230, 3)
+    left, right = (-0.24, 0.24) if way == 0 else sorted((-0.82 * way, -0.36 * way))
+    low, high = (0.86, 1.3) if motor else (0.42, 0.78)
+    brush.polygon([(left, low), (right, low), (right, high), (left, high)], color, label)
+
+
+def _passenger(brush: Brush, outfit: Outfit, way: int, motor: bool) -> None:
+    """Draw a second person behind the rider."""
+    hip = (-0.52 * way, 0.98)
+    brush.line([hip, (-0.2 * way, 0.86), (-0.3 * way, 0.36)], 0.15, outfit.trousers, RIDER)
+    brush.line([hip, (-0.44 * way, 1.26), (-0.38 * way, 1.44)], 0.27, outfit.jacket, RIDER)
+    _rider_head(brush, outfit, motor and outfit.hooded, (-0.34 * way, 1.66), 0.04 * way)
 
 
 def _rider_side(brush: Brush, outfit: Outfit, helmet: bool, way: int, turn: float, motor: bool) -> None:

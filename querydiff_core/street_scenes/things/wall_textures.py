@@ -112,3 +112,29 @@ def fence_texture(index: int) -> Sprite:
     labels = np.full((height, width), NOTHING, np.uint8)
     labels[top:] = FENCE
     return Sprite(color, alpha, labels)
+
+
+@lru_cache(maxsize=24)
+def concrete_texture(index: int) -> Sprite:
+    """Return 6 metres of concrete barrier: cast pieces, stained; some are painted in bands."""
+    rng = np.random.default_rng((101, index))
+    grey = np.array([158.0, 154, 146]) * rng.uniform(0.6, 1.25)
+    color = grey * (1 + 0.1 * noise_patch(rng, 96, 192, 1.2))[..., None]
+    if index % 4 == 0:  # bands of black, red or yellow and white, as at kerbs and works
+        bands = (np.arange(192) // int(rng.choice([16, 24, 32]))) % 2 == 0
+        color[:, bands] = np.array([[30, 30, 32], [176, 40, 34], [214, 176, 40]])[rng.integers(3)]
+    color[:, :: int(rng.choice([48, 64, 96]))] *= 0.55
+    color[:10] *= 1.15
+    color[int(rng.integers(40, 70)) :] *= rng.uniform(0.75, 0.95)
+    return Sprite.opaque(np.clip(color, 0, 255).astype(np.uint8))
+
+
+@lru_cache(maxsize=24)
+def bank_texture(index: int) -> Sprite:
+    """Return 6 x 6 metres of a slope: grass, dry grass, soil, gravel."""
+    rng = np.random.default_rng((103, index))
+    ground = np.array([[92, 110, 56], [110, 116, 66], [150, 134, 92], [132, 98, 70], [128, 122, 112]])[index % 5]
+    tufts = 0.16 * noise_patch(rng, 128, 128, 0.6) + 0.14 * noise_patch(rng, 128, 128, 1.4)
+    patches = np.clip(noise_patch(rng, 128, 128, 1.5) + rng.uniform(-1, 0.6), 0, 1)[..., None] * 0.6
+    color = ground + (np.array([140, 116, 84]) - ground) * patches
+    return Sprite.opaque(np.clip(color * rng.uniform(0.7, 1.2) * (1 + tufts)[..., None], 0, 255).astype(np.uint8))

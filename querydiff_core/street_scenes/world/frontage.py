@@ -8,13 +8,13 @@ from itertools import pairwise
 import numpy as np
 
 from querydiff_core.street_scenes.things import Drawable
-from querydiff_core.street_scenes.things.barriers import RAILINGS, Barrier
-from querydiff_core.street_scenes.things.buildings import Building, draw_tint
+from querydiff_core.street_scenes.things.barriers import RAILINGS, Bank, Barrier
+from querydiff_core.street_scenes.things.buildings import Building, draw_bright_tint, draw_tint
 from querydiff_core.street_scenes.things.facade_textures import FACADES, STYLES, facade_size
 from querydiff_core.street_scenes.things.foliage import BUSHES, KINDS, Tree
 from querydiff_core.street_scenes.world.street import Street
 
-GRASSY = ("houses", "park", "open")
+GRASSY = ("houses", "park", "open", "field", "forest", "bank", "sheds")
 """The frontages that stand on grass."""
 
 
@@ -43,9 +43,37 @@ def frontage(
         yield from _barrier(street, "wall", side, (start, end), line, (0.0, rng.uniform(0.9, 3.6)), rng)
         yield from _trees(street, side, start, end, (line + 1.5, line + 8), 7, rng)
         yield from _row(street, "offices", side, start, end, line + rng.uniform(9, 20), rng)
+    elif kind in ("field", "forest", "bank", "sheds"):
+        yield from _country(street, kind, side, (start, end), line, rng)
     else:
         yield from _barrier(street, "fence", side, (start, end), line + rng.uniform(0, 2), (0.0, 1.0), rng)
         yield from _trees(street, side, start, end, (line + 4, line + 22), 6, rng)
+
+
+def _country(
+    street: Street, kind: str, side: int, span: tuple[float, float], line: float, rng: np.random.Generator
+) -> Iterator[Drawable]:
+    """Yield what stands beside a road outside the town: fields, a forest, a bank of grass, sheds behind a fence."""
+    if rng.random() < 0.35:
+        yield from _barrier(street, "fence", side, span, line + rng.uniform(0.3, 2), (0.0, rng.uniform(0.9, 2.0)), rng)
+    if kind == "field":
+        yield from _trees(street, side, *span, (line + 2, line + 14), rng.uniform(5, 40), rng)
+        yield from _trees(street, side, *span, (line + 25, line + 60), rng.uniform(3, 12), rng)
+        if rng.random() < 0.3:
+            yield from _row(street, "houses", side, span[0] + 20, span[1] - 10, line + rng.uniform(15, 40), rng)
+    elif kind == "forest":
+        yield from _barrier(street, "hedge", side, span, line + rng.uniform(4, 9), (0.0, rng.uniform(3, 8)), rng)
+        yield from _trees(street, side, *span, (line + 0.8, line + 8), rng.uniform(1.8, 4), rng)
+    elif kind == "bank":
+        reach, rise = rng.uniform(4, 9), rng.uniform(1.5, 5)
+        index = int(rng.integers(24))
+        for near, far in pairwise(np.linspace(*span, 5)):
+            ends = street.place(near, side * line), street.place(far, side * line)
+            yield Bank(ends[0], ends[1], side, float(reach), float(rise), index)
+        yield from _trees(street, side, *span, (line + reach, line + reach + 8), rng.uniform(2.5, 12), rng)
+    else:
+        yield from _row(street, "offices", side, *span, line + rng.uniform(8, 25), rng)
+        yield from _trees(street, side, *span, (line + 1, line + 7), rng.uniform(9, 30), rng)
 
 
 def _row(
@@ -54,6 +82,9 @@ def _row(
     """Yield buildings in a row; houses and offices leave gaps, terraces do not."""
     style = kind if kind in STYLES else "terrace"
     family = int(rng.integers(FACADES))
+    more = "fronts" in street.groups
+    bright = rng.choice([0.1, 0.4, 0.9]) if more else 0.0
+    tower = rng.choice([0.0, 0.6]) if more and style == "offices" else 0.03 if more else 0.0
     s, previous = start, 0.0
     while s < end - 3:
         index = int(rng.integers(FACADES)) if rng.random() < 0.75 else family
@@ -61,21 +92,23 @@ def _row(
         width = min(front_width * rng.uniform(0.9, 1.15), end - s)
         height = front_height * rng.uniform(0.95, 1.1)
         offset = side * (line + (rng.uniform(0, 1.2) if rng.random() < 0.3 else 0.0))
-        pitched = style == "houses" or rng.random() < 0.55
+        stack = int(rng.integers(2, 6)) if tower and rng.random() < tower else 1
+        pitched = (style == "houses" or rng.random() < 0.55) and stack == 1
         yield Building(
             near=street.place(s, offset),
             far_end=street.place(s + width, offset),
             side=side,
-            height=height,
+            height=height * stack,
             style=style,
             index=index,
-            tint=draw_tint(rng),
+            tint=draw_bright_tint(rng) if bright and rng.random() < bright else draw_tint(rng),
             hidden_below=previous,
             roof=float(rng.uniform(2, 4)) if pitched else 0.0,
             depth=float(rng.uniform(8, 12)),
+            stack=stack,
         )
         gap = rng.uniform(1.5, 6) if style in ("houses", "offices") or rng.random() < 0.1 else 0.0
-        s, previous = s + width + gap, 0.0 if gap > 0 else height
+        s, previous = s + width + gap, 0.0 if gap > 0 else height * stack
 
 
 def _garden_edge(

@@ -30,7 +30,7 @@ def paint_ground(canvas: Canvas, street: Street, weather: Weather, grass: Mappin
     row, x, z, depth = canvas.camera.ground()
     if row >= canvas.camera.height:
         return
-    d = x - _centre(street, z)
+    d = x - centre_line(street, z)
     zone = _zones(street, d, z, grass)
     rng = street.rng(5)
     color = _surface_colors(street, weather, rng)[zone]
@@ -48,7 +48,7 @@ def paint_ground(canvas: Canvas, street: Street, weather: Weather, grass: Mappin
     np.copyto(canvas.depth[row:], depth, where=near)
 
 
-def _centre(street: Street, z: np.ndarray) -> np.ndarray:
+def centre_line(street: Street, z: np.ndarray) -> np.ndarray:
     """Look up the centre line: a table of 0.5 m steps is finer than any pixel needs and far faster."""
     start = max(float(z.min()), -1e5)
     table = street.centre(start + 0.5 * np.arange(1000)).astype(np.float32)
@@ -68,7 +68,9 @@ def _zones(street: Street, d: np.ndarray, z: np.ndarray, grass: Mapping[int, tup
         half = street.crossing(index)
         if half:
             across = np.flatnonzero(np.abs(z - index * street.block) < half + 1.9)
-            across = across[np.abs(d.ravel()[across]) > street.half_width]
+            away = np.abs(d.ravel()[across])
+            zone.ravel()[across[away <= street.median / 2]] = ASPHALT
+            across = across[away > street.half_width]
             inside = np.abs(z.ravel()[across] - index * street.block)
             zone.ravel()[across] = np.where(inside < half, ASPHALT, np.where(inside < half + 0.16, KERB, PAVING))
     return zone
@@ -80,9 +82,13 @@ def _profile(street: Street, reach: float) -> np.ndarray:
     profile = np.full(len(away), YARD, np.uint8)
     profile[away < street.frontage_line] = PAVING
     profile[away < street.half_width + 0.16 + street.verge] = GRASS
-    profile[away < street.half_width + 0.16] = KERB
+    profile[away < street.half_width + 0.16] = GRASS if street.soft else KERB
     profile[away < street.half_width] = CYCLE if street.cycle_lane else ASPHALT
     profile[away < street.half_width - 1.4] = ASPHALT
+    if street.median > 1.2 and street.barrier != "wall":
+        profile[away < street.median / 2] = KERB
+        green = street.fast or street.barrier in ("hedge", "trees")
+        profile[away < street.median / 2 - 0.16] = GRASS if green else PAVING
     return profile
 
 
@@ -94,6 +100,10 @@ def _surface_colors(street: Street, weather: Weather, rng: np.random.Generator) 
     grass = np.array([rng.uniform(70, 125), rng.uniform(95, 125), rng.uniform(40, 70)])
     yard = paving * rng.uniform(0.8, 1.1) * (1 + rng.uniform(-0.06, 0.06, 3))
     cycle = np.array([[140, 74, 62], [70, 104, 84], asphalt, asphalt, [80, 90, 120]])[rng.integers(5)]
+    if "roads" in street.groups:  # green, dry or mown grass, soil, gravel
+        green, soil = np.array([104.0, 116, 62]), np.array([[150, 132, 92], [148, 108, 76], [140, 136, 128]])
+        share = rng.random() if street.soft else 0.5 * rng.random()
+        grass = (green + (soil[rng.integers(3)] - green) * share) * rng.uniform(0.7, 1.25)
     if _has_asphalt_sidewalks(street):
         paving = asphalt * rng.uniform(0.8, 1.25) * (1 + rng.uniform(-0.03, 0.03, 3))
     colors = np.stack([asphalt, kerb, paving, grass, yard, cycle])

@@ -12,6 +12,7 @@ from querydiff_core.street_scenes.things.foliage import Tree
 from querydiff_core.street_scenes.things.furniture import Box, Lamp, Post
 from querydiff_core.street_scenes.things.signs import SIGNS, SignPost
 from querydiff_core.street_scenes.world.street import Street
+from querydiff_core.street_scenes.world.verges import verge
 
 
 def kerbside(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
@@ -26,6 +27,9 @@ def kerbside(street: Street, side: int, start: float, end: float, rng: np.random
         size = 0.65 if kind % 9 not in (6, 7) else 1.2
         place = street.place(rng.uniform(start, end), kerb + 0.1 * side)
         yield SignPost(place, kind, float(rng.uniform(2.0, 3.0)), float(size * rng.uniform(0.8, 1.3)))
+    if street.soft:
+        yield from verge(street, side, start, end, rng)
+        return
     if rng.random() < 0.3:
         grey = float(rng.uniform(20, 130))
         for s in np.arange(start, start + rng.uniform(6, 25), rng.uniform(1.4, 2.5)):

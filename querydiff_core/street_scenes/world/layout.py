@@ -17,8 +17,12 @@ from querydiff_core.street_scenes.things.people import PEOPLE, Person
 from querydiff_core.street_scenes.things.signs import TrafficLight
 from querydiff_core.street_scenes.things.vehicles import Car
 from querydiff_core.street_scenes.world.frontage import GRASSY, frontage
+from querydiff_core.street_scenes.world.gatherings import gatherings, waiting
 from querydiff_core.street_scenes.world.kerbside import kerbside
+from querydiff_core.street_scenes.world.overhead import overhead
+from querydiff_core.street_scenes.world.signage import signage
 from querydiff_core.street_scenes.world.street import FRONTAGES, Street
+from querydiff_core.street_scenes.world.verges import median
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,21 @@ def block(street: Street, index: int) -> Block:
     for side, kind in zip((-1, 1), kinds, strict=True):
         things += frontage(street, kind, side, start, end, rng)
         things += kerbside(street, side, start, end, rng)
-        things += _loiterers(street, side, start, end, rng)
+        if not street.fast:
+            things += _loiterers(street, side, start, end, rng)
         things += _parked(street, side, start, end, rng)
     if street.crossing(index):
         things += _crossing(street, index, rng)
+    if street.median:
+        things += median(street, start, end, rng)
+    if "people" in street.groups and not street.fast:
+        things += gatherings(street, index, (start, end), street.rng(13, index))
+    if "traffic" in street.groups and not street.fast:
+        things += waiting(street, (start, end), street.rng(14, index))
+    if "signals" in street.groups:
+        things += signage(street, index, (start, end), street.rng(11, index))
+    if "wires" in street.groups:
+        things += overhead(street, index, (start, end), street.rng(12, index))
     return Block(tuple(things), (kinds[0] in GRASSY, kinds[1] in GRASSY))
 
 
@@ -73,6 +88,8 @@ def _loiterers(street: Street, side: int, start: float, end: float, rng: np.rand
 def _parked(street: Street, side: int, start: float, end: float, rng: np.random.Generator) -> Iterator[Drawable]:
     """Yield vehicles parked along the kerb."""
     share = street.parked_shares[side > 0]
+    if share and "traffic" in street.groups and rng.random() < 0.3:
+        share = 0.97  # nose to tail
     if not street.parking or not share:
         return
     d = street.half_width - 1.05 - (1.4 if street.cycle_lane else 0)
@@ -93,7 +110,7 @@ def _parked(street: Street, side: int, start: float, end: float, rng: np.random.
 def _crossing(street: Street, index: int, rng: np.random.Generator) -> Iterator[Drawable]:
     """Yield traffic lights, signs and waiting cars where another road crosses."""
     middle, half = index * street.block, street.crossing(index)
-    if rng.random() < 0.7:
+    if rng.random() < 0.7 and "signals" not in street.groups:
         state = int(rng.integers(3))
         own = street.side * (street.half_width + 0.6)
         arm = -street.side * rng.uniform(2.5, 4.5) if rng.random() < 0.4 else 0.0

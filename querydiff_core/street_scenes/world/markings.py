@@ -37,7 +37,7 @@ def mark_road(street: Street, ground: GroundPixels) -> Markings:
     _clear_crossings(cover, street, ground)
     if street.tram and street.lanes > 1:
         for rail in (-0.72, 0.72):
-            offset = -street.side * 0.5 * street.lane_width + rail
+            offset = -street.side * street.lane(0) + rail
             _line(cover.steel, np.abs(ground.d - offset), 0.09, ground)
     _crossings(cover.white, street, ground, rng)
     cover.white[np.abs(ground.d) > street.half_width] = 0
@@ -48,7 +48,10 @@ def _lane_lines(cover: Markings, street: Street, ground: GroundPixels, rng: np.r
     dash, gap, width = rng.uniform(1.5, 4), rng.uniform(2, 6), rng.uniform(0.10, 0.17)
     for line in range(1, street.lanes):
         offset = (line - street.lanes / 2) * street.lane_width
-        middle = street.lanes == 4 and line == 2
+        middle = street.lanes >= 4 and line == street.lanes // 2
+        if middle and street.median:
+            continue
+        offset += np.sign(offset) * street.median / 2
         dashes = None if middle or rng.random() < 0.15 else (dash, gap)
         _line(cover.white, np.abs(ground.d - offset), width, ground, dashes)
 
@@ -60,7 +63,10 @@ def _edge_lines(cover: Markings, street: Street, ground: GroundPixels, rng: np.r
             _line(cover.yellow, np.abs(away - street.half_width + inset), 0.08, ground)
     elif rng.random() < 0.6:
         edge = street.half_width - (2.3 if street.parking else 0.35) - (1.4 if street.cycle_lane else 0)
-        _line(cover.white, np.abs(away - edge), 0.11, ground)
+        _line(cover.white, np.abs(away - edge + street.shoulder), 0.11, ground)
+    if street.median:
+        paint = cover.yellow if street.side > 0 and street.chance(3, 0) < 0.5 else cover.white
+        _line(paint, np.abs(away - street.median / 2 - 0.2), 0.12, ground)
 
 
 def _line(

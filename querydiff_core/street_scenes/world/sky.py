@@ -37,6 +37,8 @@ def paint_sky(canvas: Canvas, weather: Weather) -> None:
     sky = gradient + (cloud_color - gradient) * clouds
     if weather.condition == "clear":  # a camera that exposes for the street often loses the sky
         sky *= np.exp(rng.uniform(-0.25, 0.6 if weather.brightness < 0.45 else 1.0))
+    if weather.varied and not weather.night and rng.random() < 0.3:  # overcast and burnt out, or almost
+        sky += (rng.uniform(225, 262) * np.array([1.0, 1.0, 1.0]) - sky) * rng.uniform(0.6, 1.0)
     canvas.color[:bottom, :, :3] = np.clip(sky, 0, 255)
     canvas.color[:bottom, :, 3] = 255 if weather.night else 0
     canvas.labels[:bottom] = SKY

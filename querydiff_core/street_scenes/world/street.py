@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 _MASK = (1 << 64) - 1
 
-FRONTAGES = ("terrace", "shops", "houses", "offices", "park", "wall", "open")
+FRONTAGES = ("terrace", "shops", "houses", "offices", "park", "wall", "open", "field", "forest", "bank", "sheds")
 """What stands behind the sidewalk of a block."""
 
 
@@ -19,6 +20,9 @@ class Street:
 
     `parked_shares`: how full the kerb is left and right; `clutter`: how many posts stand about, 1 is usual.
     Lateral positions `d` count from the centre line to the right, `s` along the road is the world's Z.
+    `median`: how wide what parts the directions is, 0 for a line, and `barrier` what stands on it. `shoulder`: paved
+    strip beside the outer lane. `soft`: no kerb and no sidewalk, the verge begins where the asphalt ends. `fast`:
+    nobody walks, cycles, parks or crosses. `groups`: of GROUPS, those that are drawn.
     """
 
     seed: int
@@ -41,11 +45,22 @@ class Street:
     crowd: float
     yellow_lines: bool
     bends: tuple[tuple[float, float, float], ...]
+    median: float = 0.0
+    barrier: str = ""
+    shoulder: float = 0.0
+    soft: bool = False
+    fast: bool = False
+    groups: frozenset[str] = frozenset()
 
     @property
     def half_width(self) -> float:
         """Return the distance from the centre line to the kerb."""
-        return self.lanes * self.lane_width / 2 + (2.3 if self.parking else 0.35) + (1.4 if self.cycle_lane else 0.0)
+        asphalt = self.lanes * self.lane_width / 2 + (2.3 if self.parking else 0.35) + (1.4 if self.cycle_lane else 0.0)
+        return asphalt + self.shoulder + self.median / 2
+
+    def lane(self, number: int) -> float:
+        """Return the distance from the centre line to the middle of lane `number`, counted outward from 0."""
+        return (number + 0.5) * self.lane_width + self.median / 2 if self.lanes > 1 else 0.0
 
     @property
     def frontage_line(self) -> float:
@@ -67,7 +82,7 @@ class Street:
 
     def crossing(self, block: int) -> float:
         """Return half the width of the road that crosses at the start of `block`, 0 if none does."""
-        crosses = self.chance(1, block) < self.crossing_share
+        crosses = not self.fast and self.chance(1, block) < self.crossing_share
         return 2.8 + 2.2 * self.chance(2, block) if crosses else 0.0
 
     def chance(self, purpose: int, index: int) -> float:
@@ -82,8 +97,75 @@ class Street:
         return np.random.default_rng((self.seed, purpose, index + 1_000_000))
 
 
-def draw_street(seed: int) -> Street:
-    """Draw the street of world `seed`."""
+def draw_street(seed: int, groups: Collection[str] = ()) -> Street:
+    """Draw the street of world `seed` with what `groups` of GROUPS add."""
+    street = replace(_draw_town_street(seed), groups=frozenset(groups))
+    return _draw_road(street, np.random.default_rng((seed, 21))) if "roads" in groups else street
+
+
+def _draw_road(street: Street, rng: np.random.Generator) -> Street:
+    """Draw what kind of road it is: the street as it is, or an avenue, a motorway, or a road through the country."""
+    kind = rng.random()
+    if kind < 0.45:
+        return street
+    if kind < 0.67:
+        return _draw_avenue(street, rng)
+    wild = rng.dirichlet((1.5, 1.2, 1.0, 0.6))
+    town = np.array(street.frontages[:7]) * rng.choice([0.0, 0.15, 0.5])
+    shares = np.concatenate([town, wild * (1 - town.sum())])
+    road = replace(
+        street,
+        frontages=tuple(float(share) for share in shares / shares.sum()),
+        parking=False,
+        cycle_lane=False,
+        tram=False,
+        soft=True,
+        sidewalk=0.0,
+        verge=float(rng.uniform(1.2, 6.0)),
+        tree_spacing=60.0,
+        yellow_lines=bool(street.yellow_lines and rng.random() < 0.5),
+    )
+    if kind < 0.84:
+        return replace(
+            road,
+            lanes=2,
+            lane_width=float(rng.uniform(2.6, 3.5)),
+            tree_spacing=float(rng.choice([14.0, 60.0, 60.0])),
+            shoulder=float(rng.uniform(0.0, 0.8)),
+            crossing_share=float(rng.uniform(0.0, 0.3)),
+            lamp_spacing=float(rng.choice([35.0, 2000.0, 2000.0])),
+            clutter=float(rng.uniform(0.1, 0.6)),
+            crowd=float(rng.uniform(0.0, 0.8)),
+        )
+    return replace(
+        road,
+        lanes=int(rng.choice([4, 4, 6])),
+        lane_width=float(rng.uniform(3.2, 3.8)),
+        median=float(rng.choice([rng.uniform(0.8, 2.0), rng.uniform(3, 9)])),
+        barrier=str(rng.choice(["wall", "rail", "hedge", "rail"])),
+        shoulder=float(rng.uniform(0.6, 3.2)),
+        fast=True,
+        lamp_spacing=float(rng.choice([30.0, 45.0, 2000.0])),
+        clutter=float(rng.uniform(0.1, 0.5)),
+        crowd=0.0,
+        bends=tuple((0.6 * a, 1.8 * length, phase) for a, length, phase in street.bends),
+    )
+
+
+def _draw_avenue(street: Street, rng: np.random.Generator) -> Street:
+    """Draw a street of more lanes, most of them parted by a median, with grass beside some sidewalks."""
+    return replace(
+        street,
+        lanes=int(rng.choice([4, 4, 6])),
+        lane_width=float(rng.uniform(2.8, 3.5)),
+        median=float(rng.uniform(0.6, 6.0)) if rng.random() < 0.75 else 0.0,
+        barrier=str(rng.choice(["", "", "hedge", "rail", "wall", "trees"])),
+        verge=float(rng.uniform(1.0, 5.0)) if rng.random() < 0.4 else street.verge,
+        tram=bool(rng.random() < 0.4),
+    )
+
+
+def _draw_town_street(seed: int) -> Street:
     rng = np.random.default_rng((seed, 0))
     town = rng.dirichlet((2.4, 2.8, 1.1, 1.1, 0.8, 0.7, 0.25))
     return Street(
@@ -98,7 +180,7 @@ def draw_street(seed: int) -> Street:
         verge=float(rng.uniform(1.0, 3.0)) if rng.random() < 0.15 else 0.0,
         block=float(rng.uniform(45, 85)),
         crossing_share=float(rng.uniform(0.2, 0.9)),
-        frontages=tuple(float(share) for share in town),
+        frontages=(*(float(share) for share in town), 0.0, 0.0, 0.0, 0.0),
         tree_spacing=float(rng.choice([8.0, 12.0, 18.0, 30.0, 60.0, 60.0])),
         tree_kinds=tuple(int(kind) for kind in rng.integers(16, 120, 3)),
         lamp_spacing=float(rng.uniform(18, 40)),
