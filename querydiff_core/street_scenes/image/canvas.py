@@ -193,7 +193,7 @@ def _plane_depth(homography: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     along_x, along_y, offset = np.linalg.inv(homography)[2].astype(np.float32)
     columns = along_x * np.arange(size[0], dtype=np.float32) + offset
     inverse = columns + (along_y * np.arange(size[1], dtype=np.float32))[:, None]
-    return np.asarray(cv2.divide(1.0, np.maximum(inverse, np.float32(1 / FAR), out=inverse)))
+    return np.reciprocal(np.maximum(inverse, np.float32(1 / FAR), out=inverse))
 
 
 def blend(target: np.ndarray, paint: np.ndarray, alpha: np.ndarray) -> None:
