@@ -1,7 +1,7 @@
-"""The default, `small-resnet18d` and SegFormer-B0 as ONNX in fp32 and bf16, and the default run eagerly.
+"""The default, `small-resnet18d` and SegFormer-B0 as ONNX in fp32 and bf16, and the default in int8 and run eagerly.
 
 All in one run, in turn, at two network sizes: python benchmarks/segmenter_speed.py [--repeats 30] [--threads N]
-fp32 is ONNX Runtime's, bf16 OpenVINO's. The other two have random weights, and the same graph is around
+fp32 and int8 are ONNX Runtime's, bf16 OpenVINO's. The other two have random weights, and the same graph is around
 them: resizing and normalisation before, soft-max, enlargement, arg-max and confidence after. Ratios are medians of
 those of calls made next to each other.
 """
@@ -22,6 +22,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 from querydiff_core.export.export_engine import export_engine
 from querydiff_core.export.export_options import ExportOptions
 from querydiff_core.export.onnx_export import write_onnx
+from querydiff_core.export.quantisation import FEWEST_IMAGES
 from querydiff_core.inference.build_target import EngineBuild, Precision
 from querydiff_core.inference.engine import default_model
 from querydiff_core.inference.metadata import ModelMetadata
@@ -30,6 +31,7 @@ from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 from querydiff_core.models.build import build_model
 from querydiff_core.street_scenes import CONDITIONS, render_scene
+from querydiff_core.utils.image_files import write_image
 
 CHECKPOINT = default_model().with_suffix(".safetensors")
 CASES = [((256, 512), (256, 512)), ((512, 1024), (512, 1024)), ((256, 512), (1080, 1920))]
@@ -55,7 +57,7 @@ def main() -> None:
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     with TemporaryDirectory() as folder:
         for network, camera in CASES:
-            files = {f"small, {p}": export(Path(folder), network, p) for p in PRECISIONS}
+            files = {f"small, {p}": export(Path(folder), network, p) for p in (*PRECISIONS, "int8")}
             files |= {f"small-resnet18d, {p}": export_resnet(Path(folder), network, p) for p in PRECISIONS}
             files |= {f"SegFormer-B0, {p}": export_segformer(Path(folder), network, p) for p in PRECISIONS}
             engines = {name: Segmenter.load(file, threads=arguments.threads) for name, file in files.items()}
@@ -71,6 +73,8 @@ def main() -> None:
                 print(
                     f"| {sizes} | {name} | {typical:.0f} | {1000 / typical:.1f} | {ratio:.2f} | {equal} |", flush=True
                 )
+            ratio = np.median(times["small, int8"] / times["small, fp32"])
+            print(f"| {sizes} | small's time in int8 in that in fp32 | {ratio:.2f} | | | |", flush=True)
             for student in ("small", "small-resnet18d"):
                 for p in PRECISIONS:
                     ratio = np.median(times[f"{student}, {p}"] / times[f"SegFormer-B0, {p}"])
@@ -81,8 +85,17 @@ def export(folder: Path, network: tuple[int, int], precision: Precision) -> Path
     """Return the default as ONNX for inputs of size `network`."""
     file = folder / f"small_{network[0]}_{precision}.onnx"
     if not file.exists():
-        export_engine(CHECKPOINT, file, ExportOptions(size=network, precision=precision))
+        calibrate = street_scenes(folder / "scenes") if precision == "int8" else None
+        export_engine(CHECKPOINT, file, ExportOptions(size=network, precision=precision, calibrate=calibrate))
     return file
+
+
+def street_scenes(folder: Path) -> Path:
+    """Return `folder` with as many street scenes as calibration needs, of all conditions in turn."""
+    for seed in range(1000, 1000 + FEWEST_IMAGES):
+        scene = render_scene(seed, (512, 1024), CONDITIONS[seed % len(CONDITIONS)])
+        write_image(folder / f"{seed}.png", scene.image)
+    return folder
 
 
 def export_segformer(folder: Path, network: tuple[int, int], precision: Precision) -> Path:

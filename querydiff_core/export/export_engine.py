@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 
 from querydiff_core.errors import QueryDiffError
@@ -28,7 +29,7 @@ from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.utils.atomic_file import atomic_file, check_writable
 from querydiff_core.utils.file_hash import file_hash
 
-LEAST_EQUAL = {"fp32": 0.995, "fp16": 0.98, "bf16": 0.98}
+LEAST_EQUAL = {"fp32": 0.995, "fp16": 0.98, "bf16": 0.98, "int8": 0.97}
 """Share of labels that must equal the checkpoint's."""
 
 _ROOM = 4
@@ -62,8 +63,9 @@ def export_engine(checkpoint: Path, output: Path, options: ExportOptions) -> Exp
         model, metadata = load_checkpoint(checkpoint)
         metadata = _metadata(metadata, checkpoint, output, options)
         check_network_size(model, metadata.input_size)
+        calibration = _calibration(options, metadata.input_size)
         with atomic_file(output) as temporary:
-            coverage = _write(model, metadata, temporary, options)
+            coverage = _write(model, metadata, temporary, options, calibration)
             parity = _verify(temporary, checkpoint, output, metadata, options)
     return ExportReport(metadata, parity, coverage)
 
@@ -114,16 +116,28 @@ def _metadata(metadata: ModelMetadata, checkpoint: Path, output: Path, options: 
     return replace(metadata, input_size=size, versions=library_versions(options.format), build=build)
 
 
-def _write(model: QueryDiff, metadata: ModelMetadata, path: Path, options: ExportOptions) -> str:
+def _calibration(options: ExportOptions, size: tuple[int, int]) -> np.ndarray | None:
+    if options.calibrate is None:
+        return None
+    from querydiff_core.export.quantisation import read_calibration_images
+
+    return read_calibration_images(options.calibrate, options.camera or size)
+
+
+def _write(
+    model: QueryDiff, metadata: ModelMetadata, path: Path, options: ExportOptions, calibration: np.ndarray | None
+) -> str:
     # OpenVINO lowers fp32 graphs to bf16 itself, and ONNX files in bf16 are for OpenVINO.
-    precision = "fp32" if (options.format, options.precision) == ("onnx", "bf16") else options.precision
+    # int8 is made of the fp32 graph.
+    lowered = options.format == "onnx" and options.precision in ("bf16", "int8")
+    precision = "fp32" if lowered else options.precision
     network = cast(QueryDiff, in_precision(model, precision))  # computes what it wraps
     graph = SegmentationGraph(network, metadata.input_size)
     exported = FixedCamera(graph, options.camera) if options.camera else graph
     if options.format == "onnx":
         from querydiff_core.export.onnx_export import write_onnx
 
-        write_onnx(exported, metadata, path, labels_only=options.labels_only)
+        write_onnx(exported, metadata, path, labels_only=options.labels_only, calibration=calibration)
     elif options.format == "torch":
         from querydiff_core.export.torch_export import write_package
 

@@ -21,6 +21,7 @@ class ExportOptions:
     inference. `camera`: (height, width) of the images if it is to be built in. `device`: "cpu", or "cuda" for compiled
     code of a GPU; None for the format's own. `any_gpu`: TensorRT's hardware-compatible mode. `cached`: whether TensorRT
     engines that were built before are taken from the cache. `labels_only`: leave the confidence out of an ONNX graph.
+    `calibrate`: folder of images that say which values the maps of an int8 graph take.
     """
 
     format: Format = "onnx"
@@ -32,6 +33,7 @@ class ExportOptions:
     any_gpu: bool = False
     cached: bool = True
     labels_only: bool = False
+    calibrate: Path | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch[0] <= self.batch[1] <= MOST_IMAGES:
@@ -52,11 +54,20 @@ class ExportOptions:
             raise QueryDiffError(
                 f"Only ONNX has a graph without confidence; leave out --labels-only for {self.format}."
             )
+        self._check_int8()
 
     @property
     def target_device(self) -> Literal["cpu", "cuda"]:
         """Return where the engine will run; ONNX files run anywhere."""
         return self.device or ("cuda" if self.format == "tensorrt" else "cpu")
+
+    def _check_int8(self) -> None:
+        if (self.precision == "int8") is (self.calibrate is None):
+            raise QueryDiffError(
+                "--precision int8 and --calibrate FOLDER go together: int8 needs images as the camera gives them."
+            )
+        if self.precision == "int8" and self.format != "onnx":
+            raise QueryDiffError(f"int8 is for .onnx files: choose fp16 or bf16 for {self.format}.")
 
     def check_output(self, output: Path) -> None:
         """Refuse a file name whose suffix is another format's."""

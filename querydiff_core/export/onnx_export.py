@@ -12,6 +12,7 @@ from torch import nn
 
 from querydiff_core.export.export_options import MOST_IMAGES
 from querydiff_core.export.onnx_rewrites import resize_where_channels_lie, store_repeats_once
+from querydiff_core.export.quantisation import quantise
 from querydiff_core.export.traced_program import dynamic_shapes, example_images
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.inference.segmentation_graph import LabelsOnly
@@ -24,11 +25,19 @@ SMALLEST_HALF = 1024
 """Initializers of fewer elements stay fp32: they weigh nothing."""
 
 
-def write_onnx(graph: nn.Module, metadata: ModelMetadata, path: Path, *, labels_only: bool = False) -> None:
+def write_onnx(
+    graph: nn.Module,
+    metadata: ModelMetadata,
+    path: Path,
+    *,
+    labels_only: bool = False,
+    calibration: np.ndarray | None = None,
+) -> None:
     """Write `graph`, simplified by folding of constants and removal of what is unused or common.
 
     It takes `images` uint8 (B, H, W, 3) with B dynamic, H and W dynamic unless a camera is built in, and returns
-    `labels` and, unless `labels_only`, `confidence` uint8 (B, H, W).
+    `labels` and, unless `labels_only`, `confidence` uint8 (B, H, W). With `calibration`, images uint8 (N, h, w, 3), its
+    convolutions compute in int8.
     """
     camera = metadata.build.camera if metadata.build else None
     with quiet(), torch.inference_mode():
@@ -48,6 +57,8 @@ def write_onnx(graph: nn.Module, metadata: ModelMetadata, path: Path, *, labels_
         resize_where_channels_lie(proto)
     else:
         _read_images_once(proto)
+    if calibration is not None:
+        proto = quantise(proto, calibration)
     _store_weights_as_half(proto, spared=store_repeats_once(proto))
     _forget_origins(proto)
     helper.set_model_props(proto, {METADATA_KEY: metadata.to_json()})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 Format = Literal["onnx", "torch", "tensorrt"]
-Precision = Literal["fp32", "fp16", "bf16"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 SUFFIXES: Mapping[Format, str] = {"onnx": ".onnx", "torch": ".pt2", "tensorrt": ".engine"}
 

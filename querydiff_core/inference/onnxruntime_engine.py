@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class OnnxRuntimeEngine:
         self._session: onnxruntime.InferenceSession | None = session
         self.metadata = _read_metadata(session, path)
         check_size(path, self.metadata, options.size)
+        if self.metadata.precision == "int8":
+            _check_int8(path, provider)
         self._outputs = _check_interface(path, session)
         self.has_confidence = len(self._outputs) == 2
         if PROVIDERS[provider] not in session.get_providers():
@@ -62,6 +65,28 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Free the session."""
         self._session = None
+
+
+def _check_int8(path: Path, provider: Provider) -> None:
+    if provider != "cpu":
+        raise QueryDiffError(
+            f"{path} was exported in int8, which is for CPUs: choose provider cpu or openvino, or export it in fp16."
+        )
+    if not multiplies_int8():
+        logging.getLogger(__name__).warning(
+            "%s is in int8 and this CPU has no instructions that multiply it (VNNI): it may run no faster than an fp32 "
+            "file, and label less well.",
+            path,
+        )
+
+
+def multiplies_int8() -> bool:
+    """Return whether the CPU has instructions for sums of products of bytes; True where the system does not say."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return True
+    return not words.isdisjoint({"avx512_vnni", "avx_vnni", "asimddp"})
 
 
 def _check_interface(path: Path, session: onnxruntime.InferenceSession) -> list[str]:

@@ -11,6 +11,7 @@ import openvino
 from openvino import opset13 as operators
 
 from querydiff_core.errors import QueryDiffError, explained
+from querydiff_core.inference.build_target import Precision
 from querydiff_core.inference.engine import EngineOptions, check_camera, check_size
 from querydiff_core.inference.onnxruntime_engine import read_onnx
 
@@ -22,7 +23,10 @@ BAND = 16
 
 
 class OpenVinoEngine:
-    """Run an exported `.onnx` file; half precision files in bf16. Images of a new shape take half a second once."""
+    """Run an exported `.onnx` file; half precision, and what is not in int8 of such a file, in bf16.
+
+    Images of a new shape take half a second once.
+    """
 
     name = "openvino"
     device = "cpu"
@@ -34,7 +38,7 @@ class OpenVinoEngine:
         check_size(path, self.metadata, options.size)
         self.has_confidence = len(outputs) == 2
         self._core = openvino.Core()
-        self._settings = _settings(self._core, path, half=self.metadata.precision != "fp32", threads=options.threads)
+        self._settings = _settings(self._core, path, self.metadata.precision, options.threads)
         with explained(f"{path}: OpenVINO cannot read it: {{reason}}.", RuntimeError, only=-1):
             self._model: Any = self._core.read_model(path)
         self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
@@ -74,13 +78,13 @@ class OpenVinoEngine:
         return request
 
 
-def _settings(core: openvino.Core, path: Path, *, half: bool, threads: int | None) -> dict[str, Any]:
-    if half and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+def _settings(core: openvino.Core, path: Path, precision: Precision, threads: int | None) -> dict[str, Any]:
+    half = precision != "fp32" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision in ("fp16", "bf16") and not half:
         logging.getLogger(__name__).warning(
             "%s is in half precision and this CPU multiplies no bf16: it runs in fp32, no faster than an fp32 file.",
             path,
         )
-        half = False
     return {
         "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
         "PERFORMANCE_HINT": "LATENCY",
