@@ -11,13 +11,13 @@ from threading import Condition, Event, Lock
 from types import TracebackType
 from typing import Any
 
+import cv2
 import numpy as np
 
 from querydiff_core.label_space import LabelSpace
 from querydiff_core.live_view.page_server import PageServer
 from querydiff_core.utils.image_files import encode_jpeg
 from querydiff_core.utils.overlay import heat_map, overlay
-from querydiff_core.utils.panels import panel
 
 WIDEST = 960
 """Pixels that a picture on the page is wide at most: larger ones would cost the run more and show no more."""
@@ -122,10 +122,12 @@ def _drawn(frame: ShownFrame) -> dict[str, Any]:
     height, width = frame.labels.shape
     scale = min(1.0, WIDEST / width)
     size = round(width * scale), round(height * scale)
-    pictures = {"input": frame.image, "overlay": overlay(frame.image, frame.labels, frame.label_space)}
+    image = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)  # first: large ones take long to paint
+    labels = cv2.resize(frame.labels, size, interpolation=cv2.INTER_NEAREST)
+    pictures = {"input": image, "overlay": overlay(image, labels, frame.label_space)}
     if frame.confidence is not None:
-        pictures["confidence"] = heat_map(frame.confidence)
-    shares = np.bincount(frame.labels.ravel(), minlength=256) / frame.labels.size
+        pictures["confidence"] = heat_map(cv2.resize(frame.confidence, size, interpolation=cv2.INTER_AREA))
+    shares = np.bincount(labels.ravel(), minlength=256) / labels.size
     colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in frame.label_space.palette]
     classes = [
         {"name": name, "color": color, "share": round(float(share), 4)}
@@ -135,7 +137,7 @@ def _drawn(frame: ShownFrame) -> dict[str, Any]:
         "facts": dict(frame.facts),
         "confident": None if frame.confidence is None else round(float(frame.confidence.mean()) / 255, 4),
         "classes": classes,
-        "pictures": {name: _data_url(panel(picture, *size)) for name, picture in pictures.items()},
+        "pictures": {name: _data_url(picture) for name, picture in pictures.items()},
     }
 
 

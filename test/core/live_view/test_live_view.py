@@ -3,6 +3,9 @@
 import base64
 import http.client
 import json
+import os
+import pty
+import re
 import shutil
 import socket
 import subprocess
@@ -184,6 +187,27 @@ def test_segment_on_a_taken_port_labels_nothing(view, photos, tmp_path):
     assert errors.startswith(f"error: The page cannot be served on port {port}: Address already in use; give ")
     assert errors.count("\n") == 1
     assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\x03"])  # Enter, Ctrl-C
+def test_in_a_terminal_the_page_stays_until_somebody_has_seen_it(photos, tmp_path, end):
+    engine = write_pixel_engine(tmp_path / "pixel.onnx")
+    words = ["segment", photos, "--model", engine, "--output", tmp_path / "out", "--view", "--view-port", 0]
+    command = [sys.executable, "-m", "querydiff_core", *map(str, words)]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    said = b""
+    while b"stays until you press Enter" not in said:
+        said += os.read(terminal, 4096)
+    address = re.search(r"http://\S+", said.decode())[0]
+    with urllib.request.urlopen(f"{address}/frame", timeout=60) as answer:
+        assert json.load(answer)["facts"]["number"] == 4
+    os.write(terminal, end)
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert b"Traceback" not in said
 
 
 def browse(tmp_path, address, *flags):
