@@ -66,6 +66,7 @@ class DataSource:
         condition: of sets that tell the weather, such as night; None is all.
         mapping: what the label values mean, `folder` alone: a bundled name or a YAML file; None is trainIds.
         size: (height, width) that validation images are resized to, or a factor: 0.5 halves each image's sides.
+        fitted: whether `size` is a box that images are fitted into, keeping their ratio, either way up.
         weight: share among the training sources; None is by number of images.
     """
 
@@ -75,6 +76,7 @@ class DataSource:
     condition: str | None = None
     mapping: str | None = None
     size: tuple[int, int] | float | None = None
+    fitted: bool = False
     weight: float | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +84,8 @@ class DataSource:
         sides = (self.size,) if isinstance(self.size, (int, float)) else self.size or (1,)
         if isinstance(self.size, (int, float)) and not 0 < self.size <= 4:
             raise QueryDiffError(f"{self.root}: a size is (height, width), or a factor up to 4, found {self.size}.")
+        if self.fitted and len(sides) != 2:
+            raise QueryDiffError(f"{self.root}: fitted needs a size (height, width) to fit into, found {self.size}.")
         if min(sides) <= 0:
             raise QueryDiffError(f"{self.root}: sides must be 1 pixel or more, found {self.size}.")
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -19,10 +19,11 @@ from querydiff_core.data.class_pixels import class_pixels
 from querydiff_core.data.data_source import DataSource
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.data.samplers import BatchSampler, Sample, Sampler
-from querydiff_core.data.transforms import TrainingTransform
+from querydiff_core.data.transforms import HUE, TrainingTransform
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED
 from querydiff_core.utils.cache_folder import cache_folder
+from querydiff_core.utils.image_files import fit_into
 from querydiff_core.utils.seeds import CROPS, mixed_seed
 
 BLANK = -1
@@ -55,6 +56,9 @@ class SegmentationData(lightning.LightningDataModule):
         scale: without `short_side`, the range of a crop side's share of `crop` in the source image.
         aspect: range of the stretch of height against width.
         photometric: strength of the colour distortion, 0 to 1.
+        hue: largest shift of the hue at photometric 1, as a share of the circle; mmsegmentation's is 0.1.
+        cat_max_ratio: largest share of a crop's labelled pixels that one class may take, or the crop is drawn again, at
+            most ten times, as mmsegmentation does with 0.75; None takes any crop.
         corruption: probability of bad light, a bad lens, sensor or encoder, 0 to 1.
         rare_classes: temperature of rare-class sampling (DAFormer's is 0.01); None draws every image equally often.
         batch_size: crops a step (a process).
@@ -74,6 +78,8 @@ class SegmentationData(lightning.LightningDataModule):
         aspect: tuple[float, float] = (1.0, 1.0),
         photometric: float = 1.0,
         corruption: float = 0.0,
+        hue: float = HUE,
+        cat_max_ratio: float | None = None,
         rare_classes: float | None = None,
         batch_size: int = 4,
         workers: int = 2,
@@ -85,15 +91,19 @@ class SegmentationData(lightning.LightningDataModule):
         self.rare_classes = rare_classes
         self.train, self.validation = [self._rooted(source) for source in train], validation or {}
         self.validation = {name: self._rooted(source) for name, source in self.validation.items()}
-        self.transform = TrainingTransform(crop, short_side, scale, aspect, photometric, corruption)
+        self.transform = TrainingTransform(
+            crop, short_side, scale, aspect, photometric, corruption, hue=hue, cat_max_ratio=cat_max_ratio
+        )
         self.identity = {
-            "train": [{**asdict(source), "root": Path(source.root).name} for source in train],
+            "train": [{**_facts(source), "root": Path(source.root).name} for source in train],
             "crop": list(crop),
             "short_side": short_side and list(short_side),
             "scale": list(scale),
             "aspect": list(aspect),
             "photometric": photometric,
             "corruption": corruption,
+            "hue": None if hue == HUE else hue,  # as in states of before it could be chosen
+            "cat_max_ratio": cat_max_ratio,
             "rare_classes": rare_classes,
             "seed": seed,
         }
@@ -160,7 +170,7 @@ class SegmentationData(lightning.LightningDataModule):
             images = _Whole(source)
             share = list(range(process, len(images), processes))
             missing = -(-len(images) // processes) - len(share)
-            loaders.append(DataLoader(Subset(images, share + missing * [BLANK]), 1, num_workers=min(1, self.workers)))
+            loaders.append(DataLoader(Subset(images, share + missing * [BLANK]), 1, num_workers=self.workers))
         return loaders
 
     def files(self, numbers: Sequence[int]) -> list[Path]:
@@ -199,7 +209,7 @@ class _Crops(Dataset):
 
 class _Whole(Dataset):
     def __init__(self, source: DataSource) -> None:
-        self.pairs, self.size = source.open(), source.size
+        self.pairs, self.size, self.fitted = source.open(), source.size, source.fitted
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -217,7 +227,12 @@ class _Whole(Dataset):
         if isinstance(self.size, float):
             return round(labels.shape[0] * self.size), round(labels.shape[1] * self.size)
         assert self.size is not None
-        return self.size
+        return fit_into(self.size, (labels.shape[0], labels.shape[1])) if self.fitted else self.size
+
+
+def _facts(source: DataSource) -> dict[str, Any]:
+    """Return what decides what is learned from a source; training has no use for a box."""
+    return {name: value for name, value in asdict(source).items() if name != "fitted"}
 
 
 def _check(

@@ -13,7 +13,9 @@ from querydiff_core.label_space import UNLABELLED
 
 # DAFormer's: a crop drawn for a rare class is drawn again until that class has this share of it, at most so often.
 RARE_CLASS_CROP_SHARE = 0.01
-RARE_CLASS_CROPS = 10
+MOST_DRAWS = 10
+HUE = 0.05
+"""Largest shift of the hue, as a share of the circle; half of mmsegmentation's."""
 
 
 class TrainingTransform(nn.Module):
@@ -34,6 +36,9 @@ class TrainingTransform(nn.Module):
         photometric: strength of the colour distortion; 0 leaves colours alone, 1 is the usual.
         corruption: probability of what bad light, lenses, sensors and encoders do to a picture, one of: another gamma,
             a colour cast, stretched or equalised contrast, few shades, noise, blur, low resolution, strong JPEG.
+        hue: largest shift of the hue at strength 1, as a share of the circle.
+        cat_max_ratio: largest share of a crop's labelled pixels that one class may take, or the crop is drawn again, at
+            most ten times; None takes any.
     """
 
     def __init__(
@@ -44,13 +49,23 @@ class TrainingTransform(nn.Module):
         aspect: tuple[float, float] = (0.75, 1.33),
         photometric: float = 1.0,
         corruption: float = 0.0,
+        *,
+        hue: float = HUE,
+        cat_max_ratio: float | None = None,
     ) -> None:
         super().__init__()
         for name, (least, most) in {"short_side": short_side or (1, 1), "scale": scale, "aspect": aspect}.items():
             if not 0 < least <= most:
                 raise QueryDiffError(f"data.{name} must be a range above 0, found {least} to {most}.")
         self.crop, self.short_side, self.scale, self.aspect = tuple(crop), short_side, scale, aspect
-        self.distort = v2.Compose([_distortion(photometric), v2.RandomApply([_corruption()], corruption)])
+        if not 0 <= hue <= 0.5:
+            raise QueryDiffError(f"data.hue must be 0 to 0.5, a share of the circle, found {hue}.")
+        if cat_max_ratio is not None and not 0 < cat_max_ratio <= 1:
+            raise QueryDiffError(f"data.cat_max_ratio must be above 0 and at most 1, found {cat_max_ratio}.")
+        self.cat_max_ratio = cat_max_ratio
+        self.distort = v2.Compose(
+            [_distortion(photometric, hue * photometric), v2.RandomApply([_corruption()], corruption)]
+        )
 
     def forward(self, image: Tensor, labels: Tensor, rare_class: int | None = None) -> tuple[Tensor, Tensor]:
         """Return a crop of `image` uint8 `(3, H, W)` and of `labels` uint8 `(H, W)`, both at `crop` size.
@@ -64,17 +79,24 @@ class TrainingTransform(nn.Module):
         return self.distort(image).as_subclass(Tensor), labels.as_subclass(Tensor)
 
     def _window(self, labels: Tensor, rare_class: int | None) -> tuple[int, int, int, int]:
-        """Draw a window (top, left, height, width), again while it lacks the rare class."""
+        """Draw a window (top, left, height, width), again while it lacks the rare class or has too much of one."""
         window = self._draw_window(*labels.shape)
-        if rare_class is None:
+        if rare_class is None and self.cat_max_ratio is None:
             return window
-        for _ in range(RARE_CLASS_CROPS - 1):
+        for _ in range(MOST_DRAWS - 1):
             top, left, rows, columns = window
-            inside = labels[top : top + rows, left : left + columns]
-            if (inside == rare_class).float().mean() >= RARE_CLASS_CROP_SHARE:
+            if self._accepted(labels[top : top + rows, left : left + columns], rare_class):
                 break
             window = self._draw_window(*labels.shape)
         return window
+
+    def _accepted(self, inside: Tensor, rare_class: int | None) -> bool:
+        if rare_class is not None and (inside == rare_class).float().mean() < RARE_CLASS_CROP_SHARE:
+            return False
+        if self.cat_max_ratio is None:
+            return True
+        pixels = torch.bincount(inside.flatten(), minlength=UNLABELLED + 1)[:UNLABELLED]
+        return int((pixels > 0).sum()) > 1 and float(pixels.max() / pixels.sum()) < self.cat_max_ratio
 
     def _draw_window(self, height: int, width: int) -> tuple[int, int, int, int]:
         stretch = _uniform(*self.aspect) ** 0.5
@@ -103,11 +125,10 @@ class TrainingTransform(nn.Module):
         )
 
 
-def _distortion(strength: float) -> nn.Module:
+def _distortion(strength: float, hue: float) -> nn.Module:
     if strength == 0:
         return nn.Identity()
     low, high = max(0.0, 1 - 0.5 * strength), 1 + 0.5 * strength
-    hue = 0.05 * strength
     return v2.Compose(
         [
             v2.RandomApply([v2.ColorJitter(brightness=(low, high))], 0.5),

@@ -11,15 +11,18 @@ import numpy as np
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import UNLABELLED
+from querydiff_core.utils.image_files import fit_into
 
 Size = tuple[int, int] | float
 PAPER_SIZES: dict[str, Size] = {
     "cityscapes": (512, 1024),
     "bdd100k": (720, 1280),
-    "mapillary_v1_2": 0.5,
-    "mapillary_v2_0": 0.5,
+    "mapillary_v1_2": (512, 1024),
+    "mapillary_v2_0": (512, 1024),
 }
-"""The paper's test sizes: (height, width), or a factor for both sides. Other sets keep their own size."""
+"""Test sizes (height, width) of Rein and the authors. Other sets keep their own size."""
+FITTED = ("mapillary_v1_2", "mapillary_v2_0")
+"""Sets whose images, of many ratios, are fitted into that size."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Protocol:
     Attributes:
         size: (height, width) that images are resized to first, or a factor; None keeps theirs.
         sizes: sizes by data set, which go before `size`.
+        fitted: data sets whose size is a box that images are fitted into, keeping their ratio.
         window: side in pixels of a window slid over the resized image; None predicts the whole at once.
         stride: of the window in pixels; None is two thirds of it.
         flip: predict the mirrored image too.
@@ -41,6 +45,7 @@ class Protocol:
     stride: int | None = None
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
+    fitted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.scales or not all(0.1 <= scale <= 4 for scale in self.scales):
@@ -54,15 +59,18 @@ class Protocol:
     @classmethod
     def paper(cls) -> Protocol:
         """Return the paper's: its test sizes, and a window of 512 every 341 pixels."""
-        return cls(sizes=PAPER_SIZES, window=512, stride=341)
+        return cls(sizes=PAPER_SIZES, window=512, stride=341, fitted=FITTED)
 
-    def size_for(self, data_set: str) -> Size | None:
-        """Return the size that images of a data set are resized to, or None."""
-        return (self.sizes or {}).get(data_set, self.size)
+    def resized(self, image: np.ndarray, data_set: str) -> np.ndarray:
+        """Return `image` `(H, W, 3)` of a data set at the size that it is shown at."""
+        size = (self.sizes or {}).get(data_set, self.size)
+        if isinstance(size, tuple) and data_set in self.fitted:
+            size = fit_into(size, (image.shape[0], image.shape[1]))
+        return resize(image, size)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
-        return asdict(self) | {"scales": list(self.scales)}
+        return asdict(self) | {"scales": list(self.scales), "fitted": list(self.fitted)}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Protocol:
@@ -75,7 +83,8 @@ class Protocol:
             sizes = {name: _size(size) for name, size in (raw["sizes"] or {}).items()}
             scales = tuple(map(float, raw["scales"]))
             size = None if raw["size"] is None else _size(raw["size"])
-            return cls(size, sizes, raw["window"], raw["stride"], bool(raw["flip"]), scales)
+            fitted = tuple(raw.get("fitted", ()))  # results of before have none
+            return cls(size, sizes, raw["window"], raw["stride"], bool(raw["flip"]), scales, fitted)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise QueryDiffError(
                 f"The settings of a result, {raw}, do not say how `querydiff evaluate` shows images to the network: "
@@ -96,7 +105,7 @@ def predict(
         QueryDiffError: if there are several views and the engine gives no confidence.
     """
     height, width = image.shape[:2]
-    resized = resize(image, protocol.size_for(data_set))
+    resized = protocol.resized(image, data_set)
     mirrored = (False, True) if protocol.flip else (False,)
     views = [(scale, mirror) for scale in protocol.scales for mirror in mirrored]
     if len(views) == 1:

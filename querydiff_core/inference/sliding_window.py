@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,15 +46,20 @@ class SlidingWindow:
         _, height, width, _ = images.shape
         labels = np.full(images.shape[:3], 255, np.uint8)
         confidence = np.zeros(images.shape[:3], np.uint8)
+        for top, left in self.places(height, width):
+            place = np.s_[:, top : top + self.window[0], left : left + self.window[1]]
+            seen, certain = infer(images[place])
+            assert certain is not None  # engines without a confidence get no window
+            better = (certain > confidence[place]) | (labels[place] == 255)
+            np.copyto(labels[place], seen, where=better)
+            np.copyto(confidence[place], certain, where=better)
+        return labels, confidence
+
+    def places(self, height: int, width: int) -> Iterator[tuple[int, int]]:
+        """Yield top and left of each window in an image of that size."""
         for top in _starts(height, self.window[0], self.stride[0]):
             for left in _starts(width, self.window[1], self.stride[1]):
-                place = np.s_[:, top : top + self.window[0], left : left + self.window[1]]
-                seen, certain = infer(images[place])
-                assert certain is not None  # engines without a confidence get no window
-                better = (certain > confidence[place]) | (labels[place] == 255)
-                np.copyto(labels[place], seen, where=better)
-                np.copyto(confidence[place], certain, where=better)
-        return labels, confidence
+                yield top, left
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:

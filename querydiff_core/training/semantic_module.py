@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from querydiff_core.data.datamodule import Crop, SegmentationData
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.sliding_window import SlidingWindow
 from querydiff_core.label_space import cityscapes
 from querydiff_core.models.build import build_model
 from querydiff_core.models.query_statistics import BetweenImages, perplexity_share
@@ -31,6 +32,8 @@ from querydiff_core.training.trained_module import TrainedModule, polynomial_dec
 from querydiff_core.utils.seeds import POINTS, STEPS, mixed_seed
 
 Phase = Literal["pixel_head", "full"]
+UNDECAYED = frozenset({"q_init", "position_embedding", "level_embedding", "a", "b", "cls_token", "pos_embed"})
+"""Names of parameters that are queries, tokens or embeddings and no weights of a layer."""
 
 
 @dataclass
@@ -71,6 +74,10 @@ class SemanticModule(TrainedModule):
         backbone_learning_rate: rate of the pretrained backbone; None takes the same.
         weight_decay: weight decay of AdamW.
         warm_up: number of steps in which the rate rises linearly.
+        decay_matrices_alone: whether weight decay leaves out norms, biases, queries and tokens, as Rein's recipe does.
+        points: at which masks are compared in the loss; None is their share of the crop (3,136 for 512 x 512).
+        validation_window: side in pixels of windows that validation slides over images, every two thirds of it (512
+            gives the paper's 341); None shows images whole.
         auxiliary_weight: weight of the per-pixel loss in phase "full".
         teacher: the diffusion model that teaches; None trains with L_seg alone.
         alpha: weight of L_diff in L_total (Eq. 14).
@@ -105,6 +112,9 @@ class SemanticModule(TrainedModule):
         backbone_learning_rate: float | None = 1e-5,
         weight_decay: float = 0.05,
         warm_up: int = 100,
+        decay_matrices_alone: bool = False,
+        points: int | None = None,
+        validation_window: int | None = None,
         auxiliary_weight: float = 0.5,
         teacher: TeacherOptions | None = None,
         alpha: float = 1.0,
@@ -128,6 +138,8 @@ class SemanticModule(TrainedModule):
             "backbone_learning_rate": backbone_learning_rate,
             "weight_decay": weight_decay,
             "warm_up": warm_up,
+            "decay_matrices_alone": decay_matrices_alone or None,  # None as in states of before
+            "points": points,
             "auxiliary_weight": auxiliary_weight,
             "teacher": _plain(teacher),
             "alpha": alpha,
@@ -144,7 +156,9 @@ class SemanticModule(TrainedModule):
             print(f"begins with {start_from}; from scratch: {', '.join(new) or 'nothing'}", flush=True)
         if gradient_checkpointing:
             self.model.backbone.checkpoint_gradients()
-        self.loss = SegmentationLoss(len(cityscapes()), auxiliary_weight=auxiliary_weight)
+        self.loss = SegmentationLoss(len(cityscapes()), auxiliary_weight=auxiliary_weight, points=points)
+        self.decay_matrices_alone = decay_matrices_alone
+        self.window = SlidingWindow.of(validation_window, None)
         self.distillation = None
         if teacher is not None:
             self.advice = teacher_advice(teacher) + self.advice
@@ -207,7 +221,8 @@ class SemanticModule(TrainedModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> None:
         """Add one whole image to the confusion matrix of its data set."""
         images, labels = batch
-        scores = F.interpolate(self.scores(images).float(), labels.shape[-2:], mode="bilinear")
+        scores = self.scores(images) if self.window is None else windowed_scores(self.scores, images, self.window)
+        scores = F.interpolate(scores.float(), labels.shape[-2:], mode="bilinear")
         self._scores[dataloader_idx].update(scores.argmax(1), labels)
 
     def scores(self, images: Tensor) -> Tensor:
@@ -231,14 +246,20 @@ class SemanticModule(TrainedModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with the pretrained backbone in a group of its own, and the polynomial schedule."""
         pretrained = {id(p) for p in self.model.backbone.pretrained_parameters()}
-        trained = [p for p in self.parameters() if p.requires_grad]
+        trained = [(p, self._decays(name, p)) for name, p in self.named_parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in trained if (id(p) in pretrained) == inside], "lr": rate}
+            {"params": [p for p, decays in trained if (id(p) in pretrained, decays) == (inside, decayed)], "lr": rate}
+            | ({} if decayed else {"weight_decay": 0.0})
             for inside, rate in ((False, self.rates[0]), (True, self.rates[1]))
+            for decayed in (True, False)
         ]
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=self.weight_decay)
         scheduler = polynomial_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.warm_up)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """Return whether weight decay acts on a parameter: on all, or on matrices and kernels that are no query."""
+        return not self.decay_matrices_alone or (parameter.dim() > 1 and not UNDECAYED & set(name.split(".")))
 
     def announcement(self) -> dict[str, str]:
         """Describe data, student, teacher and length of the run."""
@@ -312,6 +333,23 @@ class SemanticModule(TrainedModule):
             read = self.model.pixel_decoder.refinements_of_mask_feature
             for module in (self.model.mask_decoder, *self.model.refinements[read:]):
                 module.requires_grad_(False)
+
+
+def windowed_scores(scores: Callable[[Tensor], Tensor], images: Tensor, window: SlidingWindow) -> Tensor:
+    """Return the mean of `scores` over windows of `images (B, 3, H, W)`, at the size of the images.
+
+    Images smaller than the window are enlarged to it, as in the paper's test.
+    """
+    height, width = (max(side, least) for side, least in zip(images.shape[-2:], window.window, strict=True))
+    images = F.interpolate(images.float(), (height, width), mode="bilinear")
+    places = list(window.places(height, width))
+    rows, columns = window.window
+    total, count = images.new_zeros(len(images), len(cityscapes()), height, width), images.new_zeros(height, width)
+    for top, left in places:
+        seen = scores(images[..., top : top + rows, left : left + columns]).float()
+        total[..., top : top + rows, left : left + columns] += F.interpolate(seen, window.window, mode="bilinear")
+        count[top : top + rows, left : left + columns] += 1
+    return total / count
 
 
 def teacher_advice(teacher: TeacherOptions) -> str:

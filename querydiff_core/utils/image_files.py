@@ -184,3 +184,12 @@ def _is_lossy(image: Image) -> bool:
         file.seek(0)
         return b"VP8L" not in file.read(64)
     return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF") or "jpeg" in str(image.info.get("compression"))
+
+
+def fit_into(box: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Return `size` (height, width) enlarged or shrunk until it fills `box`, either way up, keeping its ratio.
+
+    This is `keep_ratio` of mmsegmentation: 3024 x 4032 fits into 512 x 1024 as 512 x 683.
+    """
+    factor = min(max(box) / max(size), min(box) / min(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

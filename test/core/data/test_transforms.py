@@ -1,9 +1,14 @@
 """Training crops: image and labels stay together, whatever is drawn."""
 
+import numpy as np
 import pytest
 import torch
 
-from querydiff_core.data.transforms import TrainingTransform
+from querydiff_core.data.data_source import DataSource
+from querydiff_core.data.datamodule import SegmentationData
+from querydiff_core.data.transforms import TrainingTransform, _distortion
+from querydiff_core.errors import QueryDiffError
+from querydiff_core.utils.image_files import write_image
 
 
 def blocks(rows=6, columns=8, side=16):
@@ -82,3 +87,45 @@ def test_a_corruption_changes_the_picture_and_leaves_size_and_labels_alone():
         assert (crop_labels == 7).all()
         changed.append(float((crop.float() - clean.float()).abs().mean()))
     assert sum(change > 2 for change in changed) >= 30  # some change little: random pixels have full contrast already
+
+
+def test_crops_that_one_class_fills_are_drawn_again():
+    labels = torch.zeros(128, 512, dtype=torch.uint8)
+    labels[:, 400:] = torch.arange(4, dtype=torch.uint8).repeat_interleave(28)
+    image = torch.zeros(3, 128, 512, dtype=torch.uint8)
+
+    def filled(**options):
+        transform = TrainingTransform((64, 64), scale=(1.0, 1.0), photometric=0.0, **options)
+        torch.manual_seed(0)
+        crops = [transform(image, labels)[1] for _ in range(60)]
+        return sum(int(max((crop == c).float().mean() for c in range(4)) >= 0.75) for crop in crops)
+
+    assert filled() > 45
+    assert filled(cat_max_ratio=0.75) < 20  # of ten draws each, about an eighth would do
+    with pytest.raises(QueryDiffError, match=r"cat_max_ratio must be above 0 and at most 1, found 1\.5"):
+        TrainingTransform(cat_max_ratio=1.5)
+
+
+def test_the_hue_turns_as_far_as_it_may():
+    """Of 300 crops of a red image, the largest turn: the second channel over the first, in sixths of the circle."""
+    image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    image[0], image[1:] = 250, 50  # saturated, and enough of the others to stay so
+    turns = {}
+    for hue in (0.05, 0.1):
+        jitter = _distortion(1.0, hue).transforms[3]
+        torch.manual_seed(0)
+        crops = [jitter(image).float().mean((1, 2)) for _ in range(300)]
+        turns[hue] = max(float((c[1:].amax() - c.amin()) / (c[0] - c.amin())) for c in crops) / 6
+    assert turns == pytest.approx({0.05: 0.05, 0.1: 0.1}, rel=0.1)
+
+
+def test_images_fit_into_a_box_either_way_up(tmp_path):
+    for name, size in (("a", (30, 40)), ("b", (40, 30)), ("c", (10, 40))):
+        write_image(tmp_path / "images" / f"{name}.png", np.zeros((*size, 3), np.uint8))
+        write_image(tmp_path / "labels" / f"{name}.png", np.zeros(size, np.uint8))
+    source = DataSource(str(tmp_path), size=(64, 128), fitted=True)
+    data = SegmentationData([DataSource(str(tmp_path))], {"x": source}, workers=0)
+    found = [tuple(image.shape[2:]) for image, _ in data.val_dataloader()[0]]
+    assert found == [(64, 85), (85, 64), (32, 128)]
+    with pytest.raises(QueryDiffError, match="fitted needs a size"):
+        DataSource(str(tmp_path), size=0.5, fitted=True)

@@ -16,7 +16,7 @@ from engines import PIXEL_METADATA, expected_labels, write_labels_only_engine, w
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.evaluate_sources import Run
 from querydiff_core.evaluation.evaluation_source import sources
-from querydiff_core.evaluation.protocol import Protocol, predict, resize
+from querydiff_core.evaluation.protocol import Protocol, predict
 from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.engine import default_model
 from querydiff_core.inference.segmenter import Segmenter
@@ -320,9 +320,11 @@ def test_a_label_that_one_view_alone_chose_halves_its_confidence():
 def test_the_papers_sizes():
     paper = Protocol.paper()
     image = np.zeros((1024, 2048, 3), np.uint8)
-    assert resize(image, paper.size_for("cityscapes")).shape == (512, 1024, 3)
-    assert resize(image, paper.size_for("mapillary_v2_0")).shape == (512, 1024, 3)
-    assert resize(image, paper.size_for("acdc")) is image
+    assert paper.resized(image, "cityscapes").shape == (512, 1024, 3)
+    assert paper.resized(image, "acdc") is image
+    for size, fitted in (((3024, 4032), (512, 683)), ((4032, 3024), (683, 512)), ((1000, 3000), (341, 1024))):
+        assert paper.resized(np.zeros((*size, 3), np.uint8), "mapillary_v1_2").shape[:2] == fitted
+    assert Protocol.from_json(paper.to_json()) == paper
     assert (paper.window, paper.stride) == (512, 341)
 
 
@@ -334,4 +336,6 @@ def test_the_papers_preset_and_what_overrides_it(scenes, engine, tmp_path):
     options = ("--preset", "paper", "--window", "32", "--test-size", "0.5", "--flip", "--scales", "1,2")
     assert run(engine, *data, *options, "--output", output).returncode == 0
     found = Result.load(output).settings
-    assert found == {"size": 0.5, "sizes": {}, "window": 32, "stride": None, "flip": True, "scales": [1.0, 2.0]}
+    assert found == {"size": 0.5, "sizes": {}, "window": 32, "stride": None, "flip": True, "scales": [1.0, 2.0]} | {
+        "fitted": ["mapillary_v1_2", "mapillary_v2_0"]
+    }

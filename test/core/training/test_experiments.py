@@ -120,7 +120,7 @@ def reduced(command: str) -> list[str]:
     flags = {
         "trainer": {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true", "max_steps": 1},
         "data": {"crop": [64, 64], "batch_size": 1, "workers": 0},
-        "model": {"pretrained": False},
+        "model": {"pretrained": False, "validation_window": 64},
         "student": {"input_size": list(SIZE)},
         "pictures": {"images": 0},
         "model.student": {"others": {**STUDENT, "backbone_options": BACKBONES[model["variant"]]}},
@@ -179,3 +179,23 @@ def test_it_builds_its_model_trains_one_step_and_is_scored(command, workplace, m
     for name in (teacher or {}).keys() - {"precision", "channels_last", "compile"}:
         assert trained["teacher"][name] == teacher[name], name
     assert {f"miou/{name}" for name in domains_of(command)} <= metrics.keys()
+
+
+def test_the_headline_trains_is_scored_on_all_sets_saves_and_goes_on(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    command = "querydiff fit --config config/train/gta5_dinov2-l.yaml"
+    folder = workplace / "headline"
+    flags = [each for each in reduced(command) if "max_steps" not in each and "val_check" not in each]
+    flags += ["--trainer.val_check_interval=1", f"--checkpoint.dirpath={folder}", "--model.instruments_every=1"]
+    for steps, more in ((2, []), (3, [f"--resume={folder / 'last.ckpt'}"])):
+        with pytest.raises(SystemExit) as stop:
+            main([*shlex.split(command)[1:], *flags, f"--trainer.max_steps={steps}", *more])
+        assert stop.value.code == 0
+        newest = max((Path("runs") / "gta5_dinov2-l").iterdir(), key=os.path.getmtime)
+        with safetensors.safe_open(newest / "student.safetensors", "pt") as file:
+            recipe = ModelMetadata.from_json(file.metadata()[METADATA_KEY], newest).recipe
+            tokens = file.get_tensor("backbone.rein.a")
+        assert recipe["steps"] == steps
+        assert {f"miou/{name}" for name in ("cityscapes", "bdd100k", "mapillary")} <= recipe["metrics"].keys()
+        assert recipe["metrics"]["teaching/queries"] > 0
+    assert tokens.shape == (4, 100, 16)  # Rein's, of four blocks

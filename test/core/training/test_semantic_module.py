@@ -6,8 +6,9 @@ import torch
 from teachers import write_tiny_teacher
 
 from querydiff_core.data.datamodule import Crop
+from querydiff_core.inference.sliding_window import SlidingWindow
 from querydiff_core.training.distillation import TeacherOptions
-from querydiff_core.training.semantic_module import SemanticModule, StudentOptions
+from querydiff_core.training.semantic_module import SemanticModule, StudentOptions, windowed_scores
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,41 @@ def test_the_pretrained_network_learns_at_a_rate_of_its_own(teacher, scheme):
     assert identities(made.distillation.consistency.parameters()) <= rest
     assert identities(made.model.backbone.parameters()) - network <= rest  # Rein's tokens
     assert found == ({3e-4: rest, 2e-5: network} if scheme == "full" else {3e-4: rest})
+
+
+def test_weight_decay_leaves_out_norms_biases_queries_and_tokens(teacher):
+    made = module(teacher, decay_matrices_alone=True, student=StudentOptions(scheme="rein"))
+    names = {id(parameter): name for name, parameter in made.named_parameters()}
+    groups = made.configure_optimizers()["optimizer"].param_groups
+    decayed, left_out = (
+        {names[id(p)] for group in groups if group["weight_decay"] == decay for p in group["params"]}
+        for decay in (0.05, 0.0)
+    )
+    assert decayed | left_out == {names[id(p)] for p in made.parameters() if p.requires_grad}
+    queries = {"model.agent_queries.layers.0.q_init", "model.agent_queries.stages.0.q_init"}
+    queries |= {"model.mask_decoder.position_embedding", "model.backbone.reins.0.a", "model.backbone.reins.0.b"}
+    assert queries <= left_out
+    shapes = {name: parameter.dim() for name, parameter in made.named_parameters()}
+    ends = {"q_init", "position_embedding", "level_embedding", "a", "b"}
+    assert {name.rsplit(".", 1)[-1] for name in left_out if shapes[name] > 1} == ends
+    assert min(shapes[name] for name in decayed) > 1
+    assert "model.agent_queries.mlp.0.weight" in decayed
+
+
+def test_windows_of_validation_average_their_scores():
+    images = torch.rand(1, 3, 60, 130)
+    window = SlidingWindow.of(64, None)  # every 42 pixels; 60 rows are enlarged to 64
+
+    def left_edge(seen):
+        """Score 1 in the window's left half and 3 in its right half, at a quarter of its size."""
+        scores = torch.ones(1, 19, 16, 16)
+        scores[..., 8:] = 3
+        return scores
+
+    found = windowed_scores(left_edge, images, window)
+    assert found.shape == (1, 19, 64, 130)
+    # Windows begin at columns 0, 42 and 66.
+    assert found[0, 0, 0, [0, 20, 45, 80, 100, 129]].tolist() == pytest.approx([1, 1, 2, 2, 3, 3])
 
 
 def test_the_teacher_is_no_part_of_what_lightning_sees(teacher):
