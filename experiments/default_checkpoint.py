@@ -12,7 +12,6 @@ Example: python experiments/default_checkpoint.py --seeds 1 2 3    # a night on 
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,9 +19,12 @@ from pathlib import Path
 
 import torch
 
+from querydiff_core.street_scenes.scene_folder import SceneFolder
 from querydiff_core.utils.atomic_file import atomic_file
+from querydiff_core.utils.terminal import progress
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+IMAGE_SIZE = (320, 576)
 REAL_SETS = {
     "camvid": ("camvid={}:val", "camvid={}:train:dusk"),
     "bdd100k": ("bdd100k=folder={}",),
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build/default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--scenes", type=int, default=3000, help="half of them clear, half in all conditions")
+    parser.add_argument("--scored", type=int, default=120, help="further scenes, to score on; half as many validate")
     parser.add_argument(
         "--pixel-steps", type=int, default=3000, help="of the pretraining; 0 leaves it out and begins with --start"
     )
@@ -50,8 +53,8 @@ def main() -> None:
     half = arguments.scenes // 2
     render(scenes / "weather", half, 200_000, CONDITIONS[:5])
     render(scenes / "clear", half, 300_000, CONDITIONS[:1])
-    render(scenes / "validation", 60, 9_000_000, CONDITIONS[:5])
-    render(scenes / "scored", 120, 900_000, CONDITIONS)
+    render(scenes / "validation", arguments.scored // 2, 9_000_000, CONDITIONS[:5])
+    render(scenes / "scored", arguments.scored, 900_000, CONDITIONS)
     start = arguments.start and arguments.start.resolve()
     if arguments.pixel_steps:
         start = fit("pixel_head", 1, arguments.pixel_steps, start, arguments) / "checkpoints/last.ckpt"
@@ -60,16 +63,18 @@ def main() -> None:
         mean = arguments.output / "mean.ckpt"
         average([run / "checkpoints/last.ckpt" for run in runs], mean)
         runs.append(fit("full", max(arguments.seeds) + 1, arguments.steps, mean, arguments))
-    shipped = arguments.output / "small.safetensors"
-    shutil.copyfile(runs[-1] / "student.safetensors", shipped)
-    querydiff("export", shipped, "--output", shipped.with_suffix(".onnx"))
+    ship(runs[-1] / "student.safetensors", arguments.output / "small.safetensors")
     for run in runs:
-        score(run / "student.safetensors", scenes / "scored", arguments.real)
+        if not (run / "student.json").is_file():
+            score(run / "student.safetensors", scenes / "scored", arguments.real)
 
 
 def render(folder: Path, count: int, seed: int, conditions: Sequence[str]) -> None:
-    request = ["--count", count, "--seed", seed, "--image-size", "320x576", "--conditions", ",".join(conditions)]
-    querydiff("scenes", "images", "--output", folder, *request)
+    scenes = SceneFolder(folder, count, IMAGE_SIZE, seed, tuple(conditions))
+    processes = (os.cpu_count() or 1) if count > 100 else 1  # each draws its textures first, which takes a while
+    with progress(f"rendering {folder.name}", count) as report:
+        for done in scenes.write(processes):
+            report(done)
 
 
 def fit(phase: str, seed: int, steps: int, start: Path | None, arguments: argparse.Namespace) -> Path:
@@ -105,6 +110,17 @@ def average(states: Sequence[Path], output: Path) -> None:
     }
     with atomic_file(output) as temporary:
         torch.save({"state_dict": mean}, temporary)
+
+
+def ship(student: Path, shipped: Path) -> None:
+    """Copy the student and export it, unless that was done."""
+    engine, trained = shipped.with_suffix(".onnx"), student.read_bytes()
+    if not shipped.is_file() or shipped.read_bytes() != trained:
+        engine.unlink(missing_ok=True)
+        with atomic_file(shipped) as temporary:
+            temporary.write_bytes(trained)
+    if not engine.is_file():
+        querydiff("export", shipped, "--output", engine)
 
 
 def score(student: Path, scenes: Path, real: Path) -> None:

@@ -1,10 +1,10 @@
 """Measure the effect of each version of street scenes: train on its scenes alone, score on real drives.
 
 Versions are commits of this repository: the same scenes are rendered by each, a `small` student learns its pixel path
-from random weights on them (the configuration small_street_scenes_pixel_head, smaller crops), and is scored on CamVid.
-The trainer is that of the working tree, so scenes are all that differs. What was measured is kept, so more versions, or
-more seeds, can be added by the same command. `NAME=COMMIT:GROUP` leaves a group of the third version out of the scenes
-of a commit, `:all` each of them.
+from ImageNet's weights on them (the configuration small_street_scenes_pixel_head, smaller crops), and is scored on
+CamVid. The trainer is that of the working tree, so scenes are all that differs. What was measured is kept, so more
+versions, or more seeds, can be added by the same command. `NAME=COMMIT:GROUP` leaves a group of the third version out
+of the scenes of a commit, `:all` each of them.
 
 Example: python experiments/street_scenes_ablation.py v2=HEAD:all v3=HEAD no_roads=HEAD:roads --seeds 1 2
 """
