@@ -110,6 +110,7 @@ setup(
             "carla_camera_info = querydiff_ros.executables:carla_camera_info",
             "carla_stand_in = querydiff_ros.executables:carla_stand_in",
             "drivable_area = querydiff_ros.executables:drivable_area",
+            "labelled_points = querydiff_ros.executables:labelled_points",
         ],
         # The subcommands of the `querydiff` command: subcommand = module with SUMMARY, parser() and main(argv).
         "querydiff.subcommands": [

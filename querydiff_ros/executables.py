@@ -101,6 +101,23 @@ def drivable_area(argv: Sequence[str] | None = None) -> None:
     _run_node_command(argv, drivable_area.__doc__, make)
 
 
+def labelled_points(argv: Sequence[str] | None = None) -> None:
+    """An example of what a planner does with labels and depth: a point cloud with classes.
+
+    usage: labelled_points [--ros-args -p camera:=front -p depth_topic:=TOPIC | -p points_topic:=TOPIC -p ...]
+
+    Reads front/label, front/confidence and front/label/camera_info of segment_node, and a depth image or a lidar's
+    points; writes front/labelled_points: x, y, z, class and confidence. Parameters and topics: docs/downstream.md.
+    """
+
+    def make() -> Node:
+        from querydiff_ros.examples.labelled_points_node import LabelledPointsNode
+
+        return LabelledPointsNode()
+
+    _run_node_command(argv, labelled_points.__doc__, make)
+
+
 def carla_stand_in(argv: Sequence[str] | None = None) -> None:
     """Publish a generated drive as CARLA's bridges would."""
     _run_command(argv, "carla_stand_in")

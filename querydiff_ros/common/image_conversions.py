@@ -52,7 +52,7 @@ def rgb_from_image(message: Image) -> np.ndarray:
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         return _through_cv_bridge(message)
-    return encoding.to_rgb(to_8_bits(_stored_pixels(message, encoding)))
+    return encoding.to_rgb(to_8_bits(stored_pixels(message, encoding)))
 
 
 def holds_16_bits(message: Image | CompressedImage) -> bool:
@@ -90,7 +90,7 @@ def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
     """Return uint8 `pixels` `(H, W)` or `(H, W, C)` as an `Image`, with `header` as it is."""
     height, width = pixels.shape[:2]
     message = Image(header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // height)
-    message.data = _byte_array(np.ascontiguousarray(pixels))
+    message.data = byte_array(np.ascontiguousarray(pixels))
     return message
 
 
@@ -121,17 +121,23 @@ class ImageBuffer:
 
 def jpeg_message(rgb: np.ndarray, header: Header) -> CompressedImage:
     """Return uint8 RGB `(H, W, 3)` as a JPEG `CompressedImage`, with `header` as it is."""
-    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=_byte_array(encode_jpeg(rgb)))
+    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=byte_array(encode_jpeg(rgb)))
 
 
-def _byte_array(data: np.ndarray) -> array.array[int]:
+def byte_array(data: np.ndarray) -> array.array[int]:
+    """Return the bytes of contiguous `data` as a message holds them."""
     # Through a buffer: array("B", ndarray) and assigning an ndarray both walk the elements one by one.
     copied = array.array("B")
     copied.frombytes(data.data)
     return copied
 
 
-def _stored_pixels(message: Image, encoding: Encoding) -> np.ndarray:
+def stored_pixels(message: Image, encoding: Encoding) -> np.ndarray:
+    """Return the values of `message` as they are, `(H, W, channels)`; a view where they have 8 bits.
+
+    Raises:
+        BadFrame: if size, `step` and data disagree.
+    """
     dtype = np.dtype(encoding.dtype).newbyteorder(">" if message.is_bigendian else "<")
     _check_layout(message, encoding, dtype.itemsize)
     rows, used = encoding.rows(message.height), message.width * encoding.channels * dtype.itemsize

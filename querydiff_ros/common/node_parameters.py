@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.label_space import cityscapes
 
 TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a string", list: "a list of strings"}
 MOST = 2**63 - 1
@@ -54,6 +55,13 @@ def declare_parameters(node: Node, kind: type[Parameters]) -> Parameters:
         QueryDiffError: if one is wrong; `kind` may refuse values too.
     """
     return ParameterReader(node, kind, read_only=True).read()
+
+
+def unknown_class(names: Sequence[str]) -> str | None:
+    """Return the sentence that refuses a list of classes, or None."""
+    known = cityscapes().names
+    unknown = next((name for name in names if name not in known), None)
+    return unknown and f"Parameter classes holds {unknown!r}: expected some of {', '.join(known)}."
 
 
 class ParameterReader(Generic[Parameters]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -66,6 +66,34 @@ class Runs:
         is_first = self._run[topic] >= latest
         self._run[topic] = latest + is_first
         return {topic, *self.newest} if is_first else {topic}
+
+
+class NearestStamp(Generic[Message]):
+    """Keep the messages of one topic for a while, and find the one that is nearest in time to a stamp.
+
+    Attributes:
+        newest: the stamp that came last, ns; None before the first.
+    """
+
+    def __init__(self, keep_ns: int) -> None:
+        """Keep what is at most `keep_ns` older than the newest; when stamps begin again, nothing."""
+        self._keep = keep_ns
+        self._messages: deque[tuple[int, Message]] = deque()
+        self._runs = Runs()
+        self.newest: int | None = None
+
+    def add(self, stamp_ns: int, message: Message) -> None:
+        """Add the next message."""
+        if self._runs.follow("", stamp_ns):
+            self._messages.clear()
+        self.newest = stamp_ns
+        self._messages.append((stamp_ns, message))
+        while self._messages[0][0] < stamp_ns - self._keep:
+            self._messages.popleft()
+
+    def nearest(self, stamp_ns: int) -> tuple[int, Message] | None:
+        """Return the message nearest to `stamp_ns` and its own stamp, None if nothing is kept."""
+        return min(self._messages, key=lambda each: abs(each[0] - stamp_ns), default=None)
 
 
 class EqualStamps(Generic[Message]):

@@ -15,7 +15,7 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from querydiff_core.label_space import cityscapes
 from querydiff_ros.common.image_conversions import image_message, mono8_pixels
-from querydiff_ros.common.node_parameters import declare_parameters, parameter
+from querydiff_ros.common.node_parameters import declare_parameters, parameter, unknown_class
 from querydiff_ros.common.stamps import EqualStamps, header_stamp_ns
 from querydiff_ros.common.topics import topic_name
 
@@ -26,19 +26,13 @@ CHECK_PERIOD, COMPLAINT_PERIOD = 1.0, 10.0
 DRIVABLE = 255
 
 
-def _classes_problem(classes: Sequence[str]) -> str | None:
-    names = cityscapes().names
-    unknown = next((name for name in classes if name not in names), None)
-    return unknown and f"Parameter classes holds {unknown!r}: expected some of {', '.join(names)}."
-
-
 @dataclass(frozen=True)
 class DrivableAreaParameters:
     """The parameters of `drivable_area`."""
 
     camera: str = parameter("front", "Namespace of the camera.")
     classes: tuple[str, ...] = parameter(
-        ("road",), "Names of the classes that may be driven on.", problem=_classes_problem
+        ("road",), "Names of the classes that may be driven on.", problem=unknown_class
     )
     min_confidence: float = parameter(0.5, "Pixels less certain than this are not drivable.", between=(0.0, 1.0))
 
