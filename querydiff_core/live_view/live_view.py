@@ -23,7 +23,7 @@ WIDEST = 960
 """Pixels that a picture on the page is wide at most: larger ones would cost the run more and show no more."""
 PATIENCE = 10.0
 """Seconds that a browser waits for a frame before it is told that there is none yet."""
-FAREWELL = 1.0
+FAREWELL = 2.0
 """Seconds after a browser's last look in which the end of the run waits for it to come back for the last frame."""
 
 
