@@ -9,6 +9,7 @@ import numpy as np
 from querydiff_core.street_scenes.image.camera import Camera
 from querydiff_core.street_scenes.image.canvas import Canvas
 from querydiff_core.street_scenes.image.cockpit import cover_with_bonnet, look_through_windscreen
+from querydiff_core.street_scenes.image.labels import SKY
 from querydiff_core.street_scenes.image.lighting import glare_of_sun, light_up, vary_tones
 from querydiff_core.street_scenes.image.optics import Lens, meter, photograph
 from querydiff_core.street_scenes.image.precipitation import drops_on_lens, fall, lay_snow, veil, wet_the_road
@@ -69,7 +70,7 @@ def render(view: View) -> tuple[np.ndarray, np.ndarray]:
     if "camera" in view.street.groups:
         rng = np.random.default_rng((view.moment, 36))
         look_through_windscreen(picture, labels, view.street.seed, weather.night)
-        picture *= meter(picture, rng, weather.night)
+        picture *= meter(picture, labels == SKY, rng, weather.night)
     return photograph(picture, view.lens, view.moment), labels
 
 
@@ -79,7 +80,7 @@ def _paint(canvas: Canvas, view: View) -> list[np.ndarray]:
     first, last = int(np.floor((s - 6) / street.block)), int(np.floor((s + SIGHT) / street.block))
     blocks = {index: block(street, index) for index in range(first, last + 1)}
     paint_sky(canvas, weather)
-    paint_skyline(canvas, street.seed, weather)
+    paint_skyline(canvas, street.seed, weather, street.soft)
     paint_ground(canvas, street, weather, {index: b.grass for index, b in blocks.items()})
     things: list[Drawable] = [t for b in blocks.values() for t in b.things if -3 < t.foot[2] - s < SIGHT]
     things += traffic(street, view.time, s, view.ego_speed, view.driving)

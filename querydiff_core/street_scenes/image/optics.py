@@ -69,9 +69,13 @@ def draw_worn_lens(rng: np.random.Generator, lens: Lens, night: bool) -> Lens:
     )
 
 
-def meter(picture: np.ndarray, rng: np.random.Generator, night: bool) -> float:
-    """Return the gain that brings the mean of `picture` float32 `(H, W, 3)` most of the way to a usual brightness."""
-    mean = float(np.minimum(picture[::4, ::4], 255.0).mean())
+def meter(picture: np.ndarray, sky: np.ndarray, rng: np.random.Generator, night: bool) -> float:
+    """Return the gain that brings `picture` float32 `(H, W, 3)` most of the way to a usual brightness.
+
+    `sky`: bool `(H, W)`; some cameras expose for the street alone and lose the sky, others count it in part.
+    """
+    weight = np.where(sky[::4, ::4], rng.uniform(0.02, 0.8), 1.0)
+    mean = float(np.average(np.minimum(picture[::4, ::4], 255.0).mean(axis=2), weights=weight))
     wanted = rng.uniform(22, 75) if night else rng.uniform(65, 135)
     return float(np.clip((wanted / max(mean, 1.0)) ** rng.uniform(0.6, 1.0), 0.4, 8.0))
 

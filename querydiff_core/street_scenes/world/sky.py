@@ -57,8 +57,8 @@ def _clouds(canvas: Canvas, bottom: int, rng: np.random.Generator) -> np.ndarray
     return cv2.resize(density, (camera.width, bottom), interpolation=cv2.INTER_LINEAR)
 
 
-def paint_skyline(canvas: Canvas, seed: int, weather: Weather) -> None:
-    """Close the end of the street with far roofs, trees and towers."""
+def paint_skyline(canvas: Canvas, seed: int, weather: Weather, country: bool = False) -> None:
+    """Close the end of the street with far roofs, trees and towers; in the `country` with trees and hills."""
     camera, rng = canvas.camera, np.random.default_rng((seed, 4))
     bearing = camera.yaw + np.arctan((np.arange(camera.width) - camera.width / 2) / camera.focal)
     tile = noise_tile(int(rng.integers(8)), 256, 0.8)
@@ -66,7 +66,10 @@ def paint_skyline(canvas: Canvas, seed: int, weather: Weather) -> None:
     fine = np.floor(bearing * 500).astype(int) % 256
     roofs = 11 + 4.5 * tile[steps, 7]
     trees = 9 + 3.0 * tile[(fine // 12) % 256, 31] + 0.9 * tile[fine, 77]
-    is_tree = tile[steps // 2, 99] > rng.uniform(-0.6, 0.6)
+    is_tree = tile[steps // 2, 99] > rng.uniform(-0.6, 0.6) - 1.4 * country
+    if country:
+        hills = noise_tile(int(rng.integers(8)), 256, 2.0)[(np.floor(bearing * 60).astype(int)) % 256, 3]
+        trees = trees + rng.uniform(0, 14) * np.maximum(hills + rng.uniform(-0.5, 0.5), 0)
     height = np.maximum(np.where(is_tree, trees, roofs), 1.0) * camera.focal / SKYLINE
     tilt = np.tan(camera.roll) * (np.arange(camera.width) - camera.width / 2)
     level = camera.horizon_at(SKYLINE)
@@ -84,7 +87,7 @@ def paint_skyline(canvas: Canvas, seed: int, weather: Weather) -> None:
     canvas.color[first:last, :, 3][mask] = 0
     canvas.labels[first:last][mask] = np.broadcast_to(np.where(is_tree, VEGETATION, BUILDING), mask.shape)[mask]
     canvas.depth[first:last][mask] = SKYLINE
-    for _ in range(rng.poisson(0.6)):
+    for _ in range(rng.poisson(0.1 if country else 0.6)):
         _paint_tower(canvas, weather, rng)
 
 
