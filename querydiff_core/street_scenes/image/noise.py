@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=144)
 def noise_tile(seed: int, size: int = 256, roughness: float = 1.0) -> np.ndarray:
     """Return a float32 `(size, size)` tile of mean 0 and deviation 1 that repeats without a seam.
 

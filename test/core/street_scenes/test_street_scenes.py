@@ -35,7 +35,7 @@ def test_all_classes_appear_and_no_value_is_foreign():
 
 def test_the_shares_of_classes_are_like_those_of_streets():
     counts = np.zeros(256)
-    for seed in range(100, 140):
+    for seed in range(100, 124):
         counts += np.bincount(render_scene(seed, SMALL).labels.ravel(), minlength=256)
     road, sidewalk, building, vegetation, sky, car = 100 * counts[[0, 1, 2, 8, 10, 13]] / counts.sum()
     assert 18 < road < 42
