@@ -21,7 +21,7 @@ from querydiff_ros.bags.bag_reader import BagMessage, BagReader
 from querydiff_ros.bags.video_stream import VIDEO_TYPES, VideoStream, typestore
 from querydiff_ros.common.compressed_images import rgb_from_compressed
 from querydiff_ros.common.image_conversions import BadFrame, rgb_from_image
-from querydiff_ros.common.stamps import Moments, Runs, stamp_ns
+from querydiff_ros.common.stamps import Moments, OwnMoments, Runs, stamp_ns
 
 ENCODINGS = {"mono8": 1, "8UC1": 1, "bgra8": 4}
 """Of ground truth, and their bytes for each pixel; bgra8 is CARLA's: tags in red, or colours."""
@@ -105,7 +105,7 @@ class BagFrames:
                 pairing = StampPairing(self._tolerance_ns)
             ranges.add(recorded.topic, stamp)
             if recorded.topic == self.topics.image:
-                own = self._own_moment(stamp, recorded.time_ns)
+                own = self._own.of(recorded.stamp_ns, recorded.time_ns)
                 pairing.add_frame(stamp, recorded.time_ns, recorded._replace(stamp_ns=own))
             else:
                 pairing.add_ground_truth(stamp, recorded.data)
@@ -153,16 +153,7 @@ class BagFrames:
         self.frames = self.rejected = self.matched = 0
         self.rejections: list[str] = []
         self._video: VideoStream[_Recorded] = VideoStream()
-        self._moments, self._runs = Moments(), Runs()
-        self._taken: set[int] = set()
-
-    def _own_moment(self, stamp: int, time_ns: int) -> int:
-        """Return a moment that no other frame has: scores and pictures are named by it."""
-        moment = time_ns if stamp in self._taken else stamp
-        while moment in self._taken:
-            moment += 1
-        self._taken.add(moment)
-        return moment
+        self._moments, self._own, self._runs = Moments(), OwnMoments(), Runs()
 
     def _decoded(self, pairs: Iterable[tuple[_Recorded, Any]]) -> Iterator[BagFrame]:
         for recorded, label_data in pairs:

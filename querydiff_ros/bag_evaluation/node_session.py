@@ -30,7 +30,7 @@ from querydiff_ros.common.dds_profile import environment_with_dds_profile
 from querydiff_ros.common.engine_parameters import engine_parameters
 from querydiff_ros.common.install_paths import executable_path
 from querydiff_ros.common.ros_session import ros_node
-from querydiff_ros.common.stamps import stamp_ns
+from querydiff_ros.common.stamps import OwnMoments, stamp_ns, with_stamp
 from querydiff_ros.common.topics import label_topic
 
 START_SECONDS = 60.0
@@ -176,6 +176,7 @@ class NodeSession:
         self._camera = labels.removesuffix("/label").removeprefix("/")
         self._process = NodeProcess({"cameras": [self._camera], **parameters}, log)
         self._exit = ExitStack()
+        self._moments = OwnMoments()
         self._sent: dict[int, int] = {}  # monotonic time in ns by stamp
         self._labelled: dict[int, int] = {}
         self._confident = 0
@@ -216,10 +217,14 @@ class NodeSession:
         self._outputs.finish()
         return OnlineStatistics.of(self._sent, self._labelled, options.rate)
 
-    def _on_send(self, message: BagMessage) -> None:
-        self._sent.setdefault(stamp_ns(message.data), time.monotonic_ns())
+    def _on_send(self, message: BagMessage) -> BagMessage:
+        """Give a frame the moment that is its own: by its stamp the label finds back to it, whatever was recorded."""
+        moment = self._moments.of(stamp_ns(message.data), message.time_ns)
+        self._sent[moment] = time.monotonic_ns()
+        sent = message._replace(data=with_stamp(message.data, moment))
         if self._listener:
-            self._listener.sent(message)
+            self._listener.sent(sent)
+        return sent
 
     def _on_label(self, message: bytes) -> None:
         now, stamp = time.monotonic_ns(), stamp_ns(message)

@@ -63,7 +63,7 @@ class BagPlayer:
         node: publishes and listens.
         bag: the drive.
         options: how to play.
-        on_publish: called with each message right before it is published.
+        on_publish: called with each message right before it is published; returns what is published in its place.
         say: takes sentences on what is not played as it was recorded.
 
     Attributes:
@@ -79,7 +79,7 @@ class BagPlayer:
         node: Node,
         bag: BagReader,
         options: ReplayOptions,
-        on_publish: Callable[[BagMessage], None] = lambda message: None,
+        on_publish: Callable[[BagMessage], BagMessage] = lambda message: message,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._node, self._bag, self._options, self._on_publish, self._say = node, bag, options, on_publish, say
@@ -163,7 +163,7 @@ class BagPlayer:
         if self._clock:
             self._publish_time(message.time_ns)
         publisher = self._publishers[message.topic]
-        self._on_publish(message)
+        message = self._on_publish(message)
         if message.topic in self._watches:
             self.frames_published += 1
             self._publish_frame(message, publisher)

@@ -22,6 +22,12 @@ def stamp_ns(message: bytes) -> int:
     return int(seconds) * 10**9 + int(nanoseconds)
 
 
+def with_stamp(message: bytes, stamp_ns: int) -> bytes:
+    """Return a CDR message that begins with a std_msgs/Header, under another stamp."""
+    stamp = struct.pack("<iI" if message[1] & 1 else ">iI", *divmod(stamp_ns, 10**9))
+    return message[:4] + stamp + message[12:]
+
+
 def header_stamp_ns(header: Header) -> int:
     """Return the stamp of `header` in nanoseconds."""
     return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
@@ -40,6 +46,22 @@ class Moments:
         """Return the moment, nanoseconds, of the next message of a topic, recorded at `time_ns`."""
         repeats, self._before[topic] = self._before.get(topic) == stamp_ns, stamp_ns
         return time_ns if repeats or not stamp_ns else stamp_ns
+
+
+class OwnMoments:
+    """Give each frame of one camera in a recording a moment that no other frame has: it is known by that."""
+
+    def __init__(self) -> None:
+        self._moments, self._taken = Moments(), set[int]()
+
+    def of(self, stamp_ns: int, time_ns: int) -> int:
+        """Return the moment, nanoseconds, of the next frame, recorded at `time_ns`: its stamp, where that may be."""
+        moment = self._moments.of("", stamp_ns, time_ns)
+        moment = time_ns if moment in self._taken else moment
+        while moment in self._taken:
+            moment += 1
+        self._taken.add(moment)
+        return moment
 
 
 class Runs:

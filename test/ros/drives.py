@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 from engines import expected_labels
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 
 from querydiff_ros.bags.bag_recorder import DriveRecorder
 
+STORE = get_typestore(Stores.ROS2_JAZZY)
 START, STEP, SIZE = 1_700_000_000_000_000_000, 100_000_000, (48, 96)
 """First stamp and interval in nanoseconds; (height, width) of the frames."""
 
@@ -38,6 +41,21 @@ def record(
             condition = conditions[index * len(conditions) // frames]
             recorder.write(START + index * step, picture(index), ground_truth(index), condition)
     return path
+
+
+def rewritten(
+    source: Path, target: Path, change: Callable[[str, int, Any], Any], plugin: StoragePlugin = StoragePlugin.MCAP
+) -> Path:
+    """Copy a bag; `change(topic, index, message)` returns the new message, or None to leave it out."""
+    counts: dict[str, int] = {}
+    with Reader(source) as reader, Writer(target, version=9, storage_plugin=plugin) as writer:
+        added = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
+        for connection, time, data in reader.messages():
+            index = counts[connection.topic] = counts.get(connection.topic, -1) + 1
+            message = change(connection.topic, index, STORE.deserialize_cdr(data, connection.msgtype))
+            if message is not None:
+                writer.write(added[connection.id], time, STORE.serialize_cdr(message, connection.msgtype))
+    return target
 
 
 def wrong_quarter(image: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import sqlite3
 
 import numpy as np
 import pytest
-from drives import START, STEP, picture, record
+from drives import START, STEP, picture, record, rewritten
 from engines import expected_labels
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -35,19 +35,6 @@ def evaluate(tmp_path, pixel_engine):
         return Result.load(tmp_path / "result.json")
 
     return run
-
-
-def rewritten(source, target, change, plugin=StoragePlugin.MCAP):
-    """Copy a bag; `change(topic, index, message)` returns the new message, or None to leave it out."""
-    counts = {}
-    with Reader(source) as reader, Writer(target, version=9, storage_plugin=plugin) as writer:
-        added = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
-        for connection, time, data in reader.messages():
-            index = counts[connection.topic] = counts.get(connection.topic, -1) + 1
-            message = change(connection.topic, index, STORE.deserialize_cdr(data, connection.msgtype))
-            if message is not None:
-                writer.write(added[connection.id], time, STORE.serialize_cdr(message, connection.msgtype))
-    return target
 
 
 def noisy(path, frames, storage):

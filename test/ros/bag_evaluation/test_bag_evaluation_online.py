@@ -1,7 +1,7 @@
 """`querydiff evaluate-bag --online`: the real node in its own process, over real DDS."""
 
 import pytest
-from drives import START, STEP, record
+from drives import START, STEP, record, rewritten
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result import Result
@@ -24,6 +24,22 @@ def test_lockstep_gets_the_labels_of_offline_bit_for_bit(tmp_path, pixel_engine,
     assert online.data == offline.data
     assert online.domains == offline.domains
     assert online.settings["mode"] == "online, lockstep"
+
+
+def test_frames_whose_stamps_are_unset_or_repeat_get_their_own_labels(tmp_path, pixel_engine):
+    def spoil(topic, index, message):
+        if topic == "/front/image":
+            stamp = {1: 0, 2: 0, 3: 0, 5: START + 4 * STEP}.get(index)
+            if stamp is not None:
+                message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+        return message if topic == "/front/image" else None
+
+    bag = rewritten(record(tmp_path / "bag", 8), tmp_path / "spoilt", spoil)
+    offline = evaluate(bag, pixel_engine, tmp_path / "offline.json")
+    online = evaluate(bag, pixel_engine, tmp_path / "online.json", "--online", "--lockstep")
+    measured = online.data[0].pop("online")
+    assert (measured["frames_published"], measured["frames_labelled"], measured["drop_rate"]) == (8, 8, 0)
+    assert online.data == offline.data
 
 
 def test_the_shipped_default_labels_alike_on_both_ways(tmp_path):
