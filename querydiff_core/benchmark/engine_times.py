@@ -20,7 +20,7 @@ class EngineTimes:
 
     The two differ by what resizing takes: engines do their pre- and post-processing inside one graph, so that no clock
     can stand between the stages. `memory`: peak of the process in bytes. `equal`: share of labels that equal the
-    reference's, None without one.
+    reference's, None without one. `miou`: 0 to 1 by domain, of what it was scored on.
     """
 
     name: str
@@ -30,6 +30,7 @@ class EngineTimes:
     network: list[float] = field(default_factory=list)
     memory: int = 0
     equal: float | None = None
+    miou: dict[str, float | None] = field(default_factory=dict)
 
     def latency(self, percentile: float) -> float:
         """Return that percentile of a call's milliseconds."""
@@ -69,6 +70,7 @@ class EngineTimes:
             "images_per_second": self.images_per_second,
             "peak_memory_bytes": self.memory,
             "labels_equal": self.equal,
+            "miou": self.miou,
             "seconds": self.total,
         }
 
@@ -80,6 +82,9 @@ def print_times(times: Sequence[EngineTimes], title: str, reference: EngineTimes
     for name in ("p50\n(ms)", "p99\n(ms)", "network\n(ms)", "resize\n(ms)", "images\n/s", "speed", "memory\n(MB)"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("labels\nequal", justify="right", no_wrap=True)
+    domains = list(dict.fromkeys(domain for row in times for domain in row.miou))
+    for domain in domains:
+        table.add_column(f"mIoU, %\n{domain}", justify="right")
     for row in times:
         numbers = [row.latency(50), row.latency(99), row.network_latency, row.resizing, row.images_per_second]
         table.add_row(
@@ -88,8 +93,13 @@ def print_times(times: Sequence[EngineTimes], title: str, reference: EngineTimes
             f"{row.speed(reference):.2f}x",
             f"{row.memory / 1e6:.0f}",
             "-" if row.equal is None else f"{row.equal:.2%}",
+            *(_percent(row.miou.get(domain)) for domain in domains),
         )
     console().print(table)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _short(row: EngineTimes, times: Sequence[EngineTimes]) -> str:

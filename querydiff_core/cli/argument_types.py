@@ -21,6 +21,15 @@ def image_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def image_sizes(text: str) -> list[tuple[int, int]]:
+    """Return the different sizes in `text` such as 192x384,256x512.
+
+    Raises:
+        QueryDiffError: as `image_size`.
+    """
+    return list(dict.fromkeys(map(image_size, text.split(","))))
+
+
 def not_negative(text: str) -> float:
     """Return the number `text`, which must be finite and 0 or more."""
     value = float(text)

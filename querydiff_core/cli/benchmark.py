@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from querydiff_core.cli.argument_types import image_size
+from querydiff_core.cli.argument_types import image_size, image_sizes
 from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options, model_file
+from querydiff_core.cli.evaluate import evaluation_progress
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.engine import default_model
 from querydiff_core.utils.atomic_file import atomic_file, check_writable
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from querydiff_core.benchmark.engine_process import EngineProcess
     from querydiff_core.benchmark.engine_times import EngineTimes
+    from querydiff_core.evaluation.evaluation_source import EvaluationSource
 
 SUMMARY = "time engines side by side: latency, throughput, memory, parity"
 
@@ -35,12 +39,17 @@ def main(argv: Sequence[str]) -> int:
 
     frames = bundled_frames(arguments.camera)
     images = frames[[i % len(frames) for i in range(arguments.batch)]]
+    sources = _sources(arguments)
     with ExitStack() as opened:
+        if arguments.sizes:
+            folder = Path(opened.enter_context(TemporaryDirectory(prefix="querydiff_")))
+            arguments.engines = _export_at_sizes(arguments, folder)
         engines = _open(arguments, opened)
         times = [EngineTimes(engine.name, engine.facts, arguments.batch) for engine in engines]
         finished = _measure(arguments, engines, times, images)
         if finished:
             _compare(arguments, engines, times, frames)
+            finished = _score(arguments, engines, times, sources)
         _report(arguments, engines, times)
     if not finished:
         raise KeyboardInterrupt
@@ -54,8 +63,41 @@ def _check(arguments: argparse.Namespace) -> None:
         raise QueryDiffError(f"--seconds must be more than 0 and at most 86400, found {arguments.seconds:g}.")
     if arguments.plot and arguments.plot.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise QueryDiffError(f"--plot must end in .png or .jpg, found {arguments.plot}.")
+    if arguments.sizes and (len(arguments.engines) > 1 or not _checkpoint(arguments).endswith(".safetensors")):
+        raise QueryDiffError(
+            f"--sizes exports one checkpoint (.safetensors) at each size, found {' '.join(arguments.engines)}."
+        )
+    if arguments.sizes and arguments.size:
+        raise QueryDiffError("--size and --sizes both say what the network sees: give one of them.")
     for output in filter(None, (arguments.json, arguments.plot)):
         check_writable(output)
+
+
+def _checkpoint(arguments: argparse.Namespace) -> str:
+    """Return the checkpoint to export at several sizes; that of the shipped engine lies beside it."""
+    (named, *_) = arguments.engines
+    return named if model_file(named) else str(default_model().with_suffix(".safetensors"))
+
+
+def _export_at_sizes(arguments: argparse.Namespace, folder: Path) -> list[str]:
+    from querydiff_core.export.export_engine import export_engine
+    from querydiff_core.export.export_options import ExportOptions
+
+    checkpoint, engines = Path(_checkpoint(arguments)), []
+    for size in arguments.sizes:
+        name = "x".join(map(str, size))
+        print(f"exporting {checkpoint} at {name} ...", file=sys.stderr, flush=True)
+        engines.append(folder / f"{checkpoint.stem}_{name}.onnx")
+        export_engine(checkpoint, engines[-1], ExportOptions(size=size))
+    return [str(engine) for engine in engines]
+
+
+def _sources(arguments: argparse.Namespace) -> list[EvaluationSource]:
+    if not arguments.data:
+        return []
+    from querydiff_core.evaluation.evaluation_source import sources, unique_domains
+
+    return unique_domains([source for text in arguments.data for source in sources(text)])
 
 
 def _open(arguments: argparse.Namespace, opened: ExitStack) -> list[EngineProcess]:
@@ -102,6 +144,32 @@ def _compare(
         row.equal = float((found == reference).mean())
 
 
+def _score(
+    arguments: argparse.Namespace,
+    engines: list[EngineProcess],
+    times: list[EngineTimes],
+    sources: list[EvaluationSource],
+) -> bool:
+    """Add the mIoU of every engine on `sources`; return whether all were scored."""
+    if not sources:
+        return True
+    from querydiff_core.evaluation.evaluate_sources import Run
+    from querydiff_core.evaluation.protocol import Protocol
+    from querydiff_core.inference.segmenter import Segmenter
+
+    options, finished = engine_options(arguments), True
+    with evaluation_progress(len(engines) * sum(len(source.pairs) for source in sources)) as should_continue:
+        for engine, row in zip(engines, times, strict=True):
+            segmenter = Segmenter.open(replace(options, model=model_file(engine.name)))
+            run = Run(segmenter, Protocol())
+            finished = finished and run(sources, should_continue)
+            segmenter.close()
+            if not finished:
+                break
+            row.miou = {domain.name: domain.miou for domain in run.domains}
+    return finished
+
+
 def _report(arguments: argparse.Namespace, engines: list[EngineProcess], times: list[EngineTimes]) -> None:
     from querydiff_core.benchmark.engine_times import print_times
     from querydiff_core.benchmark.latency_plot import write_latency_plot
@@ -128,11 +196,23 @@ def parser() -> argparse.ArgumentParser:
         "querydiff benchmark",
         description="Time engines and checkpoints, each in a process of its own, called in turn so that all meet the "
         "same disturbances. `network` is the time with images of the network's own size, `resizing` what the camera's "
-        "size adds; speed is in multiples of --against, or of the first. Ctrl-C shows what was measured so far.",
-        epilog="example: querydiff benchmark small.onnx small.pt2 --against small.safetensors --plot latencies.png",
+        "size adds; speed is in multiples of --against, or of the first. With --data their mIoU stands beside "
+        "it. Ctrl-C shows what was measured so far.",
+        epilog="examples: querydiff benchmark small.onnx small.pt2 --against small.safetensors --plot latencies.png; "
+        "querydiff benchmark student.safetensors --sizes 256x512,512x1024 --data camvid=CamVid",
     )
     parser.add_argument("engines", nargs="+", metavar="ENGINE", help="engine or checkpoint files; default: the shipped")
     parser.add_argument("--against", metavar="FILE", help="checkpoint or engine that the labels must equal, timed too")
+    parser.add_argument(
+        "--sizes", type=image_sizes, metavar="HxW,...", help="export one checkpoint as .onnx at each of these sizes"
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="[NAME=]SET=ROOT[:SPLIT[:CONDITION]]",
+        help="score on this too, as `querydiff evaluate` does; several times for several",
+    )
     parser.add_argument("--camera", type=image_size, default=(1080, 1920), help="HxW of the images (default 1080x1920)")
     parser.add_argument("--batch", type=int, default=1, help="images of a call (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="for each engine (default: %(default)s)")

@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     run = Run(segmenter, protocol, arguments.workers)
     images = sum(len(source.pairs) for source in sources)
     try:
-        with _progress(images) as should_continue:
+        with evaluation_progress(images) as should_continue:
             finished = run(sources, should_continue)
     finally:  # after a damaged file too
         facts, used = model_facts(options, segmenter), versions(segmenter.engine_name)
@@ -89,7 +89,7 @@ def _report_queries(
 
 
 @contextmanager
-def _progress(images: int) -> Iterator[Callable[[], bool]]:
+def evaluation_progress(images: int) -> Iterator[Callable[[], bool]]:
     """Yield a function to call after each image; it says whether to go on."""
     from querydiff_core.utils.stop_signal import StopSignal
     from querydiff_core.utils.terminal import progress

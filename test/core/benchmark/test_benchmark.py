@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
-from engines import write_pixel_engine
+from engines import expected_labels, write_pixel_engine
+from students import write_student
 
 from querydiff_core.benchmark.engine_process import EngineFacts
 from querydiff_core.benchmark.engine_times import EngineTimes
@@ -50,6 +53,45 @@ def test_compares_engines_in_one_run(tmp_path, engines):
     assert cv2.imread(str(tmp_path / "r.png")).shape == (700, 1200, 3)
 
 
+def scored_folder(folder, wrong_rows=0):
+    """Write images whose labels the pixel engine gives, but for some rows."""
+    for name, seed in (("a", 0), ("b", 1)):
+        image = np.random.default_rng(seed).integers(0, 256, (64, 128, 3), np.uint8)
+        labels = expected_labels(image)
+        labels[:wrong_rows] = (labels[:wrong_rows] + 1) % 19
+        for kind, pixels in (("images", image[..., ::-1]), ("labels", labels)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / kind / f"{name}.png"), pixels)
+    return folder
+
+
+def test_miou_stands_beside_the_milliseconds(tmp_path, engines):
+    right, half = scored_folder(tmp_path / "right"), scored_folder(tmp_path / "half", wrong_rows=32)
+    result = benchmark(
+        *engines, "--camera", "64x128", "--seconds", 0.1, "--threads", 1, "--json", tmp_path / "r.json",
+        "--data", f"right=folder={right}", "--data", f"half=folder={half}",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("100.0") == len(engines)
+    for row in json.loads((tmp_path / "r.json").read_text())["engines"]:
+        assert row["miou"]["right"] == 1
+        assert row["miou"]["half"] == pytest.approx(1 / 3, abs=0.03)  # half of each class, and as many false alarms
+
+
+def test_one_checkpoint_is_measured_at_several_sizes(tmp_path):
+    folder = scored_folder(tmp_path / "right")
+    result = benchmark(
+        write_student(tmp_path / "tiny.safetensors"), "--sizes", "32x64,32x64", "--camera", "64x128",
+        "--seconds", 0.1, "--threads", 1, "--json", tmp_path / "r.json", "--data", f"right=folder={folder}",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    (row,) = json.loads((tmp_path / "r.json").read_text())["engines"]
+    assert (Path(row["name"]).name, row["network"], row["engine"]) == ("tiny_32x64.onnx", [32, 64], "onnxruntime")
+    assert 0 <= row["miou"]["right"] < 0.2  # noise is no street
+    assert "tiny_32x64.onnx" in result.stdout
+    assert not Path(row["name"]).exists()
+
+
 def test_ctrl_c_shows_what_was_measured(tmp_path, engines):
     process = subprocess.Popen(
         command(engines[0], "--camera", "64x128", "--seconds", 3000, "--json", tmp_path / "r.json"),
@@ -77,6 +119,11 @@ def test_ctrl_c_shows_what_was_measured(tmp_path, engines):
         (["{fast}", "--plot", "latencies.pdf"], "--plot must end in"),
         (["{fast}", "--size", "256x512"], "built for a network input of 64x128"),
         (["{fast}", "--against", "missing.safetensors"], "No model file"),
+        (["{fast}", "--sizes", "64x128"], r"--sizes exports one checkpoint .* found .*fast\.onnx"),
+        (["a.safetensors", "b.safetensors", "--sizes", "64x128"], "--sizes exports one checkpoint"),
+        (["a.safetensors", "--sizes", "64x128", "--size", "64x128"], "give one of them"),
+        (["missing.safetensors", "--sizes", "64x128"], "No checkpoint"),
+        (["{fast}", "--data", "camvid=missing"], "missing"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_sentence(engines, arguments, says):
