@@ -95,7 +95,7 @@ class MergingStage(nn.Module):
         """Return each slot's mean over the groups that become one, `(B, n_i r, c)`."""
         each = queries.shape[1] * self.groups // self.q_init.shape[0]  # groups of the previous stage
         slots = queries.unflatten(1, (self.groups, each // self.groups, -1))  # (B, n_i, n_(i-1) / n_i, r, c)
-        return slots.mean(2).flatten(1, 2)
+        return (slots.sum(2) / slots.shape[2]).flatten(1, 2)
 
     def _add(self, before: Tensor, update: Tensor) -> Tensor:
         return update if self.residual == "none" else before + update
@@ -156,7 +156,8 @@ class QueryMerging(nn.Module):
         queries = torch.cat([self.mlp(layer) for layer in layers], 1)  # (B, L r, c)
         for stage in self.stages:
             queries = stage(queries)  # (B, n_i r, c), Eqs. 4 and 5
-        pooled = self.norm(queries).unflatten(1, (self.groups[-1], -1)).mean(1)
+        # Not mean(): of constants, as tokens are, ONNX's exporter would give it the name of the images' mean.
+        pooled = self.norm(queries).unflatten(1, (self.groups[-1], -1)).sum(1) / self.groups[-1]
         return self.centre(self.project(pooled))  # (B, r, c), Eq. 6
 
 

@@ -11,14 +11,18 @@ from students import SIZE, write_student
 from querydiff_core.cli import evaluate
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.evaluation_source import folder_source
-from querydiff_core.evaluation.query_exchange import EXCHANGED, MEAN, QueryExchange
-from querydiff_core.inference.checkpoint import load_checkpoint
+from querydiff_core.evaluation.query_exchange import EXCHANGED, MEAN, UNSTEERED, QueryExchange
+from querydiff_core.inference.checkpoint import load_checkpoint, save_checkpoint
 from querydiff_core.inference.engine import EngineOptions
+from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.agent_queries import LearnedQueries
+from querydiff_core.models.build import build_model
 from querydiff_core.street_scenes import render_scene
 from querydiff_core.utils.image_files import write_image
+
+OVERRIDES = {"scheme": "rein", "query_source": "tokens"}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,26 @@ def test_constant_queries_hold_no_image_and_cost_nothing(scenes, student):
     assert report.perplexity == []
     assert report.cost(EXCHANGED) == report.cost(MEAN) == 0
     assert report.changed == {EXCHANGED: 0, MEAN: 0}
+
+
+def test_what_tokens_steer_is_measured(scenes, student, tmp_path):
+    """Queries made of Rein's tokens are constants; with W_f at 0 their steering does nothing, else it does."""
+    changed = {}
+    for strength in (0.0, 0.5):
+        torch.manual_seed(0)
+        model = build_model("tiny", **OVERRIDES)
+        trained = load_checkpoint(student)[0].state_dict()
+        model.load_state_dict({k: v for k, v in trained.items() if not k.startswith("agent_queries.")}, strict=False)
+        for rein in model.backbone.reins:
+            torch.nn.init.eye_(rein.feature_maps[0].weight).data.mul_(strength)
+        metadata = ModelMetadata("tiny", SIZE, model.mean, model.std, overrides=OVERRIDES)
+        save_checkpoint(model, metadata, tmp_path / "tokens.safetensors")
+        report = QueryExchange(EngineOptions(model=tmp_path / "tokens.safetensors", device="cpu"))(source_of(scenes))
+        assert report.share_between_images == 0
+        assert report.changed[EXCHANGED] == report.changed[MEAN] == 0
+        changed[strength] = report.changed[UNSTEERED]
+    assert changed[0.0] == 0
+    assert changed[0.5] > 0.01
 
 
 def test_the_command_adds_what_it_finds_to_the_result(scenes, student, tmp_path, capsys):

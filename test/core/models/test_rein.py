@@ -39,6 +39,7 @@ SMALL = {
     "rein_options": {"rank": 4},
 }
 SAM = {**SMALL, "backbone_options": {**VITS["sam"][1], "global_attn_indexes": [1], "channels": 64}}
+TOKENS = {**SMALL, "query_source": "tokens"}
 BASELINE = {**SMALL, "query_source": "rein", "refinement": False}
 
 
@@ -221,7 +222,7 @@ def test_a_student_with_rein_comes_back_from_its_checkpoint(options: dict, tmp_p
         torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-3, atol=1e-3, msg=name)
 
 
-@pytest.mark.parametrize(("variant", "options"), [("dinov2-s", BASELINE), ("sam-b", SAM)])
+@pytest.mark.parametrize(("variant", "options"), [("dinov2-s", BASELINE), ("sam-b", SAM), ("dinov2-s", TOKENS)])
 def test_a_student_with_rein_becomes_onnx(variant: str, options: dict, tmp_path: Path) -> None:
     _, path = saved(tmp_path, variant, options)
     assert export([str(path), "--output", str(path.with_suffix(".onnx"))]) == 0
@@ -237,8 +238,14 @@ def test_a_student_with_rein_becomes_onnx(variant: str, options: dict, tmp_path:
         ("resnet50", {"scheme": "rein", "query_source": "rein"}, r"resnet50 has none \(resnet50\.a1_in1k\).*learned"),
         ("resnet50", {"scheme": "rein", "rein_options": {"shared": True}}, "tokens, rank, found 'shared'"),
         ("dinov2-s", {"scheme": "fronzen"}, "full, frozen, rein, found 'fronzen'"),
-        ("dinov2-s", {"query_source": "reins"}, "agent, learned, rein, found 'reins'"),
+        ("dinov2-s", {"query_source": "reins"}, "agent, tokens, learned, rein, found 'reins'"),
         ("dinov2-s", {"query_source": "rein"}, "needs scheme rein, found full"),
+        ("small", {"query_source": "tokens"}, "query_source tokens needs scheme rein, found full"),
+        (
+            "small",
+            {"scheme": "rein", "query_source": "tokens", "rein_options": {"tokens": 20}},
+            "each of Rein's tokens is a query: found 20 tokens and 50 queries",
+        ),
         ("dinov2-s", {"scheme": "rein", "rein_options": {"ranks": 3}}, "tokens, rank, shared, found 'ranks'"),
         ("dinov2-s", {"scheme": "rein", "rein_options": {"tokens": 1}}, "found 1 of rank"),
         ("dinov2-s", {"scheme": "rein", "rein_options": {"rank": 0}}, "of rank 0"),
