@@ -5,8 +5,8 @@ usage: python benchmarks/node_overhead.py [--seconds 20] [--rate 30] [--scenario
 A 1080p camera sends raw rgb8 from another process over DDS, with the profile shipped, and a viewer in a third process
 subscribes. The engine of `label` and `overlay` costs nothing: it answers constant labels. Latency is from the arrival
 of a frame in the node (the start of its callback) to the return of the last publish; CPU is what the thread that
-labels and publishes computes for a frame, which other programs on the machine hardly change. `cameras` runs the shipped
-default for four cameras of 480 x 640: batched in one node, and in four nodes.
+labels and publishes computes for a frame, which other programs on the machine hardly change. `cameras` runs a model for
+four cameras: batched in one node, and in four nodes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from querydiff_core.cli.argument_types import image_size
 from querydiff_ros.common.dds_profile import environment_with_dds_profile
 
 SETTLE = 1.5
@@ -38,6 +39,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=30.0, help="frames a second of each camera")
     parser.add_argument("--scenario", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
+    parser.add_argument("--engine", default="", help="of `cameras` (default: the shipped one)")
+    parser.add_argument("--image-size", type=image_size, default=(480, 640), help="HxW of `cameras` (default: 480x640)")
     parser.add_argument("--role", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.role:
@@ -79,10 +82,10 @@ def compare_cameras(_: str, arguments: argparse.Namespace) -> None:
     names = ["a", "b", "c", "d"]
     table = Table("nodes", "labels/s of all cameras", "memory of all (MB)", title="four cameras", title_justify="left")
     for title, commands in (
-        ("one, batched", [["ours", "", ",".join(names)]]),
-        ("four", [["ours", "", name] for name in names]),
+        ("one, batched", [["ours", arguments.engine, ",".join(names)]]),
+        ("four", [["ours", arguments.engine, name] for name in names]),
     ):
-        results, _seen = run(commands, names, (480, 640), False, arguments)
+        results, _seen = run(commands, names, arguments.image_size, False, arguments)
         labels = sum(len(result["labels"]) for result in results)
         memory = sum(result["memory"] for result in results)
         table.add_row(title, f"{labels / arguments.seconds:.1f}", f"{memory / 1e6:.0f}")
