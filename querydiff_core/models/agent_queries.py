@@ -104,7 +104,7 @@ class MergingStage(nn.Module):
 class Centre(nn.Module):
     """Subtract from each slot its running mean over images: what is the same in all of them carries no image."""
 
-    def __init__(self, queries: int, channels: int, momentum: float = 0.05) -> None:
+    def __init__(self, queries: int, channels: int, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum
         self.mean: Tensor
@@ -133,7 +133,7 @@ class QueryMerging(nn.Module):
         residual: Residual | bool = "q_init",
         heads: int = 1,
         norm: bool = False,
-        centred: bool = False,
+        centred: float | None = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
@@ -149,7 +149,7 @@ class QueryMerging(nn.Module):
         self.stages = nn.ModuleList(MergingStage(channels, n * queries, heads, kind, n) for n in self.groups)
         self.project = nn.Linear(channels, channels)
         self.norm = nn.LayerNorm(channels) if norm else nn.Identity()
-        self.centre = Centre(queries, channels) if centred else nn.Identity()
+        self.centre = Centre(queries, channels, centred) if centred else nn.Identity()
 
     def merge(self, layers: Sequence[Tensor]) -> Tensor:
         """Return the agent queries `(B, r, c)` of what Eq. 3 gives of each layer, `(B, r, c)`."""
@@ -182,8 +182,8 @@ class AgentQueries(QueryMerging):
             24 blocks. `residual`: what the stages add their attention to, with pre-LayerNorm: `q_init` (or true), whose
             size leaves little of the image; `layers`, each slot's mean over the queries that are merged; `none` (or
             false), the equations as printed. `heads`: attention heads of the stages; 1 is the equation as printed.
-            `norm`: LayerNorm before Eq. 6. `centred`: whether each slot's running mean over images is taken away, so
-            that content comes from the image alone and identity from the decoder's position embedding.
+            `norm`: LayerNorm before Eq. 6. `centred`: momentum of each slot's running mean over images, which is then
+            taken away, so that content comes from the image alone and identity from the decoder's position embedding.
     """
 
     def __init__(

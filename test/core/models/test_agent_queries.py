@@ -233,7 +233,7 @@ def test_positions_tell_where_pixels_are() -> None:
 
 def test_centred_queries_have_nothing_in_common_between_images() -> None:
     torch.manual_seed(0)
-    model = AgentQueries(CHANNELS, 32, 20, centred=True).double().train()
+    model = AgentQueries(CHANNELS, 32, 20, centred=0.05).double().train()
     for _ in range(100):
         model([torch.randn(16, c, *size, dtype=torch.float64) for c, size in zip(CHANNELS, SIZES, strict=True)])
     model.eval()

@@ -525,3 +525,18 @@ def test_out_of_memory_names_the_knobs(fit, scenes, tmp_path):
         assert "--data.batch_size" in fit(config, code=1)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_the_gate_shows_what_teacher_and_student_know_before_the_first_step(fit, scenes, teacher, tmp_path):
+    config = configuration(scenes, tmp_path / "gate", teacher={"source": str(teacher), "gate": "force"})
+    config["trainer"] |= {"max_steps": 1, "val_check_interval": 1}
+    config["model"] |= {"gradient_share": 0.1}
+    said = fit(config)
+    weak, student = (float(re.search(rf"{name} (\d+\.\d)", said)[1]) for name in ("weak", "student"))
+    (row,) = [row for row in csv.DictReader((tmp_path / "gate" / "run" / "metrics.csv").open()) if row["train/loss"]]
+    assert float(row["teaching/queries"]) == pytest.approx(0.1, rel=1e-3)
+    config["model"]["teacher"]["gate"] = "on"
+    if weak <= student:
+        assert f"{weak} mIoU, one of the student's backbone {student}" in fit(config, code=1)
+    else:
+        fit(config, "--trainer.logger.version=again")
