@@ -117,7 +117,8 @@ def _words(text: str) -> tuple[str, str, str]:
     """Return the domain's name ("" for none), the data set and the rest of what --data says."""
     first, equals, rest = text.partition("=")
     second, again, behind = rest.partition("=")
-    named = again and first not in SET_NAMES and second in SET_NAMES  # a root may hold = too
+    root = rest.split(":")[0]
+    named = again and second in SET_NAMES and not Path(root).is_dir()  # a root may hold = too
     title, name, rest = (first, second, behind) if named else ("", first, rest)
     if not (equals and name and rest):
         raise QueryDiffError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -25,9 +25,26 @@ THRESHOLDS = (0, 6, 9, 12, 14)
 def print_result(result: Result, terminal: Console | None = None) -> None:
     """Print a column of percents for each domain: IoU by class, the scores over all classes, and by confidence."""
     terminal = terminal or console()
-    terminal.print(_scores(result))
-    if any(domain.calibration for domain in result.domains):
-        terminal.print(_by_threshold(result))
+    title = f"{result.model['file']}: IoU by class, %"
+    _print_in_parts(terminal, result.domains, lambda domains: _scores(title, domains))
+    _print_in_parts(terminal, [domain for domain in result.domains if domain.calibration], _by_threshold)
+
+
+def _print_in_parts(
+    terminal: Console, domains: Sequence[DomainResult], table_of: Callable[[Sequence[DomainResult]], Table]
+) -> None:
+    """Print as many tables as are needed for no number to be cut off, where the terminal is narrow."""
+
+    def width(table: Table) -> int:
+        endless = terminal.options.update(width=10_000)
+        return terminal.measure(table, options=endless).minimum
+
+    while domains:
+        count = len(domains)
+        while count > 1 and width(table_of(domains[:count])) > terminal.width:
+            count -= 1
+        terminal.print(table_of(domains[:count]))
+        domains = domains[count:]
 
 
 def print_iou(columns: Mapping[str, ConfusionScores], title: str) -> None:
@@ -48,28 +65,33 @@ def _add_classes(table: Table, columns: Sequence[ConfusionScores]) -> None:
             table.add_row(name, *(percent(iou.get(name)) for iou in by_class))
 
 
-def _scores(result: Result) -> Table:
-    table = Table(title=f"{result.model['file']}: IoU by class, %", title_justify="left")
+def _scores(title: str, domains: Sequence[DomainResult]) -> Table:
+    table = Table(title=title, title_justify="left")
     table.add_column("class", no_wrap=True)
-    for domain in result.domains:
-        table.add_column(domain.name.replace("_", " "), justify="right")  # so that a long name wraps between words
-    _add_classes(table, result.domains)
+    for domain in domains:
+        _add_domain(table, domain.name)
+    _add_classes(table, domains)
     table.add_section()
-    for title, attribute in SCORES:
+    for score, attribute in SCORES:
         style = "bold" if attribute == "miou" else ""
-        table.add_row(title, *(percent(getattr(domain, attribute)) for domain in result.domains), style=style)
-    table.add_row("images", *map(images, result.domains))
+        table.add_row(score, *(percent(getattr(domain, attribute)) for domain in domains), style=style)
+    table.add_row("images", *map(images, domains))
     return table
 
 
-def _by_threshold(result: Result) -> Table:
+def _add_domain(table: Table, name: str) -> None:
+    """Add a column whose name may wrap between its words, and whose numbers are whole."""
+    words = name.replace("_", " ").split()
+    table.add_column(" ".join(words), justify="right", min_width=max(7, *map(len, words)))
+
+
+def _by_threshold(domains: Sequence[DomainResult]) -> Table:
     """Tabulate mIoU of the pixels at or above thresholds of confidence, and the share of pixels that this keeps."""
     table = Table(title="mIoU above a threshold of confidence, % (pixels kept)", title_justify="left")
     table.add_column("confidence", no_wrap=True)
-    calibrated = [domain for domain in result.domains if domain.calibration]
-    for domain in calibrated:
-        table.add_column(domain.name.replace("_", " "), justify="right")
-    kept = [domain.calibration.by_threshold for domain in calibrated if domain.calibration]
+    for domain in domains:
+        _add_domain(table, domain.name)
+    kept = [domain.calibration.by_threshold for domain in domains if domain.calibration]
     for index in THRESHOLDS:
         cells = (f"{percent(miou)} ({percent(share)})" for _, share, miou in (each[index] for each in kept))
         table.add_row(f"≥ {index / 15:.2f}", *cells)

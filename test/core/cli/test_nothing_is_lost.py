@@ -189,7 +189,7 @@ def test_two_folders_of_one_set_are_two_domains(measured, tmp_path):
     words = [str(measured / "pixel [b].onnx"), "--output", str(tmp_path / "r.json")]
     with pytest.raises(QueryDiffError, match=r"folder is asked for twice: .*--data NAME=SET=ROOT"):
         evaluate.main([*words, "--data", f"folder={measured}", "--data", f"folder={measured}"])
-    assert evaluate.main([*words, "--data", f"gate=folder={measured}", "--data", f"folder={measured}"]) == 0
+    assert evaluate.main([*words, "--data", f"gate=folder={measured}", "--data", f"acdc=folder={measured}"]) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     assert [domain["name"] for domain in result["domains"]] == ["gate", "folder"]
     assert [source["domain"] for source in result["data"]] == ["gate", "folder"]

@@ -1,16 +1,20 @@
 """Results: counted in a stream, written, read and merged."""
 
+import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from rich.console import Console
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.iou import class_iou, mean_iou
 from querydiff_core.evaluation.result import Result, Scorer
+from querydiff_core.evaluation.result_table import print_result
 from querydiff_core.label_space import UNLABELLED, label_mapping
 
 IDS = st.one_of(st.integers(0, 18), st.just(UNLABELLED))
@@ -212,3 +216,15 @@ def test_what_is_no_result_is_refused_in_one_sentence(text, said, tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(QueryDiffError, match=r"none\.json"):
         Result.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(("width", "tables"), [(50, 3), (80, 2), (200, 1)])
+def test_a_narrow_terminal_gets_more_tables_and_no_number_is_cut(width, tables):
+    result = a_result()
+    domains = tuple(replace(result.domains[0], name=f"street_scenes_{name}") for name in "abcdefgh")
+    terminal = Console(file=io.StringIO(), width=width)
+    print_result(replace(result, domains=domains), terminal)
+    printed = terminal.file.getvalue()
+    assert "…" not in printed
+    assert printed.count("IoU by class") == tables
+    assert printed.count("images") == tables
