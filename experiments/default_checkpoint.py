@@ -41,9 +41,9 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=3000, help="half of them clear, half in all conditions")
     parser.add_argument("--scored", type=int, default=120, help="further scenes, to score on; half as many validate")
     parser.add_argument(
-        "--pixel-steps", type=int, default=3000, help="of the pretraining; 0 leaves it out and begins with --start"
+        "--pixel-steps", type=int, default=1400, help="of the pretraining; 0 leaves it out and begins with --start"
     )
-    parser.add_argument("--steps", type=int, default=300, help="of each full training")
+    parser.add_argument("--steps", type=int, default=1600, help="of each full training")
     parser.add_argument("--start", type=Path, help="weights that training begins with (default: ImageNet's)")
     parser.add_argument("--real", type=Path, default=REPOSITORY.parent / "shared/data", help="folder of the real sets")
     parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])

@@ -76,15 +76,12 @@ class EngineTimes:
 
 
 def print_times(times: Sequence[EngineTimes], title: str, reference: EngineTimes) -> None:
-    """Print one row for each engine; speeds are in multiples of `reference`'s."""
-    table = Table(title=title, title_justify="left")
+    """Print one row for each engine; speeds are in multiples of `reference`'s, and mIoU has a table of its own."""
+    table = Table(title=title, title_justify="left", padding=(0, 0, 0, 1))  # so that 80 columns hold it
     table.add_column("engine", overflow="fold", min_width=12)
     for name in ("p50\n(ms)", "p99\n(ms)", "network\n(ms)", "resize\n(ms)", "images\n/s", "speed", "memory\n(MB)"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("labels\nequal", justify="right", no_wrap=True)
-    domains = list(dict.fromkeys(domain for row in times for domain in row.miou))
-    for domain in domains:
-        table.add_column(f"mIoU, %\n{domain}", justify="right")
     for row in times:
         numbers = [row.latency(50), row.latency(99), row.network_latency, row.resizing, row.images_per_second]
         table.add_row(
@@ -93,9 +90,22 @@ def print_times(times: Sequence[EngineTimes], title: str, reference: EngineTimes
             f"{row.speed(reference):.2f}x",
             f"{row.memory / 1e6:.0f}",
             "-" if row.equal is None else f"{row.equal:.2%}",
-            *(_percent(row.miou.get(domain)) for domain in domains),
         )
     console().print(table)
+    if domains := list(dict.fromkeys(domain for row in times for domain in row.miou)):
+        console().print(_accuracy_table(times, domains))
+
+
+def _accuracy_table(times: Sequence[EngineTimes], domains: Sequence[str]) -> Table:
+    """Return mIoU on each domain beside the median time of a call."""
+    table = Table(title="mIoU, %, beside the time of a call", title_justify="left")
+    table.add_column("engine", overflow="fold", min_width=12)
+    for name in ("p50 (ms)", *domains):
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in times:
+        scores = (_percent(row.miou.get(domain)) for domain in domains)
+        table.add_row(_short(row, times), f"{row.latency(50):.1f}", *scores)
+    return table
 
 
 def _percent(share: float | None) -> str:

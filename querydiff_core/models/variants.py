@@ -98,12 +98,11 @@ def _light_student(
 VARIANTS: Mapping[str, VariantConfig] = MappingProxyType(
     {
         "tiny": _light_student("resnet18", (16, 24, 32, 48), channels=64, queries=20, heads=2, feedforward=64),
-        # docs/benchmarks.md has the measurements behind it.
         # What was `small` in files of format version 1.
         "small-resnet18d": _light_student(
             "resnet18d", (48, 96, 192, 320), channels=96, queries=100, heads=3, feedforward=384
         ),
-        # Made for CPUs, and with ImageNet weights from a package.
+        # Made for CPUs, and with ImageNet weights from a package; docs/benchmarks.md has the measurements behind it.
         "small": VariantConfig(
             "timm",
             "tf_efficientnet_lite0",
