@@ -191,8 +191,8 @@ def test_two_folders_of_one_set_are_two_domains(measured, tmp_path):
         evaluate.main([*words, "--data", f"folder={measured}", "--data", f"folder={measured}"])
     assert evaluate.main([*words, "--data", f"gate=folder={measured}", "--data", f"acdc=folder={measured}"]) == 0
     result = json.loads((tmp_path / "r.json").read_text())
-    assert [domain["name"] for domain in result["domains"]] == ["gate", "folder"]
-    assert [source["domain"] for source in result["data"]] == ["gate", "folder"]
+    assert [domain["name"] for domain in result["domains"]] == ["gate", "acdc"]
+    assert [source["domain"] for source in result["data"]] == ["gate", "acdc"]
 
 
 @pytest.mark.parametrize("names", [("a/1.png", "b/1.png"), ("a/1.png", "a/1.jpg"), ("a/1.mp4", "a/1.avi")])

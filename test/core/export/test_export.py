@@ -207,8 +207,9 @@ def test_a_full_disk_is_one_sentence(checkpoint, tmp_path):
 
     result = run_export(checkpoint, output, preexec_fn=allow_small_files_only)
     assert result.returncode == 1, result.stderr
-    assert result.stderr.startswith(f"error: Cannot write {output}: ")
-    assert result.stderr.count("\n") == 1
+    said = [line for line in result.stderr.splitlines() if not line.startswith("exporting: ")]
+    assert len(said) == 1
+    assert said[0].startswith(f"error: Cannot write {output}: ")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
@@ -224,7 +225,7 @@ def interrupt(event, arguments):
 sys.addaudithook(interrupt)"""
     result = run_export(checkpoint, output, interrupt_before_the_end)
     assert result.returncode == 130, result.stderr
-    assert result.stderr.strip() == "interrupted"
+    assert result.stderr.splitlines()[-1] == "interrupted"
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
@@ -261,7 +262,7 @@ def damage(path, checkpoint, kind):
         ("pickle", "not a readable safetensors"),
         ("foreign", "not made by this project"),
         ("unknown variant", "huge"),
-        ("future", "format version 2"),
+        ("future", f"format version {FORMAT_VERSION + 1}"),
         ("damaged build", "incomplete"),
         ("missing weight", "does not fit"),
         ("wrong shape", "does not fit"),

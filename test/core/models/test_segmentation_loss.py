@@ -30,7 +30,8 @@ def test_equals_the_formulas_where_sampling_cannot_matter() -> None:
     masks = torch.full((1, R, 1024, 1024), -3.0)
     masks[:, 2] = logit
     classes = torch.zeros(1, R, CLASSES + 1)
-    losses = SegmentationLoss(CLASSES, points=points)(output(masks, classes, layers=3), torch.full((1, 1024, 1024), 3))
+    labels = torch.full((1, 1024, 1024), 3)
+    losses = SegmentationLoss(CLASSES, points=points)(output(masks, classes, layers=3), labels, seed=1)
     probability = 1 / (1 + math.exp(-logit))
     dice = 1 - (2 * points * probability + 1) / (points * probability + points + 1)
     assert losses["bce"].item() == pytest.approx(3 * softplus(-logit), rel=0.01)

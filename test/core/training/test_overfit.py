@@ -20,7 +20,7 @@ WINDOWS |= {32: (228, 0)}
 def test_overfits_eight_street_scenes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for seed, (top, left) in WINDOWS.items():
-        scene = render_scene(seed, (512, 1024))
+        scene = render_scene(seed, (512, 1024), groups=())
         window = slice(top, top + 64), slice(left, left + 128)
         write_image(tmp_path / "scenes" / "images" / f"{seed}.png", scene.image[window].copy())
         write_image(tmp_path / "scenes" / "labels" / f"{seed}.png", scene.labels[window].copy())
