@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
-FIRST_LINE, NEXT_LINE = 5.0, 30.0
-"""Seconds until the first line about a long work, and between two of them, where no terminal shows a bar."""
+_AFTER = os.environ.get("QUERYDIFF_PROGRESS_AFTER", "")
+FIRST_LINE, NEXT_LINE = float(_AFTER) if _AFTER.isdecimal() else 5.0, 30.0
+"""Seconds until the first line about a long work, and between two of them, where no terminal shows a bar. The
+environment can put off the first one, for scripts that read all of stderr."""
 
 
 def console(**options: Any) -> Console:
