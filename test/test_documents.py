@@ -8,7 +8,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 OTHERS = [REPOSITORY / "CHANGELOG.md", REPOSITORY / "CONTRIBUTING.md"]
-MOST_WORDS = 17_000
+MOST_WORDS = 17_200
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 POINTER = re.compile(r"docs/[\w.-]+\.md")
 
