@@ -24,7 +24,7 @@ from querydiff_core.export.export_options import ExportOptions
 from querydiff_core.export.onnx_export import write_onnx
 from querydiff_core.export.quantisation import FEWEST_IMAGES
 from querydiff_core.inference.build_target import EngineBuild, Precision
-from querydiff_core.inference.engine import default_model
+from querydiff_core.inference.engine import default_checkpoint
 from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.inference.segmenter import Segmenter
@@ -33,7 +33,7 @@ from querydiff_core.models.build import build_model
 from querydiff_core.street_scenes import CONDITIONS, render_scene
 from querydiff_core.utils.image_files import write_image
 
-CHECKPOINT = default_model().with_suffix(".safetensors")
+CHECKPOINT = default_checkpoint()
 CASES = [((256, 512), (256, 512)), ((512, 1024), (512, 1024)), ((256, 512), (1080, 1920))]
 """Sizes of network and camera."""
 COLUMNS = ("network", "camera", "engine", "ms", "frames/s", "times the eager speed", "labels equal to the checkpoint's")

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from querydiff_core.models.build import build_model
+from querydiff_core.models.depthwise_fp32 import keep_depthwise_in_fp32
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
 from querydiff_core.street_scenes import CONDITIONS, render_scene
-from querydiff_core.training.depthwise_fp32 import keep_depthwise_in_fp32
 
 VARIANTS = ("small-resnet18d", "small")
 CROPS, SIZE = 8, (256, 352)

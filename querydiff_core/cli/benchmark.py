@@ -13,10 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from querydiff_core.cli.argument_types import image_size, image_sizes
-from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options, model_file
+from querydiff_core.cli.engine_arguments import add_engine_arguments, checkpoint_file, engine_options, model_file
 from querydiff_core.cli.evaluate import evaluation_progress
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.inference.engine import default_model
 from querydiff_core.utils.atomic_file import atomic_file, check_writable
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _checkpoint(arguments: argparse.Namespace) -> str:
     """Return the checkpoint to export at several sizes; that of the shipped engine lies beside it."""
     (named, *_) = arguments.engines
-    return named if model_file(named) else str(default_model().with_suffix(".safetensors"))
+    return str(checkpoint_file(named))
 
 
 def _export_at_sizes(arguments: argparse.Namespace, folder: Path) -> list[str]:

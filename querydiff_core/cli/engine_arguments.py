@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
+from pathlib import Path
 from typing import get_args
 
 from querydiff_core.cli.argument_types import image_size
-from querydiff_core.inference.engine import EngineOptions, Provider
+from querydiff_core.inference.engine import EngineOptions, Provider, default_checkpoint
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser, *, model: bool = True, size: bool = True) -> None:
@@ -39,3 +40,8 @@ def engine_options(arguments: argparse.Namespace) -> EngineOptions:
 def model_file(text: str) -> str | None:
     """Return the file that `text` names, None for `default`: the shipped one."""
     return None if text == "default" else text
+
+
+def checkpoint_file(text: str) -> Path:
+    """Return the checkpoint that `text` names; that of the shipped default for `default`."""
+    return default_checkpoint() if text == "default" else Path(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from querydiff_core.cli.argument_types import image_size
+from querydiff_core.cli.engine_arguments import checkpoint_file
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.export.export_options import MOST_IMAGES, ExportOptions
 from querydiff_core.inference.build_target import SUFFIXES, Format, Precision
@@ -78,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         "opened.",
         epilog="example: querydiff export runs/small/student.safetensors --size 256x512 --output small.onnx",
     )
-    parser.add_argument("checkpoint", type=Path, help="student.safetensors that training wrote")
+    parser.add_argument("checkpoint", type=checkpoint_file, help="student.safetensors that training wrote, or default")
     parser.add_argument("--output", type=Path, required=True, help="engine file to write: .onnx, .pt2 or .engine")
     parser.add_argument("--format", choices=get_args(Format), help="default: the one that --output's suffix names")
     parser.add_argument(

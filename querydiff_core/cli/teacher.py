@@ -105,18 +105,17 @@ def _show(arguments: Any) -> int:
 
 
 def _probe(arguments: Any) -> int:
+    from querydiff_core.cli.engine_arguments import checkpoint_file
     from querydiff_core.cli.fit import quieten
     from querydiff_core.evaluation.evaluation_source import sources, unique_domains
     from querydiff_core.inference.checkpoint import load_checkpoint
     from querydiff_core.inference.device_runner import torch_device
-    from querydiff_core.inference.engine import default_model
     from querydiff_core.teacher.teacher_probe import check_gate, probe_table, probe_teacher
     from querydiff_core.utils.terminal import console
 
     quieten()
     device = torch_device(arguments.device)
-    student = default_model().with_suffix(".safetensors") if arguments.student == "default" else arguments.student
-    backbone = load_checkpoint(Path(student))[0].backbone
+    backbone = load_checkpoint(checkpoint_file(arguments.student))[0].backbone
     size = image_size(arguments.size)
     for source in unique_domains([source for text in arguments.data for source in sources(text)]):
         scores = probe_teacher(arguments.source, backbone, source.pairs, size, arguments.strong_timestep, device)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lightning
 import numpy as np
@@ -95,14 +95,14 @@ class SegmentationData(lightning.LightningDataModule):
             crop, short_side, scale, aspect, photometric, corruption, hue=hue, cat_max_ratio=cat_max_ratio
         )
         self.identity = {
-            "train": [{**_facts(source), "root": Path(source.root).name} for source in train],
+            "train": [{**asdict(source), "root": Path(source.root).name} for source in train],
             "crop": list(crop),
             "short_side": short_side and list(short_side),
             "scale": list(scale),
             "aspect": list(aspect),
             "photometric": photometric,
             "corruption": corruption,
-            "hue": None if hue == HUE else hue,  # as in states of before it could be chosen
+            "hue": hue,
             "cat_max_ratio": cat_max_ratio,
             "rare_classes": rare_classes,
             "seed": seed,
@@ -228,11 +228,6 @@ class _Whole(Dataset):
             return round(labels.shape[0] * self.size), round(labels.shape[1] * self.size)
         assert self.size is not None
         return fit_into(self.size, (labels.shape[0], labels.shape[1])) if self.fitted else self.size
-
-
-def _facts(source: DataSource) -> dict[str, Any]:
-    """Return what decides what is learned from a source; training has no use for a box."""
-    return {name: value for name, value in asdict(source).items() if name != "fitted"}
 
 
 def _check(

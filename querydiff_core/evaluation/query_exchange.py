@@ -20,7 +20,7 @@ from querydiff_core.evaluation.result_table import percent
 from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.inference.checkpoint import load_checkpoint
 from querydiff_core.inference.device_runner import torch_device
-from querydiff_core.inference.engine import EngineOptions
+from querydiff_core.inference.engine import EngineOptions, default_checkpoint
 from querydiff_core.inference.resizing import shrink
 from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.models.agent_queries import AgentQueries
@@ -63,7 +63,7 @@ class QueryExchange:
     """
 
     def __init__(self, options: EngineOptions, workers: int = 2) -> None:
-        file = options.file if options.model else options.file.with_suffix(".safetensors")
+        file = options.file if options.model else default_checkpoint()
         if file.suffix != ".safetensors":
             raise QueryDiffError(
                 f"Agent queries are inside the student: give a checkpoint (.safetensors), found {file}."

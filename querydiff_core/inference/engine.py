@@ -85,6 +85,11 @@ def default_model() -> Path:
     return Path(str(resources.files("querydiff_core").joinpath("weights") / "small.onnx"))
 
 
+def default_checkpoint() -> Path:
+    """Return the path of the checkpoint that the shipped default was exported from."""
+    return default_model().with_suffix(".safetensors")
+
+
 class EngineMismatchError(QueryDiffError):
     """A sound engine file that was built for another machine or other libraries."""
 

@@ -21,15 +21,9 @@ Teacher = DiffusionTeacher | ControlTeacher
 
 def teacher_and_random(source: str, strong_timestep: int = 100) -> tuple[Teacher, Teacher]:
     """Return the teacher of a source, and the same networks with random weights."""
-    if is_control(source):
-        trained, random = (
-            ControlTeacher.load(source, strong_timestep=strong_timestep, pretrained=p) for p in (True, False)
-        )
-        return trained, random
-    first, second = (
-        DiffusionTeacher.load(source, strong_timestep=strong_timestep, pretrained=p) for p in (True, False)
-    )
-    return first, second
+    kind: type[Teacher] = ControlTeacher if is_control(source) else DiffusionTeacher
+    trained, random = (kind.load(source, strong_timestep=strong_timestep, pretrained=p) for p in (True, False))
+    return trained, random
 
 
 def probe_teacher(

@@ -17,6 +17,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.sliding_window import SlidingWindow
 from querydiff_core.label_space import cityscapes
 from querydiff_core.models.build import build_model
+from querydiff_core.models.depthwise_fp32 import keep_depthwise_in_fp32
 from querydiff_core.models.query_statistics import BetweenImages, perplexity_share
 from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
@@ -24,7 +25,6 @@ from querydiff_core.models.variants import QuerySource
 from querydiff_core.teacher.diffusion_teacher import TeacherFeatures
 from querydiff_core.teacher.teacher_probe import check_gate, probe_teacher
 from querydiff_core.teacher.teaching_gradient import TeachingGradient
-from querydiff_core.training.depthwise_fp32 import keep_depthwise_in_fp32
 from querydiff_core.training.distillation import Distillation, TeacherOptions
 from querydiff_core.training.merged_iou import MergedIoU
 from querydiff_core.training.start_from import start_from_weights
@@ -138,7 +138,7 @@ class SemanticModule(TrainedModule):
             "backbone_learning_rate": backbone_learning_rate,
             "weight_decay": weight_decay,
             "warm_up": warm_up,
-            "decay_matrices_alone": decay_matrices_alone or None,  # None as in states of before
+            "decay_matrices_alone": decay_matrices_alone,
             "points": points,
             "auxiliary_weight": auxiliary_weight,
             "teacher": _plain(teacher),
@@ -185,13 +185,15 @@ class SemanticModule(TrainedModule):
             self.distillation.check(self.data.transform.crop)
             if self.gate != "off" and self.trainer.is_global_zero and not self.trainer.ckpt_path:
                 self._pass_gate()
-        if self.device.type == "cpu":
+        if self.trainer.strategy.root_device.type == "cpu":  # the module itself is moved there after this
             keep_depthwise_in_fp32(self.model)
 
     def _pass_gate(self) -> None:
         source = self.identity["teacher"]["source"]
         height, width = self.data.transform.crop
-        scores = probe_teacher(source, self.model.backbone, self.data.training_pairs[0], (height, width))
+        device = str(self.trainer.strategy.root_device)
+        pairs = self.data.training_pairs[0]
+        scores = probe_teacher(source, self.model.backbone, pairs, (height, width), device=device)
         found = ", ".join(f"{name} {100 * score.miou:.1f}" for name, score in scores.items())
         print(f"linear probe of {source}, mIoU: {found}", flush=True)
         if self.gate != "force":
@@ -379,13 +381,10 @@ def _check(
 
 
 def _plain(teacher: TeacherOptions | None) -> dict[str, Any] | None:
-    """Return the options that decide what a teacher teaches, without those that only decide how fast."""
+    """Return the options that decide what a teacher teaches, without those that decide how fast, or whether it may."""
     if teacher is None:
         return None
     plain = {**asdict(teacher), "source": teacher.source.rstrip("/"), "features": list(teacher.features)}
     for name in ("gate", "precision", "channels_last", "compile"):
         del plain[name]
-    for name in ("similarity_spread", "summed_pixels", "supervise_queries"):  # states of before they were there
-        if not plain[name]:
-            del plain[name]
     return plain

@@ -3,7 +3,7 @@ import copy
 import torch
 from torch import nn
 
-from querydiff_core.training.depthwise_fp32 import keep_depthwise_in_fp32
+from querydiff_core.models.depthwise_fp32 import keep_depthwise_in_fp32
 
 
 def test_depthwise_convolutions_compute_in_fp32_and_the_others_in_bf16():
