@@ -14,10 +14,11 @@ import pytest
 from engines import expected_labels, write_pixel_engine
 from students import write_foreign_engine, write_student
 
+from querydiff_core.cli import export
 from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options
 from querydiff_core.cli.segment import main as segment
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.inference.engine import EngineOptions
+from querydiff_core.inference.engine import EngineOptions, default_checkpoint
 from querydiff_core.inference.onnxruntime_engine import PROVIDERS
 from querydiff_core.utils.image_files import read_image, write_image
 from querydiff_core.utils.video import read_video, write_video
@@ -141,3 +142,9 @@ def test_ctrl_c_leaves_no_traceback_and_no_half_file(tmp_path, engine):
     assert "Traceback" not in errors
     assert not list(tmp_path.glob("out/*.mp4"))
     assert not list(tmp_path.glob("out/.*"))
+
+
+def test_default_is_the_shipped_checkpoint_where_one_is_exported():
+    chosen = export.parser().parse_args(["default", "--output", "x.onnx"]).checkpoint
+    assert chosen == default_checkpoint()
+    assert chosen.is_file()

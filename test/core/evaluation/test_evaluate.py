@@ -1,6 +1,7 @@
 """`querydiff evaluate` through the real command on a real engine."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -131,7 +132,8 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path):
     engine = write_pixel_engine(tmp_path / "slow.onnx", work=1024)
     output = tmp_path / "result.json"
     arguments = [engine, "--data", f"street_scenes={scenes}", "--output", output]
-    process = subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    soon = {**os.environ, "QUERYDIFF_PROGRESS_AFTER": "1"}
+    process = subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True, env=soon)
     assert process.stderr.readline().startswith("evaluating: ")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=240)
