@@ -12,12 +12,11 @@ from querydiff_core.utils.image_files import write_image
 
 # Seeds of street scenes, and the corner (top, left) of a window of 64 x 128 pixels in which nothing is thinner than a
 # cell of the student's masks (4 x 4 pixels), which no training could label.
-WINDOWS = {9: (228, 192), 13: (132, 832), 20: (324, 512), 22: (196, 64), 25: (228, 704), 28: (132, 0), 30: (260, 64)}
-WINDOWS |= {32: (228, 0)}
+WINDOWS = {9: (228, 192), 13: (132, 832), 20: (324, 512), 22: (196, 64)}
 
 
 @pytest.mark.timeout(900)
-def test_overfits_eight_street_scenes(tmp_path, monkeypatch):
+def test_overfits_four_street_scenes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for seed, (top, left) in WINDOWS.items():
         scene = render_scene(seed, (512, 1024), groups=())
@@ -39,15 +38,15 @@ def test_overfits_eight_street_scenes(tmp_path, monkeypatch):
             "short_side": None,
             "scale": [1.0, 1.0],
             "photometric": 0.0,
-            "batch_size": 8,
+            "batch_size": 4,
             "workers": 0,
         },
         "pictures": {"images": 0},
         "trainer": {
             "accelerator": "cpu",
             "precision": "32-true",
-            "max_steps": 200,
-            "val_check_interval": 200,
+            "max_steps": 150,
+            "val_check_interval": 150,
             "log_every_n_steps": 5,
             "enable_progress_bar": False,
             "logger": {
