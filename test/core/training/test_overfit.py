@@ -60,7 +60,7 @@ def test_overfits_four_street_scenes(tmp_path, monkeypatch):
         main(["fit", "--config", "overfit.yaml"])
     assert stop.value.code == 0
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
-    assert float([row["miou/scenes"] for row in rows if row["miou/scenes"]][-1]) >= 0.9
+    assert float([row["miou/scenes"] for row in rows if row["miou/scenes"]][-1]) >= 0.85
     taught = [float(row["train/dist"]) for row in rows if row["train/dist"]]
     assert (
         taught[-1] < taught[0]
