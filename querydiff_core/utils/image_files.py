@@ -89,10 +89,10 @@ def read_bytes(path: Path) -> bytes:
 def decode(path: Path, data: bytes, flags: int) -> tuple[np.ndarray, ImageHead]:
     """Return the pixels of an image file's `data` as OpenCV decodes them by `flags`, and its head.
 
-    OpenCV never opens the file `path` itself: it takes truncated JPEGs for whole and dies of names that are no UTF-8.
+    OpenCV never opens the file `path` itself: it takes damaged JPEGs for whole and dies of names that are no UTF-8.
 
     Raises:
-        QueryDiffError: if they cannot be decoded, or are truncated or too large.
+        QueryDiffError: if they cannot be decoded, or are damaged or too large.
     """
     try:
         head = image_head(path, data)
@@ -100,6 +100,8 @@ def decode(path: Path, data: bytes, flags: int) -> tuple[np.ndarray, ImageHead]:
         head = None
     if data.startswith(JPEG_START) and not _ends(data):
         raise QueryDiffError(f"{path} cannot be decoded as an image: it is damaged, a truncated JPEG.")
+    if data.startswith(JPEG_START) and _breaks_off(data):
+        raise QueryDiffError(f"{path} cannot be decoded as an image: it is damaged inside.")
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # such as no data at all
@@ -176,6 +178,24 @@ def _ends(jpeg: bytes) -> bool:
     while jpeg[at : at + 1] == b"\xff" and jpeg[at + 1 : at + 2] != bytes([JPEG_SCAN]):
         at += 1 if jpeg[at + 1 : at + 2] == b"\xff" else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     return JPEG_END in jpeg[at:]
+
+
+def _breaks_off(jpeg: bytes) -> bool:
+    """Return whether FFmpeg, told to stop at it, finds codes of pixels that are impossible or missing.
+
+    Damage that happens to be possible codes goes unnoticed, and what FFmpeg does not know is left to OpenCV.
+    """
+    import av
+
+    decoder = av.CodecContext.create("mjpeg", "r")
+    decoder.options = {"err_detect": "explode"}
+    try:
+        decoder.decode(av.Packet(jpeg))
+    except av.error.InvalidDataError:
+        return True
+    except av.error.FFmpegError:
+        pass
+    return False
 
 
 def _is_lossy(image: Image) -> bool:

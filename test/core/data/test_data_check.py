@@ -119,14 +119,25 @@ def test_quick_looks_at_names_and_sizes_alone(tmp_path):
     assert "3 problems in 7 images." in result.stdout
 
 
-def test_a_truncated_jpeg_is_damaged(tmp_path):
-    write(tmp_path / "images/10k/train/a.jpg", noise())
-    write(tmp_path / "labels/sem_seg/masks/train/a.png", np.zeros(SIZE, np.uint8))
-    file = tmp_path / "images/10k/train/a.jpg"
-    file.write_bytes(file.read_bytes()[:-400])
+def test_jpegs_that_are_truncated_or_damaged_inside_are_reported(tmp_path):
+    damages = {
+        "cut": lambda whole: whole[:-400],
+        "unwritten": lambda whole: whole[:1000] + bytes(len(whole) - 1000),
+        "cut_and_ended": lambda whole: whole[:-400] + b"\xff\xd9",
+        "wrong": lambda whole: whole[:2000] + b"\xff" * 40 + whole[2040:],
+        "whole": lambda whole: whole,
+        "with_tail": lambda whole: whole + b"as some cameras add",
+    }
+    for name, damage_of in damages.items():
+        file = tmp_path / f"images/10k/train/{name}.jpg"
+        write(file, noise())
+        write(tmp_path / f"labels/sem_seg/masks/train/{name}.png", np.zeros(SIZE, np.uint8))
+        file.write_bytes(damage_of(file.read_bytes()))
     result = data("check", "bdd100k", tmp_path, "--split", "train")
     assert result.returncode == 1
-    assert re.search(r"problem: .*a\.jpg cannot be decoded as an image: it is damaged, a truncated", result.stdout)
+    sentence = r"problem: .*/(\w+)\.jpg cannot be decoded as an image: it is damaged(, a truncated JPEG| inside)\."
+    found = dict(re.findall(sentence, result.stdout))
+    assert sorted(found) == ["cut", "cut_and_ended", "unwritten", "wrong"]
     assert result.stderr == ""
 
 
