@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from querydiff_core.cli.argument_types import count, not_negative
 from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.utils.atomic_file import check_writable
 
 if TYPE_CHECKING:
     from querydiff_ros.bag_evaluation.bag_options import BagOptions, OnlineOptions
@@ -23,6 +24,7 @@ SUMMARY = "judge a model on bags: accuracy by weather and over time, latency, wo
 def main(argv: Sequence[str]) -> int:
     """Evaluate bags, print the table and write the Results; 0 on success, 1 if no frame was judged."""
     arguments = parser().parse_args(argv)
+    check_writable(arguments.output)
     # Imported late: `querydiff --help` must stay fast.
     from querydiff_ros.common.ros_session import start_apart
 

@@ -20,6 +20,7 @@ from querydiff_core.evaluation.result import Result
 from querydiff_core.utils.atomic_file import atomic_file, check_writable
 from querydiff_core.utils.image_files import write_image
 from querydiff_core.utils.terminal import console
+from querydiff_ros.cli import evaluate_bag
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,7 @@ def test_outputs_are_tried_before_the_work(measured, tmp_path):
         (benchmark, ["no.onnx", "--plot", below.with_suffix(".png")]),
         (segment, [measured / "images", "--model", "no.onnx", "--output", below]),
         (data_command, ["check", "folder", tmp_path / "nowhere", "--output", below]),
+        (evaluate_bag, [tmp_path / "nowhere", "--output", below]),
     ):
         with pytest.raises(QueryDiffError, match=r"Cannot write .*: Not a directory"):
             command.main([str(argument) for argument in arguments])
