@@ -83,7 +83,9 @@ def arguments_of(command, inputs):
 
 def check_whole(folder):
     """Read all that can be seen; hidden files are what a killed process left."""
-    for file in (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name[0] != "."):
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if any(part.startswith(".") for part in file.relative_to(folder).parts):
+            continue
         if file.suffix in (".jpg", ".png"):
             read_image(file)
         elif file.name == "r.json":
