@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from querydiff_ros.bags.bag_reader import BagMessage, BagReader
 from querydiff_ros.bags.video_stream import VIDEO_TYPES, VideoStream, typestore
 from querydiff_ros.common.compressed_images import rgb_from_compressed
 from querydiff_ros.common.image_conversions import BadFrame, rgb_from_image
-from querydiff_ros.common.stamps import Moments, OwnMoments, Runs, stamp_ns
+from querydiff_ros.common.stamps import Moments, OwnMoments, Runs, has_stamp, stamp_ns
 
 ENCODINGS = {"mono8": 1, "8UC1": 1, "bgra8": 4}
 """Of ground truth, and their bytes for each pixel; bgra8 is CARLA's: tags in red, or colours."""
@@ -70,6 +70,7 @@ class BagFrames:
         frames: number of frames that this reading has given so far.
         rejected: number of messages that hold no readable frame.
         rejections: why, a clause for the first of them; of a video one for each kind of fault, once all are read.
+        unreadable: numbers of other messages, of ground truth or condition, that are passed over, by topic.
         matched: number of frames that have ground truth.
 
     Raises:
@@ -88,6 +89,12 @@ class BagFrames:
         self._kind = self.bag.topics[self.topics.image].msgtype
         self.is_video = self._kind in VIDEO_TYPES
         self._begin()
+
+    @property
+    def notes(self) -> list[str]:
+        """Return sentences on what of the bag is not judged, though nothing is wrong with it."""
+        chosen = f"{self.bag.path}: {self.topics.image} is judged; --image names another camera, such as "
+        return [*self.bag.notes, *([f"{chosen}{', '.join(self.topics.others)}."] if self.topics.others else [])]
 
     def __iter__(self) -> Iterator[BagFrame]:
         """Read and decode the frames in order.
@@ -152,6 +159,7 @@ class BagFrames:
     def _begin(self) -> None:
         self.frames = self.rejected = self.matched = 0
         self.rejections: list[str] = []
+        self.unreadable: Counter[str] = Counter()
         self._video: VideoStream[_Recorded] = VideoStream()
         self._moments, self._own, self._runs = Moments(), OwnMoments(), Runs()
 
@@ -161,10 +169,8 @@ class BagFrames:
             if image is None:
                 continue
             height, width = image.shape[:2]
-            ground_truth = None
-            if label_data is not None:
-                message = self._message(self.topics.ground_truth, label_data)
-                ground_truth = self._ground_truth(message, (height, width))
+            message = None if label_data is None else self._readable(self.topics.ground_truth, label_data)
+            ground_truth = None if message is None else self._ground_truth(message, (height, width))
             self.frames += 1
             self.matched += ground_truth is not None
             yield BagFrame(recorded.stamp_ns, recorded.condition, image, ground_truth)
@@ -223,11 +229,13 @@ class BagFrames:
             return None
 
     def _stamp(self, message: BagMessage) -> int | None:
-        try:
+        if has_stamp(message.data):
             return stamp_ns(message.data)
-        except (struct.error, IndexError):
+        if message.topic == self.topics.image:
             self._reject("is too short for a header")
-            return None
+        else:
+            self.unreadable[message.topic] += 1
+        return None
 
     def _reject(self, reason: str) -> None:
         self.rejected += 1
@@ -235,7 +243,16 @@ class BagFrames:
             self.rejections.append(f"the first {self.topics.image} {reason}")
 
     def _text(self, message: BagMessage) -> str:
-        return str(self._message(message.topic, message.data).data).strip()
+        text = self._readable(message.topic, message.data)
+        return "" if text is None else str(text.data).strip()
+
+    def _readable(self, topic: str | None, data: bytes) -> Any:
+        """Return a message, or None for one that is rotten, which is counted."""
+        try:
+            return self._message(topic, data)
+        except BadFrame:
+            self.unreadable[str(topic)] += 1
+            return None
 
     def _message(self, topic: str | None, data: bytes) -> Any:
         assert topic

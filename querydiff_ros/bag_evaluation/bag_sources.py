@@ -99,7 +99,7 @@ def _said_in_metadata(bag: Path) -> str:
     try:
         raw = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))
         return str(raw["rosbag2_bagfile_information"]["custom_data"]["condition"]).strip()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError):
         return ""  # a bag without metadata is read all the same
 
 

@@ -128,16 +128,17 @@ def _one_opencv_thread() -> Iterator[None]:
 
 
 def _warnings(frames_of_bag: BagFrames, entry: BagEntry) -> Iterator[str]:
-    path, others = frames_of_bag.bag.path, frames_of_bag.topics.others
+    path = frames_of_bag.bag.path
     if entry.damage:
         yield entry.damage
-    yield from frames_of_bag.bag.notes
-    if others:
-        yield f"{path}: {entry.image} is judged; --image names another camera, such as {', '.join(others)}."
+    yield from frames_of_bag.notes
     if entry.frames_rejected:
         frames = entry.frames + entry.frames_rejected
         reasons = "; ".join(frames_of_bag.rejections)
         yield f"{path}: {entry.frames_rejected} of {frames} frames cannot be used: {reasons}."
+    if lost := frames_of_bag.unreadable:
+        counts = ", ".join(f"{count} of {topic}" for topic, count in sorted(lost.items()))
+        yield f"{path}: passed over, as they cannot be read, are {counts}."
     if entry.online and entry.online.too_slow:
         yield (
             f"{path} was played at {entry.online.rate_published_hz:.1f} Hz instead of "

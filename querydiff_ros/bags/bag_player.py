@@ -18,8 +18,8 @@ from querydiff_ros.bags.bag_file import BagMessage
 from querydiff_ros.bags.bag_reader import BagReader, BagTopic
 from querydiff_ros.bags.label_watch import LabelWatch
 from querydiff_ros.common.ros_session import spin_until
-from querydiff_ros.common.stamps import stamp_ns
-from querydiff_ros.common.topics import camera_images, label_topic
+from querydiff_ros.common.stamps import has_stamp, stamp_ns
+from querydiff_ros.common.topics import IMAGE_TYPES, camera_images, label_topic
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -68,6 +68,7 @@ class BagPlayer:
 
     Attributes:
         frames_published, frames_labelled: images sent, and of those the ones a label came back for (lockstep).
+        skipped: images that are too short for a header; they are not played.
 
     Raises:
         QueryDiffError: if the bag lacks a topic asked for, or holds nothing that can be played, or it is shorter
@@ -86,6 +87,7 @@ class BagPlayer:
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._topics = bag.select(options.topics or sorted(bag.topics))
+        self._images = {topic.name for topic in self._topics if topic.msgtype in IMAGE_TYPES}
         self._publishers: dict[str, Any] = {}
         self._advertise_all()
         seconds = (bag.end_ns - bag.start_ns) / 1e9
@@ -94,7 +96,7 @@ class BagPlayer:
         self._clock = self._make_clock() if options.clock and CLOCK_TOPIC not in self._publishers else None
         self._tell_of_clocks()
         self._watches = self._watch_labels() if options.lockstep else {}
-        self.frames_published = self.frames_labelled = self._lost_in_a_row = 0
+        self.frames_published = self.frames_labelled = self.skipped = self._lost_in_a_row = 0
 
     def wait_for_subscriber(self) -> bool:
         """Wait until `is_heard`; False if that takes longer than `wait` seconds."""
@@ -142,7 +144,7 @@ class BagPlayer:
         names, start_ns = set(self._publishers), self._bag.start_ns + round(self._options.start * 1e9)
         yield from self._latched_before(start_ns)
         began, before_ns = time.monotonic(), start_ns
-        for message in self._bag.messages(names, start_ns):
+        for message in self._messages(names, start_ns):
             if self._options.rate:
                 if (gap := (message.time_ns - before_ns) / 1e9) > self._options.max_gap:
                     self._say(f"A gap of {gap:.1f} s in the recording is left out: it is longer than --max-gap.")
@@ -152,10 +154,25 @@ class BagPlayer:
                 before_ns = message.time_ns
             yield self._publish(message)
 
+    def _messages(
+        self, names: set[str], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[BagMessage]:
+        """Yield what is recorded, but images that are too short for a header: no stamp tells them from others."""
+        for message in self._bag.messages(names, start_ns, stop_ns):
+            if message.topic not in self._images or has_stamp(message.data):
+                yield message
+                continue
+            if not self.skipped:
+                self._say(
+                    f"{message.topic} holds a message of {len(message.data)} bytes, too short for an image: it is "
+                    "skipped, and so are others like it."
+                )
+            self.skipped += 1
+
     def _latched_before(self, start_ns: int) -> Iterator[BagMessage]:
         """Publish what latched topics said last before the start: it still holds."""
         latched = {topic.name for topic in self._topics if topic.latched and topic.name in self._publishers}
-        last = {message.topic: message for message in self._bag.messages(latched, stop_ns=start_ns)}
+        last = {message.topic: message for message in self._messages(latched, stop_ns=start_ns)}
         for message in last.values():
             yield self._publish(message)
 
@@ -231,7 +248,7 @@ class BagPlayer:
             self._say(f"The recorded {CLOCK_TOPIC} is played, and none is made for --clock.")
         for image in camera_images(self._topics):
             first = next(iter(self._bag.messages({image})), None)
-            apart = abs(stamp_ns(first.data) - first.time_ns) / 1e9 if first and len(first.data) >= 12 else 0.0
+            apart = abs(stamp_ns(first.data) - first.time_ns) / 1e9 if first and has_stamp(first.data) else 0.0
             if apart > OTHER_CLOCK:
                 under = f" under the {CLOCK_TOPIC} that is made from those times" if self._clock else ""
                 self._say(

@@ -61,12 +61,13 @@ def _play(bag: BagReader, replayer: BagPlayer, endless: bool) -> int:
 
 
 def _report_end(replayer: BagPlayer, messages: int, arguments: argparse.Namespace) -> int:
-    print(f"{messages} messages played.", end="")
+    skipped = f", {replayer.skipped} skipped" if replayer.skipped else ""
+    print(f"{messages} messages played{skipped}.", end="")
     if not arguments.lockstep:
         print()
         return 0 if messages else 1
     print(f" {replayer.frames_labelled} of {replayer.frames_published} frames labelled.")
-    return 0 if replayer.frames_labelled == replayer.frames_published else 1
+    return 0 if 0 < replayer.frames_labelled == replayer.frames_published else 1
 
 
 def _warn(sentence: str) -> None:

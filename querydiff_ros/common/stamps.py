@@ -11,8 +11,15 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
 Message = TypeVar("Message")
+_STAMP_END = 12
+"""Bytes of a CDR message up to the end of its header's stamp."""
 RESTART_NS = 3 * 10**8
 """A stamp that lies so far behind one before it begins a new run: cameras and middleware keep their order."""
+
+
+def has_stamp(message: bytes) -> bool:
+    """Return whether a CDR message is long enough to begin with a std_msgs/Header."""
+    return len(message) >= _STAMP_END
 
 
 def stamp_ns(message: bytes) -> int:
@@ -25,7 +32,7 @@ def stamp_ns(message: bytes) -> int:
 def with_stamp(message: bytes, stamp_ns: int) -> bytes:
     """Return a CDR message that begins with a std_msgs/Header, under another stamp."""
     stamp = struct.pack("<iI" if message[1] & 1 else ">iI", *divmod(stamp_ns, 10**9))
-    return message[:4] + stamp + message[12:]
+    return message[:4] + stamp + message[_STAMP_END:]
 
 
 def header_stamp_ns(header: Header) -> int:

@@ -65,8 +65,8 @@ def run_demo(options: DemoOptions, view: LiveView | None = None) -> dict[str, An
     with explained(f"Cannot write to {options.output}: {{reason}}.", OSError):
         options.output.mkdir(parents=True, exist_ok=True)
     frames = BagFrames(BagSource(options.drive or _generate(options), "drive", condition=""), evaluation)
-    if frames.bag.damage:
-        console(stderr=True).print(f"warning: {frames.bag.damage}")
+    for sentence in filter(None, [frames.bag.damage, *frames.notes]):
+        console(stderr=True).print(f"warning: {sentence}")
     _say(f"Replaying {frames.bag.path} into segment_node.")
     live = LiveFrames(view, frames, options.engine.file.name) if view else None
     log = options.output / "node.log"

@@ -46,7 +46,7 @@ def record(
 def rewritten(
     source: Path, target: Path, change: Callable[[str, int, Any], Any], plugin: StoragePlugin = StoragePlugin.MCAP
 ) -> Path:
-    """Copy a bag; `change(topic, index, message)` returns the new message, or None to leave it out."""
+    """Copy a bag; `change(topic, index, message)` returns the new message, its bytes, or None to leave it out."""
     counts: dict[str, int] = {}
     with Reader(source) as reader, Writer(target, version=9, storage_plugin=plugin) as writer:
         added = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
@@ -54,7 +54,8 @@ def rewritten(
             index = counts[connection.topic] = counts.get(connection.topic, -1) + 1
             message = change(connection.topic, index, STORE.deserialize_cdr(data, connection.msgtype))
             if message is not None:
-                writer.write(added[connection.id], time, STORE.serialize_cdr(message, connection.msgtype))
+                cdr = message if isinstance(message, bytes) else STORE.serialize_cdr(message, connection.msgtype)
+                writer.write(added[connection.id], time, cdr)
     return target
 
 

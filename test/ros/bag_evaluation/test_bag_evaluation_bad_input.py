@@ -167,6 +167,22 @@ def test_frames_that_cannot_be_read_are_counted_with_the_reason(tmp_path, evalua
     assert "2 of 5 frames cannot be used: the first /front/image" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("size", [4, 60])
+def test_rotten_messages_of_ground_truth_and_condition_are_passed_over_and_counted(tmp_path, evaluate, size, capsys):
+    def rot(topic, index, message):
+        kind = {"/front/label_ground_truth": "sensor_msgs/msg/Image", "/condition": "std_msgs/msg/String"}.get(topic)
+        if kind is None or (index not in (0, 3) and kind.startswith("sensor")):
+            return message
+        return STORE.serialize_cdr(message, kind).tobytes()[: 4 if topic == "/condition" else size]
+
+    result = evaluate(rewritten(record(tmp_path / "bag", 5, ["fog"]), tmp_path / "rotten", rot))
+    (entry,) = result.data
+    assert (entry["frames"], entry["frames_with_ground_truth"], entry["frames_rejected"]) == (5, 3, 0)
+    assert list(entry["conditions"]) == ["unknown"]
+    said = "passed over, as they cannot be read, are 1 of /condition, 2 of /front/label_ground_truth."
+    assert said in capsys.readouterr().err
+
+
 def test_frames_that_repeat_a_stamp_are_told_apart_by_the_time_of_recording(tmp_path, evaluate):
     def repeat(topic, index, message):
         if index == 2 and topic == "/front/image":

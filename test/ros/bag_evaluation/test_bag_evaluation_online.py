@@ -26,8 +26,12 @@ def test_lockstep_gets_the_labels_of_offline_bit_for_bit(tmp_path, pixel_engine,
     assert online.settings["mode"] == "online, lockstep"
 
 
-def test_frames_whose_stamps_are_unset_or_repeat_get_their_own_labels(tmp_path, pixel_engine):
+def test_frames_of_unset_or_repeated_stamps_get_their_own_labels_and_one_without_is_skipped(
+    tmp_path, pixel_engine, capsys
+):
     def spoil(topic, index, message):
+        if topic == "/front/image" and index == 6:
+            return bytes([0, 1, 0, 0, 1, 2, 3, 4])
         if topic == "/front/image":
             stamp = {1: 0, 2: 0, 3: 0, 5: START + 4 * STEP}.get(index)
             if stamp is not None:
@@ -38,8 +42,9 @@ def test_frames_whose_stamps_are_unset_or_repeat_get_their_own_labels(tmp_path, 
     offline = evaluate(bag, pixel_engine, tmp_path / "offline.json")
     online = evaluate(bag, pixel_engine, tmp_path / "online.json", "--online", "--lockstep")
     measured = online.data[0].pop("online")
-    assert (measured["frames_published"], measured["frames_labelled"], measured["drop_rate"]) == (8, 8, 0)
+    assert (measured["frames_published"], measured["frames_labelled"], measured["drop_rate"]) == (7, 7, 0)
     assert online.data == offline.data
+    assert "1 of 8 frames cannot be used: the first /front/image is too short for a header." in capsys.readouterr().err
 
 
 def test_the_shipped_default_labels_alike_on_both_ways(tmp_path):

@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from drives import rewritten
 from peer import BEST_EFFORT, EVERYTHING
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
@@ -16,6 +17,7 @@ from short_drive import COUNT, START, STEP, record, stamps
 from std_msgs.msg import String
 
 from querydiff_ros.bags.bag_reader import BagReader
+from querydiff_ros.cli import replay as replay_command
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TYPES = {
@@ -230,6 +232,17 @@ def test_a_gap_of_years_is_left_out_and_said(tmp_path, replay):
     code, out, err = replay(simulated(tmp_path / "bag", clock=False, jump=years), "--wait", 0.1).finish()
     assert (code, out) == (0, "6 messages played.\n")
     assert "A gap of 315360000.1 s in the recording is left out: it is longer than --max-gap." in err
+
+
+def test_images_too_short_for_a_header_are_skipped_and_counted(tmp_path, capsys):
+    def cut(topic, index, message):
+        return bytes([0, 1, 0, 0]) if topic == "/front/image" and index in (0, 4) else message
+
+    bag = rewritten(record(tmp_path / "bag"), tmp_path / "cut", cut)
+    assert replay_command.main([str(bag), "--rate", "0", "--wait", "0", "--clock"]) == 0
+    out, err = capsys.readouterr()
+    assert f"{3 * COUNT} messages played, 2 skipped.\n" in out
+    assert err.count("/front/image holds a message of 4 bytes, too short for an image: it is skipped") == 1
 
 
 def test_names_that_ros_refuses_are_skipped_and_the_rest_plays(tmp_path, peer, replay):
