@@ -171,6 +171,7 @@ def run_node(arguments: Sequence[str], make: Callable[[], N], begin: Callable[[N
     Raises:
         QueryDiffError: if ROS does not start, `make` says so, or a topic's name is not valid.
     """
+    from querydiff_ros.common.parameter_files import warn_of_files_for_others
     from querydiff_ros.common.ros_session import start_ros, valid_topics
 
     start_ros(arguments)
@@ -181,6 +182,7 @@ def run_node(arguments: Sequence[str], make: Callable[[], N], begin: Callable[[N
     try:
         with valid_topics():
             node = make()
+        warn_of_files_for_others(node, arguments)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         begin(node)
