@@ -50,7 +50,7 @@ class BagReader:
         topics: its topics by name.
         start_ns, end_ns: times of the first and the last message, nanoseconds since the epoch.
         damage: what is wrong with the bag in one sentence, None while nothing has been found.
-        notes: sentences on what is not read, though nothing is wrong with it.
+        notes: sentences on what is passed over, or read unasked, though nothing is wrong with it.
 
     Raises:
         QueryDiffError: if there is no bag at `path`, or nothing in it can be read.
@@ -63,8 +63,8 @@ class BagReader:
         self._scratch: Path | None = None
         stated = _metadata(self.path)
         files = bag_files(self.path)
-        here = {name for file in files for name in (file.name, f"{file.name}.zstd")}
-        self._faults = [f"{name} is missing" for name in (stated.files if stated else []) if name not in here]
+        listed, here = stated.files if stated else [], [file.name.removesuffix(".zstd") for file in files]
+        self._faults = [f"{name} is missing" for name in listed if name not in here]
         self._files = [self._opened(file) for file in files]
         self._stated = stated.counts if stated else Counter()
         for name in {name for file in self._files for name in file.passed_over.keys() - file.topics.keys()}:
@@ -75,6 +75,8 @@ class BagReader:
         spans = [file.span for file in self._files if file.span]
         if not self.topics or not spans:
             raise QueryDiffError(self._nothing())
+        if stated and (more := [name for name in here if name not in listed]):
+            self.notes.append(f"{self.path}: {', '.join(more)}, which its metadata.yaml does not list, is read too.")
         self.start_ns, self.end_ns = min(first for first, _ in spans), max(last for _, last in spans)
         self.damage = self._judge(Counter({topic.name: topic.count for topic in self.topics.values()}), self._stated)
 
@@ -208,7 +210,7 @@ def bag_files(path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Metadata:
-    """What metadata.yaml states: names of files, and messages by topic."""
+    """What metadata.yaml states: names of files, as they are when decompressed, and messages by topic."""
 
     files: list[str]
     counts: Counter[str]
@@ -219,7 +221,7 @@ def _metadata(folder: Path) -> _Metadata | None:
     try:
         text = (folder / "metadata.yaml").read_text(encoding="utf-8")
         stated: Any = yaml.safe_load(text)["rosbag2_bagfile_information"]
-        files = [Path(str(name)).name for name in stated["relative_file_paths"]]
+        files = [Path(str(name)).name.removesuffix(".zstd") for name in stated["relative_file_paths"]]
         counts: Counter[str] = Counter()
         for topic in stated["topics_with_message_count"]:
             counts[str(topic["topic_metadata"]["name"])] += int(topic["message_count"])

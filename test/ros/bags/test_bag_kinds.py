@@ -97,6 +97,17 @@ def test_metadata_of_a_newer_version_or_other_quality_of_service_changes_nothing
     assert reader.topics["/condition"].latched  # as the file says
 
 
+def test_a_file_that_metadata_does_not_list_is_named_and_read_too(tmp_path):
+    bag, other = record(tmp_path / "bag"), record(tmp_path / "other", start=START + 10**9)
+    shutil.move(other / "other.mcap", bag / "bag_1.mcap")
+    reader = BagReader(bag)
+    assert len(list(reader.messages())) == 2 * (3 * COUNT + 2)
+    assert (reader.damage, reader.notes) == (
+        None,
+        [f"{bag}: bag_1.mcap, which its metadata.yaml does not list, is read too."],
+    )
+
+
 def test_metadata_that_states_more_than_the_files_hold_is_found_out_at_once(tmp_path):
     bag = record(tmp_path / "bag")
     lines = (bag / "metadata.yaml").read_text()
