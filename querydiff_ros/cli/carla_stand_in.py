@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from querydiff_core.cli.argument_types import image_size
+from querydiff_core.cli.argument_types import count, image_size, not_negative
 from querydiff_ros.common.ros_session import valid_topics
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Publish a drive until it ends."""
+    """Publish a drive until it ends; 1 if it has no frame."""
     from querydiff_ros.common.ros_session import end_like_ctrl_c, ros_node, split_ros_args
 
     own, ros_args = split_ros_args(argv)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         for _ in stand_in.play(_frames(arguments)):
             pass
         print(f"{stand_in.published} frames published.")
-    return 0
+    return 0 if stand_in.published else 1
 
 
 def _frames(arguments: argparse.Namespace) -> Iterator[DriveFrame]:
@@ -71,8 +71,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: carla_stand_in --carla-version 0.9.16 --frames 100 --conditions clear fog",
     )
     parser.add_argument("--carla-version", required=True, help="0.9.13 (carla-ros-bridge), 0.9.15 or 0.9.16 (native)")
-    parser.add_argument("--frames", type=int, default=50, help="length of the drive (default: 50)")
-    parser.add_argument("--rate", type=float, default=10.0, help="frames a second; 0: no pauses (default: 10)")
+    parser.add_argument("--frames", type=count, default=50, help="length of the drive (default: 50)")
+    parser.add_argument("--rate", type=not_negative, default=10.0, help="frames a second; 0: no pauses (default: 10)")
     parser.add_argument("--image-size", type=image_size, default=(256, 512), metavar="HxW", help="(default: 256x512)")
     parser.add_argument("--conditions", nargs="+", metavar="NAME", help="weathers, one after the other (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="which drive (default: 0)")

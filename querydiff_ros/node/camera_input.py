@@ -65,14 +65,15 @@ class CameraInput:
         )
         self._subscriptions: list[Subscription] = []
         image, compressed, self._camera_info = camera_topics(node, camera, *parameters.topics_of(camera))
-        self._hears_latched = False
+        self._hears_latched, self._left_out = False, ""
         with ExitStack() as topics:  # left again should one of them be refused
             self._topics = topics
             self._subscribe(CameraInfo, self._camera_info, self._keep_calibration)
-            if parameters.transport in ("raw", "both"):
-                self._subscribe(Image, image, self._receive)
-            if parameters.transport in ("compressed", "both"):
-                self._subscribe(CompressedImage, compressed, self._receive)
+            for transport, kind, topic in (("raw", Image, image), ("compressed", CompressedImage, compressed)):
+                if parameters.transport in (transport, "both"):
+                    self._subscribe(kind, topic, self._receive)
+                else:
+                    self._left_out = topic
             self._topics = topics.pop_all()
 
     def close(self) -> None:
@@ -86,14 +87,15 @@ class CameraInput:
     def problems(self) -> list[str]:
         """Return, one sentence a reason, why frames cannot arrive; each is logged when it is met first."""
         found = list(dict.fromkeys(problem for each in self._subscriptions for problem in self._mismatches(each)))
+        images = [each.topic_name for each in self._subscriptions if each.msg_type is not CameraInfo]
+        silent = not found and not any(map(self._node.count_publishers, images))
+        if silent and self._left_out and self._node.count_publishers(self._left_out):
+            found.append(f"{self._left_out} is published, which is not subscribed: set transport to both")
         for problem in found:
             if problem not in self._warned:
                 self._warned.add(problem)
                 self._logger.warning(f"{problem}.")
-        images = [each.topic_name for each in self._subscriptions if each.msg_type is not CameraInfo]
-        if not found and not any(map(self._node.count_publishers, images)):
-            found.append(f"nobody publishes {' or '.join(images)}")
-        return found
+        return found or ([f"nobody publishes {' or '.join(images)}"] if silent else [])
 
     def _mismatches(self, subscription: Subscription) -> list[str]:
         """Return why publishers of a subscription's topic are not heard."""

@@ -134,6 +134,16 @@ def test_a_camera_that_cannot_be_heard_is_named_in_diagnostics(peer: Peer, make_
     peer.wait_for(lambda: expected in status(reports, "front").get("message", ""), "the reason")
 
 
+def test_images_of_the_transport_that_is_left_out_are_named_in_diagnostics(
+    peer: Peer, make_active_node: MakeNode
+) -> None:
+    make_active_node(transport="raw")
+    reports = peer.subscribe(DiagnosticArray, "/diagnostics")
+    peer.publisher(CompressedImage, "/front/image/compressed")
+    expected = "no frames arrive: /front/image/compressed is published, which is not subscribed: set transport to both"
+    peer.wait_for(lambda: status(reports, "front").get("message") == expected, "the reason")
+
+
 def test_a_driver_of_another_name_is_labelled_with_its_compressed_images_and_calibration(
     peer: Peer, make_active_node: MakeNode
 ) -> None:
