@@ -22,8 +22,10 @@ def warn_of_files_for_others(node: Node, arguments: Sequence[str]) -> None:
     for flag, file in pairwise(arguments):
         if flag != "--params-file" or not Path(file).is_file():  # a pipe gives what it holds once, and ROS has had it
             continue
-        text = Path(file).read_text(encoding="utf-8")
-        names = list(_node_names(yaml.load(text, yaml.BaseLoader)))  # noqa: S506 - it makes nothing but texts
+        try:
+            names = list(_node_names(yaml.load(Path(file).read_bytes(), yaml.BaseLoader)))  # noqa: S506 - texts alone
+        except (OSError, yaml.YAMLError):  # ROS could read it
+            continue
         if not any(_matches(name, own) for name in names):
             meant = f"it is for {', '.join(names)}" if names else "it names no node"
             node.get_logger().warning(f"{file} changes nothing: {meant}, and this node is {own}.")
@@ -31,7 +33,9 @@ def warn_of_files_for_others(node: Node, arguments: Sequence[str]) -> None:
 
 def _node_names(tree: Any, above: str = "") -> Iterator[str]:
     """Yield the full names in a file that ROS has read already: names may be nested in their namespaces."""
-    for name, inside in tree.items() if isinstance(tree, Mapping) else ():
+    if not isinstance(tree, Mapping):
+        return
+    for name, inside in tree.items():
         if name == _PARAMETERS:
             yield above
         else:
