@@ -177,7 +177,10 @@ class CarlaEvaluationNode(Node):
             return DiagnosticStatus.ERROR, problem
         for topic in (self.ground_truth_topic, self._label, self._confidence):
             if topic is not None and topic not in self._moments.newest:
-                return DiagnosticStatus.WARN, f"no images arrive on {topic}; topics of images: {self._image_topics()}"
+                missing = f"no images arrive on {topic}; topics of images: {self._image_topics()}"
+                if self._moments.silent():  # others wait for it in vain
+                    self.get_logger().warning(f"Nothing is scored: {missing}.", throttle_duration_sec=COMPLAINT_PERIOD)
+                return DiagnosticStatus.WARN, missing
         return DiagnosticStatus.OK, "scoring"
 
     def _image_topics(self) -> str:

@@ -170,11 +170,25 @@ def test_no_stamps_in_common_is_one_sentence(peer: Peer, spin: Callable[[Node], 
     )
 
 
-def test_a_missing_camera_is_named_beside_those_there(peer: Peer, spin: Callable[[Node], Any]) -> None:
-    cameras = Cameras(peer, spin, "0.9.16", semantic_topic="/carla/hero/nowhere/image")
+def test_a_missing_camera_is_named_beside_those_there(
+    peer: Peer, spin: Callable[[Node], Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    cameras = Cameras(peer, spin, "0.9.16", semantic_topic="/carla/hero/nowhere/image", waiting=1)
     other = peer.publisher(Image, carla_interface("0.9.16").topic(SEMANTIC))
     assert other.topic_name in cameras.complaint(f"topics of images: /carla/hero/nowhere/image, {other.topic_name}")
-    assert cameras.complaint("no images arrive on /carla/hero/nowhere/image")
+    missing = "no images arrive on /carla/hero/nowhere/image"
+    assert cameras.complaint(missing)
+    log = capfd.readouterr().err
+    assert missing not in log
+    for stamp in (1, 2, 3):  # that labels wait in vain belongs into the log too
+        cameras.label(LABELS, stamp)
+
+    def is_logged() -> bool:
+        nonlocal log
+        log += capfd.readouterr().err
+        return f"Nothing is scored: {missing}" in log
+
+    peer.wait_for(is_logged, "the warning")
 
 
 def test_scores_are_split_by_weather(peer: Peer, spin: Callable[[Node], Any]) -> None:
