@@ -1,15 +1,20 @@
-"""Complete tiny Stable Diffusion folders with random weights, for tests that need no download."""
+"""Complete tiny Stable Diffusion folders with random weights, and what tests of `querydiff teacher` share."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
+
+from querydiff_core.cli import teacher as teacher_command
+from querydiff_core.cli.main import exit_cleanly
 
 SIZE = (64, 128)
 """Height and width of the images that tests show it."""
@@ -109,3 +114,20 @@ def _write_index(path: Path) -> None:
         "feature_extractor": [None, None],
     }
     path.write_text(json.dumps({"_class_name": "StableDiffusionPipeline", **parts}, indent=2), "utf-8")
+
+
+def querydiff(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[Any, str, str]:
+    """Run the command in this process, as importing diffusers takes seconds; return exit code, output and errors."""
+    with pytest.raises(SystemExit) as leaving:
+        exit_cleanly(lambda: teacher_command.main([*map(str, arguments)]))
+    return leaving.value.code, *capsys.readouterr()
+
+
+def logged(folder: Path, stage: str, name: str) -> dict[int, str]:
+    """Return what was logged of `name` as it was written, by step, and check that a step never has two values."""
+    values: dict[int, str] = {}
+    for file in sorted((folder / "logs" / stage).glob("version_*/metrics.csv")):
+        for row in csv.DictReader(file.open()):
+            if row.get(name):
+                assert values.setdefault(int(row["step"]), row[name]) == row[name]
+    return values

@@ -26,13 +26,17 @@ examples:
 Train a small latent diffusion on unlabelled images of any size: first a KL autoencoder (L1 and a small KL term),
 then a UNet that denoises its latents. The folder has the layout of Stable Diffusion, with the same default features,
 so that `querydiff fit` (teacher source) and diffusers' StableDiffusionPipeline load it like the real one. Only the
-empty text is ever used, so the text encoder is tiny, random and frozen. Flags have the names of `querydiff fit`.""",
+empty text is ever used, so the text encoder is tiny, random and frozen. With --latents imagenet there is no
+autoencoder: the UNet denoises whitened features of an ImageNet network, and diffusers alone cannot load the folder.
+Flags have the names of `querydiff fit`.""",
         """\
 examples:
   querydiff teacher train street_photos --output build/teacher
       the small preset on every image below street_photos/
   querydiff teacher train a/images b/images --output build/teacher --data.crop [192,384] --data.batch_size 8
       wide crops, and fewer of them in a step so that they fit
+  querydiff teacher train street_photos --output build/teacher --latents imagenet --data.crop [128,256]
+      the UNet alone, on ImageNet features
   querydiff teacher train photos --output build/teacher --model.width tiny --model.autoencoder_steps 500 \\
       --model.denoiser_steps 500 --trainer.precision bf16-mixed
       minutes on one core: enough to try the training with a teacher, not to teach
@@ -61,6 +65,7 @@ examples:
 )
 """Description and examples of `teacher`, `train`, `show` and `probe`."""
 
+SOURCE_HELP = "a diffusers folder, a name on the Hugging Face hub, or control:NETWORK"
 MEMORY_ADVICE = (
     "Memory ran out in training. The same command goes on with a lower --data.batch_size; a smaller --data.crop or "
     "--model.width tiny makes another teacher."
@@ -88,6 +93,7 @@ def _train(arguments: Any) -> int:
             recipe.DataOptions(**vars(arguments.data)),
             recipe.TrainerOptions(**vars(arguments.trainer)),
             recipe.PictureOptions(**vars(arguments.pictures)),
+            arguments.latents,
             arguments.seed_everything,
             images.digest,
         )
@@ -111,14 +117,17 @@ def _probe(arguments: Any) -> int:
     from querydiff_core.inference.checkpoint import load_checkpoint
     from querydiff_core.inference.device_runner import torch_device
     from querydiff_core.teacher.teacher_probe import check_gate, probe_table, probe_teacher
+    from querydiff_core.training.distillation import TeacherOptions
     from querydiff_core.utils.terminal import console
 
     quieten()
     device = torch_device(arguments.device)
     backbone = load_checkpoint(checkpoint_file(arguments.student))[0].backbone
     size = image_size(arguments.size)
+    options = TeacherOptions(arguments.source, strong_timestep=arguments.strong_timestep)
+    teachers = options.load(), options.load(pretrained=False)
     for source in unique_domains([source for text in arguments.data for source in sources(text)]):
-        scores = probe_teacher(arguments.source, backbone, source.pairs, size, arguments.strong_timestep, device)
+        scores = probe_teacher(*teachers, backbone, source.pairs, size, device)
         console().print(probe_table(arguments.source, source.domain, scores))
         if not arguments.force:
             check_gate(arguments.source, scores)
@@ -136,7 +145,7 @@ def _parser() -> Any:
     )
     parser.prog = "querydiff teacher"
     _add_train(train)
-    show.add_argument("source", metavar="FOLDER_OR_HUB", help="a diffusers folder, or a name on the Hugging Face hub")
+    show.add_argument("source", metavar="TEACHER", help=SOURCE_HELP)
     show.add_argument("--image-size", default="512x512", metavar="HxW", help="height and width of images")
     _add_probe(probe)
     subcommands = parser.add_subcommands(dest="what", metavar="train|show|probe")
@@ -150,7 +159,7 @@ def _parser() -> Any:
 
 def _add_probe(probe: Any) -> None:
     add = probe.add_argument
-    add("source", metavar="TEACHER", help="a diffusers folder, a name on the hub, or control:NETWORK")
+    add("source", metavar="TEACHER", help=SOURCE_HELP)
     add("--data", nargs="+", required=True, metavar="SET=ROOT", help="labelled data, as `querydiff evaluate` takes it")
     add("--student", default="default", metavar="FILE", help="the checkpoint to compare with; default: the shipped one")
     add("--size", default="256x512", metavar="HxW", help="height and width that images are resized to")

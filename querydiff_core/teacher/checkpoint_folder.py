@@ -17,6 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from querydiff_core.errors import QueryDiffError, explained
+from querydiff_core.teacher.imagenet_latents import ImageNetLatents
 
 CONFIGS = {
     "unet": "unet/config.json",
@@ -83,9 +84,20 @@ class CheckpointFolder:
         """Read the UNet; without its weights, they are random."""
         return self._load(UNet2DConditionModel, "unet", dtype, pretrained)
 
-    def load_vae_encoder(self, dtype: torch.dtype = torch.float32, *, pretrained: bool = True) -> AutoencoderKL:
-        """Read the VAE and drop its decoder."""
-        vae = self._load(AutoencoderKL, "vae", dtype, pretrained)
+    def load_latent_encoder(
+        self, dtype: torch.dtype = torch.float32, *, pretrained: bool = True
+    ) -> AutoencoderKL | ImageNetLatents:
+        """Read the VAE and drop its decoder, or read what stands in its place: ImageNet latents, always pretrained.
+
+        Raises:
+            QueryDiffError: if the network of ImageNet latents lacks its package, or has other weights there.
+        """
+        if has_imagenet_latents(self.config("vae")):
+            latents: ImageNetLatents = self._load(ImageNetLatents, "vae", torch.float32, pretrained=True)
+            with explained(f"Cannot use the teacher in {self.path}. {{reason}}", QueryDiffError):
+                latents.load_network()
+            return latents
+        vae: AutoencoderKL = self._load(AutoencoderKL, "vae", dtype, pretrained)
         del vae.decoder, vae.post_quant_conv
         return vae
 
@@ -110,7 +122,8 @@ class CheckpointFolder:
     def _load(self, kind: type[Any], part: str, dtype: torch.dtype, pretrained: bool) -> Any:
         if not pretrained:
             with self.reading(part):
-                return kind.from_config(self.config(part)).to(dtype)
+                model = kind.from_config(self.config(part))
+            return model if dtype == torch.float32 else model.to(dtype)  # diffusers warns of every cast
         variant = self._weights_variant(part)
         with self.reading(part):
             model, info = kind.from_pretrained(
@@ -160,6 +173,11 @@ class CheckpointFolder:
         """Turn what libraries raise over damaged files of a part into one sentence."""
         damages = (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError)
         return explained(f"Cannot read the teacher's {part} in {self.path / part}: {{reason}}.", *damages, only=0)
+
+
+def has_imagenet_latents(config: Mapping[str, Any]) -> bool:
+    """Return whether a VAE's configuration is that of ImageNet latents."""
+    return config.get("_class_name") == ImageNetLatents.__name__
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch.nn.functional import layer_norm
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.checkpoint_folder import CheckpointFolder
+from querydiff_core.teacher.imagenet_latents import ImageNetLatents
 from querydiff_core.teacher.unet_features import DEFAULT_FEATURES, UNetFeatures
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -40,7 +41,7 @@ class DiffusionTeacher(nn.Module):
     without autocast in the precision that it was loaded with.
 
     Args:
-        vae: encodes images; its decoder is not used.
+        vae: encodes images; its decoder is not used. ImageNet latents may stand in its place.
         unet: gives the features.
         empty_text: the embedding `(1, n, d)` of the empty text.
         noise_schedule: abar_t of Eq. 1 for every timestep.
@@ -53,7 +54,7 @@ class DiffusionTeacher(nn.Module):
 
     def __init__(
         self,
-        vae: AutoencoderKL,
+        vae: AutoencoderKL | ImageNetLatents,
         unet: UNetFeatures,
         empty_text: Tensor,
         noise_schedule: Tensor,
@@ -97,14 +98,14 @@ class DiffusionTeacher(nn.Module):
             precision: of weights and activations; the features are float32 in any case.
             channels_last: memory layout that convolutions in half precision prefer on GPUs.
             compile: compile VAE and UNet with torch.compile at the first call.
-            pretrained: False leaves UNet and VAE random, to compare with.
+            pretrained: False leaves UNet and VAE random, to compare with; ImageNet latents stay what they are.
 
         Raises:
             QueryDiffError: if the source is no such checkpoint, is out of reach, lacks a feature, or is damaged.
         """
         folder, dtype = CheckpointFolder.find(source, half=precision != "fp32"), _DTYPES[precision]
         teacher = cls(
-            folder.load_vae_encoder(dtype, pretrained=pretrained),
+            folder.load_latent_encoder(dtype, pretrained=pretrained),
             UNetFeatures(folder.load_unet(dtype, pretrained=pretrained), features),
             folder.embed_empty_text().to(dtype),
             folder.noise_schedule(),

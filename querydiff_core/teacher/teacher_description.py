@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.teacher.checkpoint_folder import CheckpointFolder
+from querydiff_core.teacher.checkpoint_folder import CheckpointFolder, has_imagenet_latents
+from querydiff_core.teacher.control_teacher import ControlTeacher
+from querydiff_core.teacher.imagenet_latents import ImageNetLatents
 from querydiff_core.teacher.unet_features import DEFAULT_FEATURES, UNetFeatures, feature_channels
 
 EMPTY_TEXT_TOKENS = 77  # of CLIP's text encoders
@@ -39,7 +41,7 @@ class TeacherDescription:
         timesteps: of the scheduler.
         unet_parameters: of the whole UNet.
         used_unet_parameters: of what runs up to the last chosen feature.
-        encoder_parameters: of the VAE without its decoder.
+        encoder_parameters: of the VAE without its decoder, or of the ImageNet network in its place.
         unet_flops: of one pass of the whole UNet for one image, floating-point operations.
         used_unet_flops: of one pass up to the last chosen feature; the teacher makes two an image.
         encoder_flops: of encoding one image.
@@ -57,6 +59,30 @@ class TeacherDescription:
     encoder_flops: int
 
 
+@dataclass(frozen=True)
+class ControlDescription:
+    """What a control teacher offers for an image size, and the operations of one pass; the teacher makes two."""
+
+    features: list[FeatureDescription]
+    multiple: int
+    parameters: int
+    flops: int
+
+
+def describe_control(source: str, size: tuple[int, int]) -> ControlDescription:
+    """Describe a control teacher for images of a size (height, width).
+
+    Raises:
+        QueryDiffError: if there is no such control, or it cannot see images of that size.
+    """
+    teacher = ControlTeacher.load(source, pretrained=False).to("meta")
+    _check_sides(size, teacher.multiple)
+    images = torch.empty(1, 3, *size, device="meta")
+    shapes = [each.shape for each in teacher.network(images)]
+    features = [FeatureDescription(f"stride {size[0] // s[2]}", s[1], (s[2], s[3])) for s in shapes]
+    return ControlDescription(features, teacher.multiple, _parameters(teacher), flops(teacher.network, images))
+
+
 def describe(
     source: str | Path, size: tuple[int, int] = (512, 512), *, features: Sequence[str] = DEFAULT_FEATURES
 ) -> TeacherDescription:
@@ -70,13 +96,11 @@ def describe(
     with folder.reading("unet"):
         unet = meta_unet(folder.config("unet"))
     with folder.reading("vae"):
-        vae = meta_vae_encoder(folder.config("vae"))
+        config = folder.config("vae")
+        vae = meta_imagenet_latents(config) if has_imagenet_latents(config) else meta_vae_encoder(config)
     latent_cell = 2 ** (len(vae.config["block_out_channels"]) - 1)
     multiple = latent_cell * 2**unet.num_upsamplers
-    if any(side % multiple or side <= 0 for side in size):
-        raise QueryDiffError(
-            f"The teacher needs image sides that are multiples of {multiple}, not {size[0]}x{size[1]}."
-        )
+    _check_sides(size, multiple)
     latents = (1, vae.config["latent_channels"], size[0] // latent_cell, size[1] // latent_cell)
     available = _available(unet, latents)
     unet_parameters, unet_flops = _parameters(unet), flops(unet, *unet_inputs(unet, latents))
@@ -88,7 +112,7 @@ def describe(
         timesteps=scheduler.get("num_train_timesteps", 1000),
         unet_parameters=unet_parameters,
         used_unet_parameters=_parameters(used),
-        encoder_parameters=_parameters(vae),
+        encoder_parameters=_parameters(nn.ModuleList([vae, vae.encoder])),  # each once
         unet_flops=unet_flops,
         used_unet_flops=flops(used, *unet_inputs(unet, latents)),
         encoder_flops=flops(vae.encoder, torch.empty(1, 3, *size, device="meta")),
@@ -109,6 +133,13 @@ def meta_vae_encoder(config: Any) -> AutoencoderKL:
     return vae
 
 
+def meta_imagenet_latents(config: Any) -> ImageNetLatents:
+    """Return ImageNet latents without weights."""
+    with torch.device("meta"):
+        latents: ImageNetLatents = ImageNetLatents.from_config(config)
+    return latents
+
+
 def unet_inputs(unet: UNet2DConditionModel, latents: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Return latents of a shape `(B, 4, h, w)`, timesteps and text that a UNet without weights can run on."""
     batch, text_channels = latents[0], unet.config["cross_attention_dim"]
@@ -122,6 +153,13 @@ def flops(module: nn.Module, *inputs: Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
         module(*inputs)
     return counter.get_total_flops()
+
+
+def _check_sides(size: tuple[int, int], multiple: int) -> None:
+    if any(side % multiple or side <= 0 for side in size):
+        raise QueryDiffError(
+            f"The teacher needs image sides that are multiples of {multiple}, not {size[0]}x{size[1]}."
+        )
 
 
 def _parameters(module: nn.Module) -> int:

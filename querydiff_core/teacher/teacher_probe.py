@@ -12,43 +12,35 @@ from torch import Tensor
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.models.backbone import Backbone
-from querydiff_core.teacher.control_teacher import ControlTeacher, is_control
+from querydiff_core.teacher.control_teacher import ControlTeacher
 from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
 from querydiff_core.teacher.linear_probe import Maps, ProbeScore, labelled_cells, probe
 
 Teacher = DiffusionTeacher | ControlTeacher
 
 
-def teacher_and_random(source: str, strong_timestep: int = 100) -> tuple[Teacher, Teacher]:
-    """Return the teacher of a source, and the same networks with random weights."""
-    kind: type[Teacher] = ControlTeacher if is_control(source) else DiffusionTeacher
-    trained, random = (kind.load(source, strong_timestep=strong_timestep, pretrained=p) for p in (True, False))
-    return trained, random
-
-
 def probe_teacher(
-    source: str,
+    trained: Teacher,
+    random: Teacher,
     backbone: Backbone,
     pairs: LabelledPairs,
     size: tuple[int, int],
-    strong_timestep: int = 100,
     device: str = "cpu",
 ) -> dict[str, ProbeScore]:
     """Return what probes find in the teacher with weak and strong noise, in the same with random weights, and in the
     two coarsest maps of a student's backbone (the keys `weak`, `strong`, `random` and `student`).
 
     Args:
-        source: of the teacher.
+        trained: the teacher.
+        random: the same with random weights.
         backbone: the student's.
         pairs: labelled images.
         size: (height, width) that images are resized to.
-        strong_timestep: t_s; t_w is 0.
         device: where the networks run.
 
     Raises:
-        QueryDiffError: for data without labels, a size that the teacher cannot see, or a source that is no teacher.
+        QueryDiffError: for data without labels, or a size that the teacher cannot see.
     """
-    trained, random = teacher_and_random(source, strong_timestep)
     if any(side % trained.multiple for side in size):
         raise QueryDiffError(
             f"The teacher needs image sides that are multiples of {trained.multiple}, not {size[0]}x{size[1]}: give "

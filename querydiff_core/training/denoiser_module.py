@@ -13,6 +13,7 @@ from querydiff_core.teacher.latent_diffusion.recipe import Recipe
 from querydiff_core.training.teacher_module import TeacherModule
 
 SAMPLING_STEPS = 50
+SHOWN_DEVIATIONS = 3  # of a latent, between the darkest and the middle colour
 JUDGED_TIMESTEPS = 8  # a held-out image is judged at as many timesteps, evenly spaced
 
 
@@ -59,7 +60,11 @@ class DenoiserModule(TeacherModule):
         return len(self._pipeline.scheduler.betas)
 
     def _sample(self, samples: int, height: int, width: int) -> Tensor:
-        """Return images in -1..1, made of noise by the scheduler that the folder ships."""
+        """Return images in -1..1, made of noise by the scheduler that the folder ships.
+
+        Of ImageNet latents, which nothing decodes, the first three components stand for red, green and blue.
+        """
+        decoded = self.recipe.latents == "autoencoder"
         images: Tensor = self._pipeline(
             "",
             height,
@@ -68,9 +73,9 @@ class DenoiserModule(TeacherModule):
             guidance_scale=1.0,  # there is no text to be guided by
             num_images_per_prompt=samples,
             generator=torch.Generator().manual_seed(self.recipe.seed_everything),
-            output_type="pt",
+            output_type="pt" if decoded else "latent",
         ).images
-        return images * 2 - 1
+        return images * 2 - 1 if decoded else F.interpolate(images[:, :3] / SHOWN_DEVIATIONS, (height, width))
 
     @torch.no_grad()
     def _latents(self, images: Tensor, random: torch.Generator) -> Tensor:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
+from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.models.backbone import Backbone
 from querydiff_core.teacher.consistency_loss import ConsistencyLoss
 from querydiff_core.teacher.control_teacher import ControlTeacher, is_control
 from querydiff_core.teacher.diffusion_teacher import DEFAULT_FEATURES, DiffusionTeacher, TeacherFeatures
+from querydiff_core.teacher.teacher_probe import check_gate, probe_teacher
 from querydiff_core.utils.seeds import NOISE, mixed_seed
+
+if TYPE_CHECKING:
+    import lightning
 
 
 @dataclass
@@ -43,10 +49,10 @@ class TeacherOptions:
     channels_last: bool = False
     compile: bool = False
 
-    def load(self) -> DiffusionTeacher | ControlTeacher:
-        """Return the teacher, frozen."""
+    def load(self, *, pretrained: bool = True) -> DiffusionTeacher | ControlTeacher:
+        """Return the teacher, frozen; if not `pretrained`, with random weights, to compare with."""
         if is_control(self.source):
-            return ControlTeacher.load(self.source, self.weak_timestep, self.strong_timestep)
+            return ControlTeacher.load(self.source, self.weak_timestep, self.strong_timestep, pretrained=pretrained)
         return DiffusionTeacher.load(
             self.source,
             features=self.features,
@@ -55,6 +61,7 @@ class TeacherOptions:
             precision=self.precision,
             channels_last=self.channels_last,
             compile=self.compile,
+            pretrained=pretrained,
         )
 
 
@@ -82,7 +89,7 @@ class Distillation(nn.Module):
     ) -> None:
         super().__init__()
         self._hidden = [options.load()]
-        self.seed = seed
+        self.options, self.seed = options, seed
         self.consistency = ConsistencyLoss(
             channels,
             self.teacher.channels,
@@ -107,6 +114,33 @@ class Distillation(nn.Module):
                 f"Crops of {crop[0]} x {crop[1]} do not fit the teacher, whose coarsest grid has cells of {multiple} "
                 f"pixels: choose sides that {multiple} divides (data.crop)."
             )
+
+    def pass_gate(
+        self, backbone: Backbone, pairs: LabelledPairs, crop: Sequence[int], trainer: lightning.Trainer
+    ) -> None:
+        """Let the first process probe teacher and backbone, where options ask for it, and show what it found.
+
+        Raises:
+            QueryDiffError: in all processes, if the teacher knows less or cannot be probed.
+        """
+        refusal = None
+        if trainer.is_global_zero and self.options.gate != "off":
+            try:
+                self._probe(backbone, pairs, crop, str(trainer.strategy.root_device))
+            except QueryDiffError as error:
+                refusal = str(error)
+        refusal = trainer.strategy.broadcast(refusal)
+        if refusal is not None:
+            raise QueryDiffError(refusal)
+
+    def _probe(self, backbone: Backbone, pairs: LabelledPairs, crop: Sequence[int], device: str) -> None:
+        height, width = crop
+        source, random = self.options.source, self.options.load(pretrained=False)
+        scores = probe_teacher(self.teacher, random, backbone, pairs, (height, width), device)
+        found = ", ".join(f"{name} {100 * score.miou:.1f}" for name, score in scores.items())
+        print(f"linear probe of {source}, mIoU: {found}", flush=True)
+        if self.options.gate != "force":
+            check_gate(source, scores)
 
     def forward(self, images: Tensor, agent_queries: Tensor, numbers: Sequence[int]) -> dict[str, Tensor]:
         """Return L_sup, L_dist and their weighted sum as `sup`, `dist` and `loss`.

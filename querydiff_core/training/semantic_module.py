@@ -23,7 +23,6 @@ from querydiff_core.models.querydiff import semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
 from querydiff_core.models.variants import QuerySource
 from querydiff_core.teacher.diffusion_teacher import TeacherFeatures
-from querydiff_core.teacher.teacher_probe import check_gate, probe_teacher
 from querydiff_core.teacher.teaching_gradient import TeachingGradient
 from querydiff_core.training.distillation import Distillation, TeacherOptions
 from querydiff_core.training.merged_iou import MergedIoU
@@ -162,7 +161,6 @@ class SemanticModule(TrainedModule):
         self.distillation = None
         if teacher is not None:
             self.advice = teacher_advice(teacher) + self.advice
-            self.gate = teacher.gate
             channels = self.model.config["channels"]
             self.distillation = Distillation(teacher, channels, supervision_weight, distribution_weight, seed)
         self.teaching = TeachingGradient(alpha, gradient_share)
@@ -182,22 +180,12 @@ class SemanticModule(TrainedModule):
     def setup(self, stage: str) -> None:
         """Refuse a teacher that fits no crops or fails its gate, and prepare the student for the device."""
         if self.distillation is not None:
-            self.distillation.check(self.data.transform.crop)
-            if self.gate != "off" and self.trainer.is_global_zero and not self.trainer.ckpt_path:
-                self._pass_gate()
+            crop = self.data.transform.crop
+            self.distillation.check(crop)
+            if not self.trainer.ckpt_path:
+                self.distillation.pass_gate(self.model.backbone, self.data.training_pairs[0], crop, self.trainer)
         if self.trainer.strategy.root_device.type == "cpu":  # the module itself is moved there after this
             keep_depthwise_in_fp32(self.model)
-
-    def _pass_gate(self) -> None:
-        source = self.identity["teacher"]["source"]
-        height, width = self.data.transform.crop
-        device = str(self.trainer.strategy.root_device)
-        pairs = self.data.training_pairs[0]
-        scores = probe_teacher(source, self.model.backbone, pairs, (height, width), device=device)
-        found = ", ".join(f"{name} {100 * score.miou:.1f}" for name, score in scores.items())
-        print(f"linear probe of {source}, mIoU: {found}", flush=True)
-        if self.gate != "force":
-            check_gate(source, scores)
 
     def train(self, mode: bool = True) -> SemanticModule:
         """Switch to training; BatchNorm of the backbone stays as it is where that was asked for."""

@@ -20,8 +20,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from querydiff_core.errors import QueryDiffError, explained
+from querydiff_core.teacher.imagenet_latents import ImageNetLatents
 from querydiff_core.teacher.latent_diffusion import networks
-from querydiff_core.teacher.latent_diffusion.image_crops import ImageCrops, Images, held_out_crops, signed
+from querydiff_core.teacher.latent_diffusion.image_crops import ImageCrops, Images, RandomCrops, held_out_crops, signed
 from querydiff_core.teacher.latent_diffusion.recipe import Recipe
 from querydiff_core.teacher.latent_diffusion.run_folder import RunFolder
 from querydiff_core.training.autoencoder_module import AutoencoderModule, set_scaling_factor
@@ -34,6 +35,7 @@ from querydiff_core.training.teacher_module import TeacherModule
 
 DECAY = 0.999  # of the average of the weights; it is shorter in the beginning
 LARGEST_GRADIENT = 1.0  # norm of all gradients together
+MEASURED, MEASURED_CROPS = 2, 256  # what sets their draws apart, and number, of the crops that latents are whitened by
 
 
 class TeacherTraining:
@@ -46,7 +48,8 @@ class TeacherTraining:
         resume: whether to go on with an unfinished run in `output`; otherwise it is thrown away.
 
     Raises:
-        QueryDiffError: if `output` cannot be used, or more than one device was asked for.
+        QueryDiffError: if `output` cannot be used, more than one device was asked for, or ImageNet latents without the
+            package of the network's weights.
         MisconfigurationException: if the device is not there.
     """
 
@@ -59,6 +62,8 @@ class TeacherTraining:
                 f"A teacher is trained on one device: --trainer.devices asks for {devices.num_devices}."
             )
         self.device: torch.device = devices.strategy.root_device
+        if recipe.latents == "imagenet":
+            ImageNetLatents().load_network()  # refused before anything is written
         self.folder.begin(recipe, resume)
 
     def train(self) -> bool:
@@ -70,10 +75,16 @@ class TeacherTraining:
             "the last state."
         )
         with explained(full, OSError, SafetensorError):
-            return self._train_autoencoder() and self._train_denoiser()
+            return self._make_latents() and self._train_denoiser()
 
-    def _train_autoencoder(self) -> bool:
-        if not self.folder.part("vae").exists():
+    def _make_latents(self) -> bool:
+        if self.folder.part("vae").exists():
+            return True
+        if self.recipe.latents == "imagenet":
+            random = RandomCrops(self.images.training, self.recipe.data.crop, (self.recipe.seed_everything, MEASURED))
+            crops = (signed(random[number].images) for number in range(MEASURED_CROPS))
+            self.folder.write("vae", ImageNetLatents.measured(crops, self.device).save_pretrained)
+        else:
             network = self._new(networks.new_autoencoder, self._width, self.recipe.model.downsampling)
             if not self._fit(AutoencoderModule(network, self.recipe), self.recipe.model.autoencoder_steps):
                 return False
@@ -144,12 +155,17 @@ class TeacherTraining:
             self.folder.write("text_encoder", self._new(networks.new_text_encoder, self._width).save_pretrained)
             self.folder.write("scheduler", networks.new_scheduler(self.recipe.model.prediction).save_pretrained)
             self.folder.write("tokenizer", networks.write_tokenizer)
-        side = self.recipe.data.crop[0] // self.recipe.model.downsampling
+        latents: Any = ImageNetLatents if self.recipe.latents == "imagenet" else AutoencoderKL
+        vae = latents.from_pretrained(self.folder.part("vae"), low_cpu_mem_usage=False)
+        if self.recipe.latents == "imagenet":
+            vae.load_network()
+        side = self.recipe.data.crop[0] // self.recipe.latent_cell
+        channels = vae.config["latent_channels"]
         pipeline: Any = StableDiffusionPipeline(
-            vae=AutoencoderKL.from_pretrained(self.folder.part("vae"), low_cpu_mem_usage=False),
+            vae=vae,
             text_encoder=CLIPTextModel.from_pretrained(self.folder.part("text_encoder")),
             tokenizer=CLIPTokenizer.from_pretrained(self.folder.part("tokenizer")),
-            unet=self._new(networks.new_denoiser, self._width, side),
+            unet=self._new(networks.new_denoiser, self._width, side, self.recipe.unet_levels, channels),
             scheduler=DDPMScheduler.from_pretrained(self.folder.part("scheduler")),
             safety_checker=None,
             feature_extractor=None,

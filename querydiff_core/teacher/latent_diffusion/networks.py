@@ -52,14 +52,25 @@ def new_autoencoder(width: Width, downsampling: int) -> AutoencoderKL:
     )
 
 
-def new_denoiser(width: Width, sample_size: int) -> UNet2DConditionModel:
-    """Build a UNet with random weights in Stable Diffusion's layout; `sample_size` is the latents' usual side."""
+def new_denoiser(
+    width: Width, sample_size: int, levels: int = 4, latent_channels: int = LATENT_CHANNELS
+) -> UNet2DConditionModel:
+    """Build a UNet with random weights in Stable Diffusion's layout.
+
+    Args:
+        width: of its four levels.
+        sample_size: the latents' usual side.
+        levels: number of levels, of which the widest stay; the coarsest has no attention, as in Stable Diffusion.
+        latent_channels: of the latents.
+    """
     return UNet2DConditionModel(
         sample_size=sample_size,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        down_block_types=("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
         layers_per_block=2,
-        block_out_channels=width.denoiser,
+        block_out_channels=width.denoiser[-levels:],
         attention_head_dim=4,  # heads, in spite of its name, as in Stable Diffusion 1.x
         cross_attention_dim=width.text,
         norm_num_groups=width.groups,

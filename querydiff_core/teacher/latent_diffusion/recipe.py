@@ -12,14 +12,18 @@ from typing import Any, Literal
 from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.utils.atomic_file import atomic_file
 
-UNET_LEVELS = 4  # as Stable Diffusion, so that its up blocks 1 and 2, the default features, exist
+Latents = Literal["autoencoder", "imagenet"]
+# As Stable Diffusion, so that the default features, up blocks 1 and 2, exist and have cells of 32 and 16 pixels; the
+# latents of the ImageNet network begin with cells of 16.
+UNET_LEVELS: dict[Latents, int] = {"autoencoder": 4, "imagenet": 3}
+IMAGENET_CELL = 16
 
 # What an unfinished run must share with the one that goes on with it. Longer training of the denoiser changes none of
 # the steps before (the rate is constant after its warm-up), and the other options are the knobs to turn when memory
 # runs out or the loss breaks.
 FIXED = (
     *("model.width", "model.downsampling", "model.prediction", "model.autoencoder_steps", "data.crop"),
-    *("seed_everything", "images"),
+    *("latents", "seed_everything", "images"),
 )
 
 
@@ -29,8 +33,8 @@ class ModelOptions:
 
     Args:
         width: preset of channels.
-        downsampling: side of a latent cell in pixels; 8 is Stable Diffusion's, and 4 gives features on a grid twice as
-            fine at four times the cost.
+        downsampling: side of a cell of the autoencoder's latents in pixels; 8 is Stable Diffusion's, and 4 gives
+            features on a grid twice as fine at four times the cost.
         prediction: what the UNet predicts, the noise (epsilon) or the velocity (v).
         learning_rate: rate of AdamW in both stages.
         autoencoder_steps: training steps of the autoencoder.
@@ -101,6 +105,8 @@ class Recipe:
         data: the images.
         trainer: the training.
         pictures: the pictures.
+        latents: what the UNet denoises: the latents of an autoencoder that is trained first, or whitened features of an
+            ImageNet network (EfficientNet-Lite0, extra `weights`), which need no first stage.
         seed_everything: seed of the initial weights and of everything random in a step; the same seed trains the same
             teacher.
         images: digest of the names of the images.
@@ -113,6 +119,7 @@ class Recipe:
     data: DataOptions = DataOptions()
     trainer: TrainerOptions = TrainerOptions()
     pictures: PictureOptions = PictureOptions()
+    latents: Latents = "autoencoder"
     seed_everything: int = 0
     images: str = ""
 
@@ -125,12 +132,22 @@ class Recipe:
             raise QueryDiffError(
                 f"--model.learning_rate must be above 0 and below 1, found {self.model.learning_rate:g}."
             )
-        multiple = self.model.downsampling * 2 ** (UNET_LEVELS - 1)
+        multiple = self.latent_cell * 2 ** (self.unet_levels - 1)
         if min(self.data.crop) < multiple or any(side % multiple for side in self.data.crop):
             raise QueryDiffError(
-                f"--data.crop must be multiples of {multiple} ({self.model.downsampling} pixels a latent cell, halved "
-                f"{UNET_LEVELS - 1} times by the UNet), found {list(self.data.crop)}."
+                f"--data.crop must be multiples of {multiple} ({self.latent_cell} pixels a latent cell, halved "
+                f"{self.unet_levels - 1} times by the UNet), found {list(self.data.crop)}."
             )
+
+    @property
+    def latent_cell(self) -> int:
+        """Side of a cell of the latents in pixels."""
+        return IMAGENET_CELL if self.latents == "imagenet" else self.model.downsampling
+
+    @property
+    def unet_levels(self) -> int:
+        """Number of the UNet's levels."""
+        return UNET_LEVELS[self.latents]
 
     def write(self, path: Path) -> None:
         """Write the recipe as JSON, whole or not at all."""

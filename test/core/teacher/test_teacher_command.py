@@ -1,6 +1,5 @@
 """`querydiff teacher` end to end, through the real command."""
 
-import csv
 import json
 import os
 import re
@@ -18,10 +17,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import load_file
+from teachers import logged, querydiff
 
 from querydiff_core.cli import teacher as teacher_command
 from querydiff_core.cli.fit import in_one_sentence
-from querydiff_core.cli.main import exit_cleanly
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
 from querydiff_core.teacher.latent_diffusion.image_crops import find_images, held_out_crops
@@ -33,23 +32,6 @@ SMALLEST = [
     *("--trainer.accelerator", "cpu", "--trainer.val_check_interval", "2", "--trainer.log_every_n_steps", "1"),
     *("--pictures.images", "0"),
 ]
-
-
-def querydiff(capsys, *arguments):
-    """Run the command in this process, as importing diffusers takes seconds; return exit code, output and errors."""
-    with pytest.raises(SystemExit) as leaving:
-        exit_cleanly(lambda: teacher_command.main([*map(str, arguments)]))
-    return leaving.value.code, *capsys.readouterr()
-
-
-def logged(folder, stage, name):
-    """Return what was logged of `name` as it was written, by step, and check that a step never has two values."""
-    values = {}
-    for file in sorted((folder / "logs" / stage).glob("version_*/metrics.csv")):
-        for row in csv.DictReader(file.open()):
-            if row.get(name):
-                assert values.setdefault(int(row["step"]), row[name]) == row[name]
-    return values
 
 
 @pytest.fixture(scope="module")

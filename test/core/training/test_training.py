@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import lightning
@@ -29,6 +30,9 @@ from querydiff_core.inference.checkpoint import load_checkpoint
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.build import build_model
 from querydiff_core.street_scenes import render_scene
+from querydiff_core.teacher.linear_probe import labelled_cells, probe
+from querydiff_core.teacher.teacher_probe import teacher_maps
+from querydiff_core.training.distillation import TeacherOptions
 from querydiff_core.training.trained_module import polynomial_decay
 from querydiff_core.utils.image_files import read_image, write_image
 
@@ -528,15 +532,19 @@ def test_out_of_memory_names_the_knobs(fit, scenes, tmp_path):
 
 
 def test_the_gate_shows_what_teacher_and_student_know_before_the_first_step(fit, scenes, teacher, tmp_path):
-    config = configuration(scenes, tmp_path / "gate", teacher={"source": str(teacher), "gate": "force"})
+    options = TeacherOptions(str(teacher), strong_timestep=900, gate="force")
+    config = configuration(scenes, tmp_path / "gate", teacher={**asdict(options), "features": list(options.features)})
     config["trainer"] |= {"max_steps": 1, "val_check_interval": 1}
     config["model"] |= {"gradient_share": 0.1}
     said = fit(config)
-    weak, student = (float(re.search(rf"{name} (\d+\.\d)", said)[1]) for name in ("weak", "student"))
+    weak, strong, student = (float(re.search(rf"{name} (\d+\.\d)", said)[1]) for name in ("weak", "strong", "student"))
+    cells = labelled_cells(DataSource(str(scenes)).open(), (64, 64))
+    assert strong == round(100 * probe(teacher_maps(options.load(), strong=True), *cells).miou, 1)
     (row,) = [row for row in csv.DictReader((tmp_path / "gate" / "run" / "metrics.csv").open()) if row["train/loss"]]
     assert float(row["teaching/queries"]) == pytest.approx(0.1, rel=1e-3)
     config["model"]["teacher"]["gate"] = "on"
     if weak <= student:
-        assert f"{weak} mIoU, one of the student's backbone {student}" in fit(config, code=1)
+        two = ("--trainer.devices=2", "--trainer.strategy=ddp")  # neither waits for the other
+        assert f"{weak} mIoU, one of the student's backbone {student}" in fit_apart(config, tmp_path, *two, code=1)
     else:
         fit(config, "--trainer.logger.version=again")
