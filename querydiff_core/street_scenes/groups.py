@@ -6,12 +6,11 @@ from collections.abc import Collection
 
 from querydiff_core.errors import QueryDiffError
 
-GROUPS = ("roads", "sidewalks", "traffic", "people", "signals", "wires", "fronts", "weather", "camera")
-"""roads: motorways, country roads, medians, verges. sidewalks: of brick, sandstone and earth, leaves, lawns. traffic:
-queues, lorries, coaches, vans. people: crowds, riders, rows of cycles. signals: lights on arms, signs of more
-countries, gantries. wires: masts, catenary, delineators. fronts: pale, glazed and tall ones. weather: ploughed snow,
-wet lamps, lit nights, white skies, low sun. camera: exposure, dashboards, windscreens, faster movement. Without any of
-them scenes are those of the second version."""
+GROUPS = ("roads", "traffic", "people", "signals", "wires", "fronts", "weather", "camera")
+"""roads: motorways, country roads, medians, verges. traffic: queues, lorries, coaches, vans. people: crowds, riders,
+rows of cycles. signals: lights on arms, signs of more countries, gantries. wires: masts, catenary, delineators.
+fronts: pale, glazed and tall ones. weather: ploughed snow, wet lamps, lit nights, white skies, low sun. camera:
+exposure, dashboards, windscreens, faster movement. Without any of them scenes are those of the second version."""
 
 
 def check_groups(groups: Collection[str]) -> None:

@@ -38,8 +38,6 @@ def paint_ground(canvas: Canvas, street: Street, weather: Weather, grass: Mappin
     light = _roughness(d, z, depth, surface, rng)
     _wear(light, street, d, z, depth)
     _mark(color, street, GroundPixels(*(a.ravel() for a in (d, z, depth, depth / canvas.camera.focal))), rng)
-    if "sidewalks" in street.groups:
-        _strew_leaves(color, street, zone, d, z)
     _shade(light, street, weather, d, z)
     color *= light[..., None]
     near = depth < 220
@@ -106,30 +104,10 @@ def _surface_colors(street: Street, weather: Weather, rng: np.random.Generator) 
         green, soil = np.array([104.0, 116, 62]), np.array([[150, 132, 92], [148, 108, 76], [140, 136, 128]])
         share = rng.random() if street.soft else 0.5 * rng.random()
         grass = (green + (soil[rng.integers(3)] - green) * share) * rng.uniform(0.7, 1.25)
-    if "sidewalks" in street.groups:  # paving as it was, of brick, of sandstone, or a path of earth
-        draw = street.rng(26)
-        stone = np.array([[1.0, 1, 1], [1.0, 1, 1], [1.3, 0.88, 0.75], [1.12, 1.0, 0.82], [1.1, 0.98, 0.82]])
-        paving = paving * (1 + (stone[draw.integers(5)] - 1) * draw.uniform(0.3, 1.0))
-        yard = paving * draw.uniform(0.8, 1.1) * (1 + draw.uniform(-0.06, 0.06, 3))
     if _has_asphalt_sidewalks(street):
         paving = asphalt * rng.uniform(0.8, 1.25) * (1 + rng.uniform(-0.03, 0.03, 3))
     colors = np.stack([asphalt, kerb, paving, grass, yard, cycle])
     return (colors * (1 - 0.35 * weather.wetness)).astype(np.float32)
-
-
-def _strew_leaves(color: np.ndarray, street: Street, zone: np.ndarray, d: np.ndarray, z: np.ndarray) -> None:
-    """Strew leaves and dirt over the ground `color` `(h, w, 3)` beside the road of some streets, most at the kerb."""
-    rng = street.rng(28)
-    if rng.random() < 0.5:
-        return
-    leaf = np.array([150.0, 112, 60]) * rng.uniform(0.5, 1.25) * (1 + rng.uniform(-0.15, 0.15, 3))
-    heaps, leaves = noise_tile(int(rng.integers(8)), TILE, 1.1), noise_tile(int(rng.integers(8)), TILE, 0.3)
-    cover = heaps[(z * 12).astype(np.int32) % TILE, (d * 12).astype(np.int32) % TILE]
-    cover = cover + leaves[(z * 24).astype(np.int32) % TILE, (d * 24).astype(np.int32) % TILE]
-    gutter = np.exp(-np.abs(np.abs(d) - street.half_width))
-    cover = np.clip(0.5 * cover + rng.uniform(-0.8, 0.3) + 0.8 * gutter, 0, 0.9)
-    cover *= np.where((zone == ASPHALT) | (zone == CYCLE), gutter * (gutter > 0.5), 1)
-    color += (leaf.astype(np.float32) - color) * cover[..., None].astype(np.float32)
 
 
 def _has_asphalt_sidewalks(street: Street) -> bool:

@@ -100,9 +100,7 @@ class Street:
 def draw_street(seed: int, groups: Collection[str] = ()) -> Street:
     """Draw the street of world `seed` with what `groups` of GROUPS add."""
     street = replace(_draw_town_street(seed), groups=frozenset(groups))
-    if "roads" in groups:
-        street = _draw_road(street, np.random.default_rng((seed, 21)))
-    return _draw_suburb(street, np.random.default_rng((seed, 27))) if "sidewalks" in groups else street
+    return _draw_road(street, np.random.default_rng((seed, 21))) if "roads" in groups else street
 
 
 def _draw_road(street: Street, rng: np.random.Generator) -> Street:
@@ -164,19 +162,6 @@ def _draw_avenue(street: Street, rng: np.random.Generator) -> Street:
         barrier=str(rng.choice(["", "", "hedge", "rail", "wall", "trees"])),
         verge=float(rng.uniform(1.0, 5.0)) if rng.random() < 0.4 else street.verge,
         tram=bool(rng.random() < 0.4),
-    )
-
-
-def _draw_suburb(street: Street, rng: np.random.Generator) -> Street:
-    """Draw a lawn beside the sidewalks of some streets, and gardens behind most of those."""
-    if street.soft or rng.random() > 0.25:
-        return street
-    gardens = 0.7 * np.array([0, 0, 0.6, 0, 0.25, 0, 0.15, 0, 0, 0, 0]) + 0.3 * np.array(street.frontages)
-    return replace(
-        street,
-        verge=float(rng.uniform(0.6, 4.0)),
-        sidewalk=float(rng.uniform(1.1, 2.4)),
-        frontages=tuple(float(share) for share in gardens),
     )
 
 

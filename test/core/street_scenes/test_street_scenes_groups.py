@@ -47,7 +47,7 @@ def with_all_groups(seed: int):
 @pytest.mark.parametrize("group", GROUPS)
 def test_each_group_shows_in_scenes_and_the_weather_leaves_the_labels(group):
     without = [name for name in GROUPS if name != group]
-    pairs = [(with_all_groups(seed), render_scene(seed, SMALL, "snow", without)) for seed in (0, 1, 2, 3, 4, 7)]
+    pairs = [(with_all_groups(seed), render_scene(seed, SMALL, "snow", without)) for seed in range(5)]
     assert max(np.abs(a.image.astype(int) - b.image).mean() for a, b in pairs) > 1
     changed = np.mean([(a.labels != b.labels).mean() for a, b in pairs])
     assert changed == 0 if group == "weather" else changed > 0.0005
