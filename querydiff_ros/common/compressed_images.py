@@ -73,8 +73,7 @@ def _whole(data: bytes, stated_format: str) -> bytes:
     if data.startswith(_JPEG_START):
         end = _jpeg_end(data)
     elif data.startswith(PNG_SIGNATURE):
-        end = data.find(b"IEND\xaeB`\x82") + 8
-        end = end if end >= 8 else 0
+        end = _png_end(data)
     elif data.startswith(_TIFF_STARTS):
         end = len(data)
     else:
@@ -82,6 +81,17 @@ def _whole(data: bytes, stated_format: str) -> bytes:
     if not end:
         raise BadFrame("is truncated: the end mark of its JPEG or PNG data is missing")
     return data[:end]
+
+
+def _png_end(data: bytes) -> int:
+    """Return where the PNG ends, 0 if it does not: for a chunk that claims gigabytes OpenCV would take them."""
+    at, kind = len(PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        if at + 12 > len(data):
+            return 0
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+    return at if at <= len(data) else 0
 
 
 def _jpeg_end(data: bytes) -> int:

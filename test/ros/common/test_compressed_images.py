@@ -94,6 +94,14 @@ def test_a_picture_cut_short_is_refused_although_its_thumbnail_is_whole():
         rgb_from_compressed(message((header + JPEG[2:])[:-20]))
 
 
+@pytest.mark.parametrize("at", [8, 33, -12])  # the header's length, that of the pixels, that of the end
+def test_a_png_whose_chunk_claims_more_than_there_is_is_refused_unopened(at):
+    data = bytearray(PNG)
+    data[at : at + 4] = (2**31 - 1).to_bytes(4, "big")  # for which OpenCV would take 2 GB
+    with pytest.raises(BadFrame, match="is truncated"):
+        rgb_from_compressed(message(data))
+
+
 def test_tiff_opens_and_half_a_tiff_does_not():
     tiff = encoded(".tiff", FLAT[..., ::-1])
     np.testing.assert_array_equal(rgb_from_compressed(message(tiff, "rgb8; tiff compressed ")), FLAT)
