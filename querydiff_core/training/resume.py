@@ -62,6 +62,15 @@ class KeepFinalState(Callback):
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
 
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Number the steps in logs as the optimiser does.
+
+        Lightning's own number is one too high after a run that was stopped where a validation was due.
+        """
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write it, in all processes together."""
         last = getattr(trainer.checkpoint_callback, "last_model_path", "") if self.path is None else self.path

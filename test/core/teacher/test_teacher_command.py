@@ -134,7 +134,7 @@ def test_latents_have_a_standard_deviation_of_one(teacher, images):
 def test_a_run_killed_and_stopped_goes_on_exactly(teacher, killed, images, tmp_path, capsys):
     folder = Path(shutil.copytree(killed, tmp_path / "teacher"))
     arguments = ["train", images, "--output", folder, *SMALLEST]
-    code, output, errors = stop_after("step 1 of 4", signal.SIGINT, arguments)
+    code, output, errors = stop_after("step 2 of 4", signal.SIGINT, arguments)  # where a validation is due
     assert code == 130
     assert "repeat the command to go on" in output
     assert "Traceback" not in errors
