@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.utils.image_files import decode, opened, read_bytes
+from querydiff_core.utils.image_files import PNG_SIGNATURE, decode, opened, read_bytes
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER_LENGTH = 26
 PNG_GREY, PNG_PALETTE = 0, 3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 JPEG_START, JPEG_END, JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ORIENTATION_TAG = 0x0112
 UPRIGHT = 1
 
@@ -102,6 +104,8 @@ def decode(path: Path, data: bytes, flags: int) -> tuple[np.ndarray, ImageHead]:
         raise QueryDiffError(f"{path} cannot be decoded as an image: it is damaged, a truncated JPEG.")
     if data.startswith(JPEG_START) and _breaks_off(data):
         raise QueryDiffError(f"{path} cannot be decoded as an image: it is damaged inside.")
+    if data.startswith(PNG_SIGNATURE) and not png_end(data):
+        raise QueryDiffError(f"{path} cannot be decoded as an image: it is damaged, a truncated PNG.")
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # such as no data at all
@@ -109,6 +113,17 @@ def decode(path: Path, data: bytes, flags: int) -> tuple[np.ndarray, ImageHead]:
     if pixels is None:
         raise UnknownImageError(path)
     return pixels, head or ImageHead(pixels.shape[:2])
+
+
+def png_end(data: bytes) -> int:
+    """Return where the PNG ends, 0 if it does not: for a chunk that claims gigabytes OpenCV would take them."""
+    at, kind = len(PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        if at + 12 > len(data):
+            return 0
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+    return at if at <= len(data) else 0
 
 
 def image_head(path: Path, data: bytes | None = None) -> ImageHead:

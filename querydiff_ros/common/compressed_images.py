@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage
 
-from querydiff_ros.common.image_conversions import ENCODINGS, PNG_SIGNATURE, BadFrame, to_8_bits
+from querydiff_core.utils.image_files import PNG_SIGNATURE, png_end
+from querydiff_ros.common.image_conversions import ENCODINGS, BadFrame, to_8_bits
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
@@ -73,7 +74,7 @@ def _whole(data: bytes, stated_format: str) -> bytes:
     if data.startswith(_JPEG_START):
         end = _jpeg_end(data)
     elif data.startswith(PNG_SIGNATURE):
-        end = _png_end(data)
+        end = png_end(data)
     elif data.startswith(_TIFF_STARTS):
         end = len(data)
     else:
@@ -81,17 +82,6 @@ def _whole(data: bytes, stated_format: str) -> bytes:
     if not end:
         raise BadFrame("is truncated: the end mark of its JPEG or PNG data is missing")
     return data[:end]
-
-
-def _png_end(data: bytes) -> int:
-    """Return where the PNG ends, 0 if it does not: for a chunk that claims gigabytes OpenCV would take them."""
-    at, kind = len(PNG_SIGNATURE), b""
-    while kind != b"IEND":
-        if at + 12 > len(data):
-            return 0
-        length, kind = struct.unpack_from(">I4s", data, at)
-        at += 12 + length
-    return at if at <= len(data) else 0
 
 
 def _jpeg_end(data: bytes) -> int:

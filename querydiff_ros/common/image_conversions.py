@@ -11,9 +11,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from querydiff_core.utils.image_files import encode_jpeg
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from querydiff_core.utils.image_files import PNG_SIGNATURE, encode_jpeg
 
 
 class BadFrame(Exception):  # noqa: N818 - a verdict on the input, not an error of ours

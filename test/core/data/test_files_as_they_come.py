@@ -106,6 +106,16 @@ def png_chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+@pytest.mark.parametrize("at", [33, -12])  # the length of the pixels, and of the end
+def test_a_png_whose_chunk_claims_more_than_there_is_is_refused_unopened(tmp_path, at):
+    file = save(tmp_path / "a.png", picture())
+    data = bytearray(file.read_bytes())
+    data[at : at + 4] = (2**31 - 1).to_bytes(4, "big")  # for which OpenCV would take 2 GB
+    file.write_bytes(data)
+    with pytest.raises(QueryDiffError, match=r"a\.png cannot be decoded as an image: it is damaged, a truncated PNG"):
+        read_image(file)
+
+
 @pytest.mark.parametrize("side", [14_000, 40_000, 2**31 - 1])
 def test_a_file_that_declares_a_huge_image_is_one_sentence(tmp_path, side):
     head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
