@@ -4,7 +4,8 @@ ros2 launch querydiff_ros carla.launch.py carla_version:=0.9.13 output:=carla.js
 ros2 launch querydiff_ros carla.launch.py carla_version:=0.9.16 rviz:=true           # beside CarlaUE4.sh --ros2
 ros2 launch querydiff_ros carla.launch.py carla_version:=0.9.16 stand_in:=true       # without CARLA
 
-The arguments of segment.launch.py are taken too.
+The arguments of segment.launch.py are taken too. Camera, topics and use_sim_time are CARLA's unless arguments name
+others: those in a params_file are not used here.
 """
 
 from collections.abc import Sequence
