@@ -251,7 +251,8 @@ BAD_COMPRESSED = {
     "half a JPEG": (JPEG[: len(JPEG) // 2], "is truncated"),
     "half a PNG": (PNG[: len(PNG) // 2], "is truncated"),
     "JPEG marks alone": (b"\xff\xd8\xff" + b"\x12" * 40 + b"\xff\xd9", "do not decode"),
-    "PNG marks alone": (PNG[:8] + b"\x12" * 40 + PNG[-12:], "do not decode"),
+    "PNG with a chunk longer than it": (PNG[:8] + b"\x12" * 40 + PNG[-12:], "is truncated"),
+    "PNG marks alone": (PNG[:8] + PNG[-12:], "do not decode"),
 }
 
 
