@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from querydiff_core.evaluation.iou import class_iou, mean_iou
+from querydiff_core.utils.iou import class_iou, mean_iou
 
 BINS = 15
 """Bins of confidence, each 17 of the 255 steps wide; 255 (certain) belongs to the last."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.calibration import BINS, Calibration
-from querydiff_core.evaluation.iou import ConfusionScores
+from querydiff_core.evaluation.confusion_scores import ConfusionScores
 
 
 class ImageCounts(NamedTuple):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from querydiff_core.evaluation.confusion_scores import ConfusionScores
 from querydiff_core.evaluation.domain_result import DomainResult
-from querydiff_core.evaluation.iou import ConfusionScores
 from querydiff_core.evaluation.result import Result
 from querydiff_core.utils.terminal import console
 

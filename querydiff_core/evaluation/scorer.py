@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from querydiff_core.evaluation.calibration import Calibration
+from querydiff_core.evaluation.confusion_scores import ConfusionScores
 from querydiff_core.evaluation.domain_result import DomainResult, ImageCounts
-from querydiff_core.evaluation.iou import ConfusionScores, class_counts
 from querydiff_core.label_space import UNLABELLED, LabelMapping, cityscapes
+from querydiff_core.utils.iou import class_counts
 
 
 class Scorer(ConfusionScores):

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import UNLABELLED
+from querydiff_core.utils.iou import class_counts, class_iou, mean_iou
 
 CELL = 16
 """Side in pixels of the network's input that a cell takes; its label is that of most of its pixels."""
@@ -101,10 +102,11 @@ def _fitted(x: Tensor, y: Tensor, x_new: Tensor) -> Tensor:
 
 def _score(predicted: Tensor, expected: Tensor) -> ProbeScore:
     classes = int(max(predicted.max(), expected.max())) + 1
-    confusion = torch.bincount(expected * classes + predicted, minlength=classes**2).view(classes, classes).double()
-    hits, present = confusion.diagonal(), confusion.sum(1) > 0
-    iou = hits / (confusion.sum(0) + confusion.sum(1) - hits).clamp_min(1)
-    return ProbeScore(float(hits.sum() / confusion.sum()), float(iou[present].mean()), len(expected))
+    none = classes + 1  # columns: the last is "no class", which a probe does not know
+    confusion = torch.bincount(expected * none + predicted, minlength=classes * none).view(classes, none).numpy()
+    miou = mean_iou(class_iou(*class_counts(confusion)))
+    assert miou is not None
+    return ProbeScore(float(np.trace(confusion) / confusion.sum()), miou, len(expected))
 
 
 def _kept(cells: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

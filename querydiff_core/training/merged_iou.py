@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from querydiff_core.label_space import UNLABELLED, LabelMapping
+from querydiff_core.utils.iou import class_counts, class_iou, mean_iou
 
 
 class MergedIoU(MulticlassConfusionMatrix):
@@ -29,6 +30,6 @@ class MergedIoU(MulticlassConfusionMatrix):
 
     def compute(self) -> Tensor:
         """Return the mean IoU, 0 to 1; NaN without ground truth."""
-        counts = super().compute().double()
-        intersection, ground_truth, prediction = counts.diag(), counts.sum(1), counts.sum(0)
-        return (intersection / (ground_truth + prediction - intersection))[ground_truth > 0].mean()
+        counts = super().compute()[:-1]
+        miou = mean_iou(class_iou(*class_counts(counts.cpu().numpy())))
+        return torch.tensor(float("nan") if miou is None else miou, device=counts.device)

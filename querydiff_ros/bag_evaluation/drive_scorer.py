@@ -8,8 +8,8 @@ from collections import deque
 import numpy as np
 
 from querydiff_core.evaluation.condition_scores import ConditionScores
-from querydiff_core.evaluation.iou import class_iou, mean_iou
 from querydiff_core.label_space import LabelMapping, LabelSpace
+from querydiff_core.utils.iou import class_iou, mean_iou
 from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame
 from querydiff_ros.bag_evaluation.measurements import ConditionSummary, FrameScore
 from querydiff_ros.bag_evaluation.temporal_consistency import TemporalConsistency

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from querydiff_core.evaluation.domain_result import ImageCounts
-from querydiff_core.evaluation.iou import class_iou
+from querydiff_core.utils.iou import class_iou
 
 
 @dataclass(frozen=True)

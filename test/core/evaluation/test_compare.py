@@ -24,13 +24,13 @@ from querydiff_core.evaluation.compare.tables import difference_table, miou_tabl
 from querydiff_core.evaluation.domain_result import ImageCounts
 from querydiff_core.evaluation.evaluate_sources import Run
 from querydiff_core.evaluation.evaluation_source import folder_source
-from querydiff_core.evaluation.iou import class_iou
 from querydiff_core.evaluation.protocol import Protocol
 from querydiff_core.evaluation.provenance import model_facts, versions
 from querydiff_core.evaluation.result import Result, Scorer
 from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import label_mapping
+from querydiff_core.utils.iou import class_iou
 from querydiff_core.utils.plots import svg
 
 EVALUATE = "import sys; from querydiff_core.cli.main import exit_cleanly as e; from querydiff_core.cli import {} as v; "

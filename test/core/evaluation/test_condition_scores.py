@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from querydiff_core.evaluation.condition_scores import ConditionScores
-from querydiff_core.evaluation.iou import class_counts
 from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.label_space import label_mapping
+from querydiff_core.utils.iou import class_counts
 
 MAPPING = label_mapping("camvid")
 

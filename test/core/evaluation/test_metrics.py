@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.evaluation.iou import class_counts
 from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.label_space import UNLABELLED, cityscapes, label_mapping
+from querydiff_core.utils.iou import class_counts
 
 CLASS_IDS = st.integers(0, 18)
 TRUE_IDS = st.one_of(st.integers(0, 18), st.just(UNLABELLED))

@@ -12,10 +12,10 @@ from hypothesis.extra.numpy import arrays
 from rich.console import Console
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.evaluation.iou import class_iou, mean_iou
 from querydiff_core.evaluation.result import Result, Scorer
 from querydiff_core.evaluation.result_table import print_result
 from querydiff_core.label_space import UNLABELLED, label_mapping
+from querydiff_core.utils.iou import class_iou, mean_iou
 
 IDS = st.one_of(st.integers(0, 18), st.just(UNLABELLED))
 LEVELS = st.integers(0, 255)
