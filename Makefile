@@ -1,6 +1,6 @@
 # Two commands do everything on a bare machine: `make demo` and `make test`.
 PYTHON ?= python3
-# Test processes that share test/core and test/experiments: about one a core, and 1 GB of memory each.
+# Test processes: about one a core, and 1 GB of memory each. Each has a ROS domain of its own.
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,10 +15,10 @@ help: ## Show this help
 demo: $(VENV)/.run ## Label a drive through clear air, fog, night, rain and snow with the real node: build/demo
 	$(BIN)/querydiff demo --output build/demo
 
-test: $(VENV)/.dev ## Run the whole test suite: test/core and test/experiments in JOBS=2 processes, then what talks over DDS, in one
+test: $(VENV)/.dev ## Run the whole test suite in JOBS=2 processes: what needs no ROS, then what talks over DDS
 	@failed=; \
 	$(BIN)/python -m pytest test/experiments test/core test/test_documents.py --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/core test/experiments"; \
-	$(BIN)/python -m pytest test/ros test/launch || failed="$$failed test/ros test/launch"; \
+	$(BIN)/python -m pytest test/ros test/launch --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/ros test/launch"; \
 	test -z "$$failed" || { echo "error: tests failed in$$failed"; exit 1; }
 
 check: $(VENV)/.dev ## Check format, lint, types and which part imports which
