@@ -53,6 +53,13 @@ def end(process: subprocess.Popen) -> str:
     return output
 
 
+def finish(folder: Path, *flags: str) -> str:
+    process = begin(folder, *flags)
+    output = end(process)
+    assert process.returncode == 0, output
+    return output
+
+
 def log(folder: Path, step: str) -> str:
     file = folder / "runs" / step / "log.txt"
     return file.read_text() if file.exists() else ""
@@ -99,9 +106,7 @@ def test_an_interrupted_study_goes_on_and_what_diverges_is_reported(folder):
     assert {"scenes_source", "scenes_targets_weather", "teacher_streets"} <= kept.keys()
     assert "start" not in kept
 
-    process = begin(folder)
-    output = end(process)
-    assert process.returncode == 0, output
+    finish(folder)
     assert "--resume last" in log(folder, "start")
     now = stamps(folder)
     assert kept == {name: now[name] for name in kept}
@@ -109,14 +114,11 @@ def test_an_interrupted_study_goes_on_and_what_diverges_is_reported(folder):
     assert ": agent_queries, refinements, mask_decoder\n" in log(folder, "full_querydiff_streets_0")
     check_page(folder)
 
-    process = begin(folder)
-    assert "0 are left" in end(process)
+    assert "0 are left" in finish(folder)
     assert stamps(folder) == now
 
     # At other settings the runs are done again, and what they need is kept.
-    process = begin(folder, "--rate", "1e30", "--only", "augmentation")
-    output = end(process)
-    assert process.returncode == 0, output
+    finish(folder, "--rate", "1e30", "--only", "augmentation")
     after = stamps(folder)
     assert {name for name in now if after.get(name) == now[name]} >= {"scenes_source", "start"}
     page = (folder / "page.md").read_text()
