@@ -36,7 +36,8 @@ class ConsistencyLoss(nn.Module):
         summed_pixels: whether L_dist sums over pixels, as Eq. 9 is printed, instead of their mean: h_j w_j times as
             large, and so is its share of the gradient.
         supervise_queries: whether L_sup acts on the agent queries themselves, as the authors have it, instead of g,
-            which Linear_j can fit alone. As c and c_j differ, targets pass a fixed random orthonormal map.
+            which Linear_j can fit alone. As c and c_j differ, targets pass a fixed random orthonormal map. Without
+            L_dist Linear_j then stays as it was drawn.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class ConsistencyLoss(nn.Module):
         self.scaled, self.pooling, self.beta = scaled, pooling, beta
         self.linears = nn.ModuleList(_linear(channels, hidden_channels or c_j, c_j) for c_j in feature_channels)
         self.supervise_queries = supervise_queries
+        if supervise_queries and not distribution_weight:  # nothing teaches Linear_j, and DDP waits for every gradient
+            self.linears.requires_grad_(False)
         for j, c_j in enumerate(feature_channels if supervise_queries else ()):
             self.register_buffer(f"to_queries_{j}", _orthonormal(c_j, channels), persistent=False)
 

@@ -75,10 +75,11 @@ def backbone_maps(backbone: Backbone) -> Maps:
 
     @torch.no_grad()
     def maps(images: Tensor) -> Sequence[Tensor]:
-        training = backbone.training
+        modes = [(module, module.training) for module in backbone.modules()]
         backbone.eval()
         found = backbone((images - mean.to(images)) / std.to(images))[-2:]
-        backbone.train(training)
+        for module, training in modes:  # frozen BatchNorm stays in evaluation mode
+            module.training = training
         return found
 
     return maps

@@ -66,7 +66,9 @@ def _recipe(trainer: lightning.Trainer, module: SemanticModule) -> dict[str, Any
 
 
 def _commit() -> str:
-    """Return the commit of this repository, or an empty string outside a checkout."""
+    """Return the commit of this repository, or an empty string outside a checkout or where there is no git."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip()
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""

@@ -130,6 +130,11 @@ class SemanticModule(TrainedModule):
         self.overrides = (student or StudentOptions()).overrides()
         self.rates = (learning_rate, learning_rate if backbone_learning_rate is None else backbone_learning_rate)
         _check(phase, teacher, supervision_weight, distribution_weight, self.rates, self.overrides)
+        if gradient_share is not None and (teacher is None or instruments_every < 1):
+            raise QueryDiffError(
+                "gradient_share sets alpha where the teacher's gradient is measured: it needs a teacher, and "
+                f"instruments_every of 1 or more, found {instruments_every}."
+            )
         self.identity: dict[str, Any] = {
             "variant": variant,
             "phase": phase,
@@ -145,6 +150,7 @@ class SemanticModule(TrainedModule):
             "supervision_weight": supervision_weight,
             "distribution_weight": distribution_weight,
             "gradient_share": gradient_share,
+            "instruments_every": None if gradient_share is None else instruments_every,  # then alpha follows
             "frozen_batch_norm": frozen_batch_norm,
             "student": self.overrides,
             "seed": seed,
@@ -179,6 +185,8 @@ class SemanticModule(TrainedModule):
 
     def setup(self, stage: str) -> None:
         """Refuse a teacher that fits no crops or fails its gate, and prepare the student for the device."""
+        if self.teaching.share is not None and isinstance(self.trainer.strategy, FSDPStrategy):
+            raise QueryDiffError("gradient_share needs whole gradients, which FSDP has in no process: set alpha.")
         if self.distillation is not None:
             crop = self.data.transform.crop
             self.distillation.check(crop)

@@ -6,6 +6,7 @@ import torch
 from teachers import write_tiny_teacher
 
 from querydiff_core.data.datamodule import Crop
+from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.sliding_window import SlidingWindow
 from querydiff_core.training.distillation import TeacherOptions
 from querydiff_core.training.semantic_module import SemanticModule, StudentOptions, windowed_scores
@@ -61,6 +62,12 @@ def test_alpha_gives_the_teacher_its_share_of_the_gradient(teacher):
     made._losses(Crop(image, labels, torch.arange(2, 4)))  # step 1
     assert made._measured == {}
     assert "teaching.log_alpha" in made.state_dict()
+
+
+@pytest.mark.parametrize("teaches", [True, False])
+def test_a_share_of_a_gradient_that_is_never_measured_is_refused(teacher, teaches):
+    with pytest.raises(QueryDiffError, match="it needs a teacher, and instruments_every of 1 or more"):
+        module(teacher if teaches else None, gradient_share=0.2, instruments_every=0 if teaches else 100)
 
 
 @pytest.mark.parametrize("scheme", ["full", "rein"])

@@ -18,7 +18,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.checkpoint import load_checkpoint, save_weights
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.training.distillation import TeacherOptions
-from querydiff_core.training.save_student import _recipe
+from querydiff_core.training.save_student import _commit, _recipe
 from querydiff_core.training.semantic_module import teacher_advice
 from querydiff_core.utils.image_files import write_image
 
@@ -48,6 +48,11 @@ def test_sources_that_teach_or_tell_nothing_are_refused_before_the_first_step(tm
     for train, validation in ((plain, good), (good, plain)):
         with pytest.raises(QueryDiffError, match=r"plain has no labels: training and validation need one for every"):
             set_up(train, a=good, b=validation)
+
+
+def test_a_student_is_saved_where_there_is_no_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert _commit() == ""
 
 
 def test_a_score_that_is_no_number_stays_out_of_the_students_metadata():
