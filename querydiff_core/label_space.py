@@ -144,6 +144,12 @@ def _check_ids(path: Path, mapping: LabelMapping) -> None:
     wrong = train_ids or [value for value in values if not 0 <= value <= 255]
     if wrong:
         raise QueryDiffError(f"{path}: values must be 0 to 255 and trainIds 0 to 18 or 255, found {wrong[0]}.")
+    unknown = [value for _, value in mapping.colors if not mapping.known[value]]
+    if unknown:
+        raise QueryDiffError(
+            f"{path}: `colors` paints value {unknown[0]}, which is neither under `to_train_id` nor `unlabelled`: list "
+            "it under one of them."
+        )
 
 
 @functools.cache

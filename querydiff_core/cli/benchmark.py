@@ -45,11 +45,14 @@ def main(argv: Sequence[str]) -> int:
             arguments.engines = _export_at_sizes(arguments, folder)
         engines = _open(arguments, opened)
         times = [EngineTimes(engine.name, engine.facts, arguments.batch) for engine in engines]
-        finished = _measure(arguments, engines, times, images)
-        if finished:
-            _compare(arguments, engines, times, frames)
-            finished = _score(arguments, engines, times, sources)
-        _report(arguments, engines, times)
+        try:
+            finished = _measure(arguments, engines, times, images)
+            if finished:
+                _compare(arguments, engines, times, frames)
+                finished = _score(arguments, engines, times, sources)
+        finally:  # an image that cannot be scored costs no numbers
+            if all(row.total and row.network for row in times):
+                _report(arguments, engines, times)
     if not finished:
         raise KeyboardInterrupt
     return 0

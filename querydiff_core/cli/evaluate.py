@@ -43,12 +43,13 @@ def main(argv: Sequence[str]) -> int:
     segmenter = Segmenter.open(options)
     run = Run(segmenter, protocol, arguments.workers)
     images = sum(len(source.pairs) for source in sources)
+    # Before the first image: a run that trains may replace the file meanwhile.
+    facts, used = model_facts(options, segmenter), versions(segmenter.engine_name)
+    data = [source.to_json() for source in sources]
     try:
         with evaluation_progress(images) as should_continue:
             finished = run(sources, should_continue)
     finally:  # after a damaged file too
-        facts, used = model_facts(options, segmenter), versions(segmenter.engine_name)
-        data = [source.to_json() for source in sources]
         result = Result(facts, data, protocol.to_json(), used, run.domains)
         _report(arguments, result, images)
         for note in run.notes:

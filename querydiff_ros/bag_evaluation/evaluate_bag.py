@@ -78,6 +78,7 @@ def evaluate_bag(source: BagSource, options: BagOptions, segmenter: Segmenter | 
     """
     frames = BagFrames(source, options)
     segmenter = segmenter or Segmenter.open(options.engine)
+    facts, used = model_facts(options.engine, segmenter), versions(segmenter.engine_name)
     scorer = DriveScorer(source.name, options.score_mapping, segmenter.label_space, options.pictures)
     with _labelled(frames, options, segmenter) as (labelled, online), _one_opencv_thread():
         for frame in tracked(labelled, f"evaluating {source.name}", frames.bag.topics[frames.topics.image].count):
@@ -96,7 +97,6 @@ def evaluate_bag(source: BagSource, options: BagOptions, segmenter: Segmenter | 
         conditions=scorer.summaries(),
         online=online,
     )
-    facts, used = model_facts(options.engine, segmenter), versions(segmenter.engine_name)
     result = Result(facts, [entry.to_json()], options.settings, used, scorer.conditions.domains)
     return BagOutcome(result, BagArtefacts.of(source.name, scorer), list(_warnings(frames, entry)))
 

@@ -59,6 +59,7 @@ def test_mappings_hold_the_published_ids():
         ("to_train_id: {1: 0}\nunlabeled: [3]", "unknown key unlabeled, expected some of .*unlabelled"),
         ("to_train_id: {1: 0}\nunlabelled: [256]", "256"),
         ("to_train_id: {1: 0}\ncolors: {1: [1, 2]}", "to_train_id"),
+        ("to_train_id: {1: 0}\ncolors: {1: [9, 9, 9], 5: [1, 2, 3]}", "`colors` paints value 5"),
     ],
 )
 def test_a_wrong_mapping_is_one_sentence(tmp_path, text, says):

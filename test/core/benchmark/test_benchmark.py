@@ -78,6 +78,21 @@ def test_miou_stands_beside_the_milliseconds(tmp_path, engines):
         assert row["miou"]["half"] == pytest.approx(1 / 3, abs=0.03)  # half of each class, and as many false alarms
 
 
+def test_an_image_that_cannot_be_scored_costs_no_numbers(tmp_path, engines):
+    folder = scored_folder(tmp_path / "right")
+    next((folder / "images").iterdir()).write_bytes(b"no image")
+    result = benchmark(
+        engines[0], "--camera", "64x128", "--seconds", 0.1, "--threads", 1, "--json", tmp_path / "r.json",
+        "--data", f"right=folder={folder}",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "error: " in result.stderr
+    assert "Traceback" not in result.stderr
+    (row,) = json.loads((tmp_path / "r.json").read_text())["engines"]
+    assert row["latency_ms"]["p50"] > 0
+    assert row["miou"] == {}
+
+
 def test_one_checkpoint_is_measured_at_several_sizes(tmp_path):
     folder = scored_folder(tmp_path / "right")
     result = benchmark(

@@ -21,6 +21,7 @@ from querydiff_core.evaluation.protocol import Protocol, predict
 from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.engine import default_model
 from querydiff_core.inference.segmenter import Segmenter
+from querydiff_core.utils.file_hash import file_hash
 
 COMMAND = [sys.executable, "-c", "from querydiff_core.cli.main import main; main()", "evaluate"]
 
@@ -135,10 +136,13 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path):
     soon = {**os.environ, "QUERYDIFF_PROGRESS_AFTER": "1"}
     process = subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True, env=soon)
     assert process.stderr.readline().startswith("evaluating: ")
+    measured = file_hash(engine)
+    engine.write_bytes(b"another model")  # as a run that trains would replace it
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     read = Result.load(output)
+    assert read.model["sha256"] == measured
     assert 0 < read.images < 400
     assert f"{read.images} of 400 images were scored" in said
     assert read.domains[0].extra == {"cut_short_of": 400}
