@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import yaml
@@ -45,14 +46,13 @@ def find_bags(paths: Sequence[Path]) -> list[BagSource]:
         QueryDiffError: if a path is missing or holds no bag.
     """
     found = [(bag, root) for path in paths for bag, root in _below(path)]
-    names: dict[str, int] = {}
-    sources = []
+    sources: dict[str, BagSource] = {}
     for bag, root in found:
         name = re.sub(r"[^\w.-]+", "_", "_".join(bag.relative_to(root).parts)) or "bag"
-        names[name] = names.get(name, 0) + 1
-        unique = name if names[name] == 1 else f"{name}_{names[name]}"
-        sources.append(BagSource(bag, unique, _condition(bag, root)))
-    return sources
+        numbered = (f"{name}_{number}" for number in count(2))
+        unique = next(each for each in chain([name], numbered) if each not in sources)
+        sources[unique] = BagSource(bag, unique, _condition(bag, root))
+    return list(sources.values())
 
 
 def is_bag(path: Path) -> bool:

@@ -34,8 +34,8 @@ def test_loose_files_are_bags_and_a_folder_without_metadata_is_one(tmp_path):
 
 
 def test_names_are_told_apart(tmp_path):
-    first, second = record(tmp_path / "a" / "drive", 1), record(tmp_path / "b" / "drive", 1)
-    assert [name for name, _ in found(first, second)] == ["drive", "drive_2"]
+    bags = [record(tmp_path / bag, 1) for bag in ("a/drive", "a/drive_2", "b/drive", "b/drive_2")]
+    assert [name for name, _ in found(*bags)] == ["drive", "drive_2", "drive_3", "drive_2_2"]
 
 
 def test_the_fingerprint_follows_the_bytes(tmp_path):
