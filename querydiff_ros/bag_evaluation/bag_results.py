@@ -50,7 +50,7 @@ class BagResults:
         self.folder = output.parent / f"{output.stem}_bags"
         self._output, self._sources, self._options, self._say = output, list(sources), options, say
         self._model_sha256 = options.model_sha256
-        self._failures: list[QueryDiffError] = []
+        self._failures: dict[BagSource, QueryDiffError] = {}
 
     def missing(self) -> list[BagSource]:
         """Return the bags that have no Result yet, or one of other data, another model or other options."""
@@ -59,7 +59,7 @@ class BagResults:
     def take(self, source: BagSource, outcome: Outcome) -> None:
         """Write what a bag gave; the Result comes last, so that where it is the rest is too."""
         if isinstance(outcome, QueryDiffError):
-            self._failures.append(outcome)
+            self._failures[source] = outcome
             if len(self._sources) > 1:
                 self._say(f"warning: {outcome}")
             return
@@ -70,14 +70,16 @@ class BagResults:
             outcome.result.save(self._file(source))
 
     def merge(self) -> Result:
-        """Add up the bags' Results in the order of the bags, write the sum and return it.
+        """Add up the Results of all bags but those that failed, in the order of the bags; write the sum and return it.
+
+        Each bag's Result was taken in this run, or found to be there: a bag that has changed since is the next run's.
 
         Raises:
             QueryDiffError: if no bag could be evaluated.
         """
-        files = [self._file(source) for source in self._sources if self._matches(source)]
+        files = [self._file(source) for source in self._sources if source not in self._failures]
         if not files:
-            raise self._failures[0]
+            raise next(iter(self._failures.values()))
         merged = reduce(Result.merge, map(Result.load, files))
         merged.save(self._output)
         return merged
@@ -99,14 +101,14 @@ class BagResults:
 
     def _matches(self, source: BagSource) -> bool:
         try:
-            result = Result.load(self._file(source))
+            result, fingerprint = Result.load(self._file(source)), source.fingerprint
         except QueryDiffError:
             return False
         return (
             result.settings == self._options.settings
             and result.model.get("sha256") == self._model_sha256
             and result.model.get("path") == (self._options.engine.model or "default")
-            and [entry.get("fingerprint") for entry in result.data] == [source.fingerprint]
+            and [entry.get("fingerprint") for entry in result.data] == [fingerprint]
         )
 
 

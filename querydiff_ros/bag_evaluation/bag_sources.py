@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.street_scenes import CONDITIONS
 from querydiff_ros.bags.bag_reader import is_bag_file
 
@@ -29,13 +29,18 @@ class BagSource:
 
     @property
     def fingerprint(self) -> str:
-        """Return a SHA-256 over names, sizes and ends of the bag's files."""
-        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        """Return a SHA-256 over names, sizes and ends of the bag's files.
+
+        Raises:
+            QueryDiffError: if one cannot be read.
+        """
         digest = hashlib.sha256()
-        for file in files:
-            if file.is_file():
-                digest.update(f"{file.name} {file.stat().st_size}\n".encode())
-                digest.update(_ends(file))
+        with explained(f"{self.path} cannot be read as a rosbag2: {{reason}}.", OSError):
+            files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+            for file in files:
+                if file.is_file():
+                    digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+                    digest.update(_ends(file))
         return digest.hexdigest()
 
 

@@ -76,6 +76,7 @@ def evaluate_bag(source: BagSource, options: BagOptions, segmenter: Segmenter | 
     Raises:
         QueryDiffError: if the bag, the model or an option cannot be used.
     """
+    fingerprint = source.fingerprint  # before the bag is read: what is still being recorded has another one after
     frames = BagFrames(source, options)
     segmenter = segmenter or Segmenter.open(options.engine)
     facts, used = model_facts(options.engine, segmenter), versions(segmenter.engine_name)
@@ -85,7 +86,7 @@ def evaluate_bag(source: BagSource, options: BagOptions, segmenter: Segmenter | 
             scorer.update(frame)
     entry = BagEntry(
         bag=source.name,
-        fingerprint=source.fingerprint,
+        fingerprint=fingerprint,
         image=frames.topics.image,
         ground_truth=frames.topics.ground_truth,
         damage=frames.bag.damage,

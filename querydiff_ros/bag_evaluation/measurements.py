@@ -103,7 +103,7 @@ class BagEntry:
 
     Attributes:
         bag: its name.
-        fingerprint: SHA-256 over names, sizes and ends of its files.
+        fingerprint: SHA-256 over names, sizes and ends of its files, before they were read.
         image, ground_truth: topics, None where there is none.
         damage: what is wrong with the bag, None if nothing is.
         frames, frames_rejected, frames_with_ground_truth, frames_labelled: numbers of frames.

@@ -13,6 +13,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result import Result
+from querydiff_core.inference.segmenter import Segmenter
+from querydiff_ros.bag_evaluation.bag_results import BagResults
 from querydiff_ros.bags.bag_recorder import DriveRecorder
 from querydiff_ros.cli import evaluate_bag
 
@@ -154,6 +156,35 @@ def test_a_sqlite_file_that_is_still_being_written_gives_what_is_there(tmp_path,
         recorder.close()
     assert result.data[0]["frames_labelled"] == 5
     assert "metadata" in result.data[0]["damage"]
+
+
+def test_bags_that_grow_during_a_run_are_in_its_sum_and_judged_again_by_the_next(tmp_path, pixel_engine, monkeypatch):
+    """The first run skips none and one grows while it is judged; the second skips the other, and both grow."""
+    files = [noisy(tmp_path / "drives" / name, 12, "mcap") / f"{name}.mcap" for name in ("a", "b")]
+    whole = {file: file.read_bytes() for file in files}
+
+    def frames_of_run(owner, method, quarters):
+        """Evaluate both bags; before the method is called, files grow to so many quarters."""
+        call = getattr(owner, method)
+
+        def grown(*arguments):
+            for file, share in quarters.items():
+                with file.open("ab") as stream:
+                    stream.write(whole[file][stream.tell() : share * len(whole[file]) // 4])
+            return call(*arguments)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, method, grown)
+            words = [str(tmp_path / "drives"), "--model", str(pixel_engine), "--output", str(tmp_path / "result.json")]
+            assert evaluate_bag.main(words) == 0
+        return [(entry["bag"], entry["frames"]) for entry in Result.load(tmp_path / "result.json").data]
+
+    for file in files:
+        (file.parent / "metadata.yaml").unlink()  # the recorder writes it at the end
+        os.truncate(file, len(whole[file]) // 4)
+    a, b = files
+    assert frames_of_run(Segmenter, "__call__", {a: 2}) == [("a", 3), ("b", 3)]
+    assert frames_of_run(BagResults, "merge", {a: 3, b: 3}) == [("a", 6), ("b", 3)]
 
 
 def test_frames_that_cannot_be_read_are_counted_with_the_reason(tmp_path, evaluate, capsys):
