@@ -106,8 +106,8 @@ def label_mapping(name_or_file: str | Path) -> LabelMapping:
     Raises:
         QueryDiffError: if neither exists, or the file is not a mapping.
     """
-    path = Path(name_or_file)
-    raw = _parse(_text(path), path) if path.suffix in (".yaml", ".yml") and path.is_file() else _read(str(path))
+    path, file = Path(name_or_file), mapping_file(name_or_file)
+    raw = _parse(_text(file), file) if file else _read(str(path))
     if unknown := sorted(map(str, set(raw) - KEYS)):
         raise QueryDiffError(f"{path}: unknown key {unknown[0]}, expected some of {', '.join(sorted(KEYS))}.")
     wrong = f"{path}: expected `to_train_id: {{value: trainId, ...}}`, found {raw!r:.80}."
@@ -115,6 +115,12 @@ def label_mapping(name_or_file: str | Path) -> LabelMapping:
         mapping = _mapping(path.stem, raw)
     _check_ids(path, mapping)
     return mapping
+
+
+def mapping_file(name_or_file: str | Path) -> Path | None:
+    """Return the YAML file that `label_mapping` reads, None for the name of a bundled mapping."""
+    path = Path(name_or_file)
+    return path if path.suffix in (".yaml", ".yml") and path.is_file() else None
 
 
 def _mapping(name: str, raw: dict[str, Any]) -> LabelMapping:

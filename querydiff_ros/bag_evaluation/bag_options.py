@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.engine import EngineOptions
-from querydiff_core.label_space import LabelMapping, label_mapping
+from querydiff_core.label_space import LabelMapping, label_mapping, mapping_file
 from querydiff_core.utils.file_hash import file_hash
 
 
@@ -50,7 +50,11 @@ class BagOptions:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return what a Result keeps of these options: all that its numbers depend on but the model itself."""
+        """Return what a Result keeps of these options: all that its numbers depend on but the model itself.
+
+        Raises:
+            QueryDiffError: if a mapping's file cannot be read.
+        """
         settings: dict[str, Any] = {
             "window": self.engine.window,
             "image": self.image,
@@ -61,6 +65,10 @@ class BagOptions:
             "pictures": self.pictures,
             "mode": "offline",
         }
+        for name in ("mapping", "score"):
+            if file := mapping_file(settings[name]):  # which may be edited
+                with explained(f"{file} cannot be read: {{reason}}.", OSError):
+                    settings[f"{name}_sha256"] = file_hash(file)
         settings |= {"stride": self.engine.stride} if self.engine.stride else {}
         settings |= {"provider": self.engine.provider} if self.engine.provider != "auto" else {}
         if self.online is not None:

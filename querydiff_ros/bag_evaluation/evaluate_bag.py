@@ -76,7 +76,8 @@ def evaluate_bag(source: BagSource, options: BagOptions, segmenter: Segmenter | 
     Raises:
         QueryDiffError: if the bag, the model or an option cannot be used.
     """
-    fingerprint = source.fingerprint  # before the bag is read: what is still being recorded has another one after
+    # Before anything is read: a bag that is still being recorded has another fingerprint later, and mappings change.
+    fingerprint, settings = source.fingerprint, options.settings
     frames = BagFrames(source, options)
     segmenter = segmenter or Segmenter.open(options.engine)
     facts, used = model_facts(options.engine, segmenter), versions(segmenter.engine_name)
@@ -98,7 +99,7 @@ def evaluate_bag(source: BagSource, options: BagOptions, segmenter: Segmenter | 
         conditions=scorer.summaries(),
         online=online,
     )
-    result = Result(facts, [entry.to_json()], options.settings, used, scorer.conditions.domains)
+    result = Result(facts, [entry.to_json()], settings, used, scorer.conditions.domains)
     return BagOutcome(result, BagArtefacts.of(source.name, scorer), list(_warnings(frames, entry)))
 
 

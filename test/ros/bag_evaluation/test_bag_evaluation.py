@@ -2,12 +2,13 @@
 
 import csv
 import hashlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import yaml
-from drives import SIZE, START, STEP, picture, read_json, record
+from drives import SIZE, START, STEP, picture, record
 from engines import expected_labels
 
 from querydiff_core.data.labelled_folder import LabelledFolder
@@ -16,6 +17,7 @@ from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import label_mapping
 from querydiff_core.utils.image_files import write_image
+from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.cli import evaluate_bag
 
 STORAGES = pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -149,24 +151,40 @@ def test_ground_truth_for_every_third_frame_is_matched_within_the_tolerance(tmp_
 
 
 def test_a_run_goes_on_where_it_was(tmp_path, evaluate, capsys):
-    drives = tmp_path / "drives"
+    drives, mapping = tmp_path / "drives", tmp_path / "my.yaml"
+    right = {"to_train_id": {index: index for index in range(19)}}
+    mapping.write_text(yaml.safe_dump(right | {"score_classes": [{"name": "any", "train_ids": [*range(19)]}]}))
     for name in ("a", "b"):
         record(drives / name, 3)
-    first = evaluate(drives)
+    first = evaluate(drives, "--score", mapping)
+    assert first.domains[0].pixel_accuracy == 1.0
     files = {name: tmp_path / "out" / "result_bags" / f"{name}.json" for name in ("a", "b")}
     before = {name: file.stat().st_ino for name, file in files.items()}
     record(drives / "c", 3)
     files["b"].write_text("{")
     capsys.readouterr()
-    result = evaluate(drives)
+    result = evaluate(drives, "--score", mapping)
     assert "1 of 3 bags are as evaluated before" in capsys.readouterr().err
     assert files["a"].stat().st_ino == before["a"]
     assert files["b"].stat().st_ino != before["b"]
     assert [entry["bag"] for entry in result.data] == ["a", "b", "c"]
     assert result.data[:2] == first.data
-    evaluate(drives, "--tolerance", 0.5)
+    mapping.write_text(yaml.safe_dump(right))
+    assert evaluate(drives, "--score", mapping).domains[0].pixel_accuracy == 0.75
     assert files["a"].stat().st_ino != before["a"]
-    assert read_json(files["a"])["settings"]["tolerance_s"] == 0.5
+    assert "as evaluated before" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["mapping", "score"])
+def test_other_options_and_other_contents_of_a_mapping_file_are_other_settings(tmp_path, option):
+    file = tmp_path / "my.yaml"
+    file.write_text("to_train_id: {0: 0}")
+    options = BagOptions(**{option: str(file)})
+    before = options.settings
+    assert BagOptions(**{option: str(file)}).settings == before
+    assert replace(options, tolerance=0.5).settings != before
+    file.write_text("to_train_id: {0: 1}")
+    assert options.settings != before
 
 
 def test_one_bad_bag_does_not_spoil_the_others(tmp_path, evaluate, capsys):
