@@ -67,7 +67,8 @@ class BagPlayer:
         say: takes sentences on what is not played as it was recorded.
 
     Attributes:
-        frames_published, frames_labelled: images sent, and of those the ones a label came back for (lockstep).
+        frames_published, frames_labelled: in lockstep, frames sent, and of those the ones a label came back for; one
+            that a camera sends by both transports counts once.
         skipped: images that are too short for a header; they are not played.
 
     Raises:
@@ -182,22 +183,35 @@ class BagPlayer:
         publisher = self._publishers[message.topic]
         message = self._on_publish(message)
         if message.topic in self._watches:
-            self.frames_published += 1
             self._publish_frame(message, publisher)
         else:
             publisher.publish(message.data)
         return message
 
+    def _gets_label(self, topic: str, stamp: int) -> bool:
+        """Tell whether the node labels this frame: of two transports it may read one, or take the other's as known."""
+        watch = self._watches[topic]
+        topics = [name for name, each in self._watches.items() if each is watch]
+        heard = [name for name in topics if watch.hears(name)] if len(topics) > 1 else topics
+        return (topic in heard or not heard) and not watch.answered.has_come(topic, stamp, time.monotonic())
+
     def _publish_frame(self, message: BagMessage, publisher: Any) -> None:
         watch, stamp = self._watches[message.topic], stamp_ns(message.data)
+        if not self._gets_label(message.topic, stamp):
+            publisher.publish(message.data)
+            return
+        self.frames_published += 1
         # A best-effort subscriber may lose a frame: it is sent once more, the first one until discovery must be over.
         patience = self._options.timeout / (2 if self.frames_labelled else 10)
         end = time.monotonic() + self._options.timeout
-        labelled = False
+        labelled, sent = False, 0.0
         while not labelled and (left := end - time.monotonic()) > 0:
+            sent = time.monotonic()
             publisher.publish(message.data)
             labelled = self.spin_until(lambda: stamp in watch.stamps, min(left, patience))
         watch.stamps.clear()
+        if labelled:
+            watch.answered.add(message.topic, stamp, sent)
         self._count(message, watch, labelled)
 
     def _count(self, message: BagMessage, watch: LabelWatch, labelled: bool) -> None:

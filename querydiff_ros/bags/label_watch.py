@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from querydiff_ros.common.stamps import stamp_ns
+from querydiff_ros.common.stamps import TransportTwins, stamp_ns
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -18,11 +18,16 @@ class LabelWatch:
 
     Until somebody publishes labels there is nothing to subscribe to: call `connect` until it is true. The
     subscription takes the publisher's own reliability, for a best-effort one may lose what a reliable one would not.
+
+    Attributes:
+        stamps: of the labels that came.
+        answered: the camera's frames that got their label.
     """
 
     def __init__(self, node: Node, topic: str) -> None:
         self.topic = topic
         self.stamps: set[int] = set()
+        self.answered = TransportTwins()
         self._node = node
         self._subscription: Any = None
 
@@ -36,6 +41,14 @@ class LabelWatch:
                 Image, self.topic, self._on_label, QoSProfile(depth=10, reliability=quality), raw=True
             )
         return bool(publishers)
+
+    def hears(self, image_topic: str) -> bool:
+        """Tell whether a node that publishes the labels listens to `image_topic`."""
+        resolve = self._node.resolve_topic_name
+        publishers = self._node.get_publishers_info_by_topic(resolve(self.topic))
+        listeners = self._node.get_subscriptions_info_by_topic(resolve(image_topic))
+        named = ({(each.node_namespace, each.node_name) for each in ends} for ends in (publishers, listeners))
+        return bool(set.intersection(*named))
 
     def _on_label(self, message: bytes) -> None:
         self.stamps.add(stamp_ns(message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
@@ -15,6 +15,8 @@ _STAMP_END = 12
 """Bytes of a CDR message up to the end of its header's stamp."""
 RESTART_NS = 3 * 10**8
 """A stamp that lies so far behind one before it begins a new run: cameras and middleware keep their order."""
+TRANSPORT_LAG = 1.0
+"""Seconds that one transport may lag behind the other before its frames pass for new ones."""
 
 
 def has_stamp(message: bytes) -> bool:
@@ -95,6 +97,36 @@ class Runs:
         is_first = self._run[topic] >= latest
         self._run[topic] = latest + is_first
         return {topic, *self.newest} if is_first else {topic}
+
+
+class _Arrival(NamedTuple):
+    topic: str
+    stamp_ns: int
+    time: float
+
+
+class TransportTwins:
+    """Recognise the frames of one camera that come again by its other transport; each explains one other at most.
+
+    Frames are told apart by when they come, for stamps may never be set, or begin again.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[_Arrival] = deque()
+
+    def add(self, topic: str, stamp_ns: int, time: float) -> None:
+        """Remember a frame that came at `time`, seconds of a monotonic clock."""
+        self._recent.append(_Arrival(topic, stamp_ns, time))
+
+    def has_come(self, topic: str, stamp_ns: int, time: float) -> bool:
+        """Tell whether the frame that comes now is one that came by the other transport."""
+        while self._recent and time - self._recent[0].time > TRANSPORT_LAG:
+            self._recent.popleft()
+        for other in self._recent:
+            if other.stamp_ns == stamp_ns and other.topic != topic:
+                self._recent.remove(other)
+                return True
+        return False
 
 
 class NearestStamp(Generic[Message]):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -14,6 +13,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from querydiff_ros.common.dds_profile import PROFILE_VARIABLES, dds_profile
+from querydiff_ros.common.stamps import TRANSPORT_LAG, TransportTwins
 from querydiff_ros.common.topics import LATCHED, camera_topics
 from querydiff_ros.node.camera_frame import CameraFrame
 from querydiff_ros.node.camera_statistics import CameraStatistics, Outcome
@@ -25,16 +25,8 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 LOSSES_WORTH_A_WARNING = 10
-TRANSPORT_LAG = 1.0
-"""Seconds that one transport may lag behind the other before its frames pass for new ones."""
 OTHER_TRANSPORT_FOR = 10.0
 """Seconds that a topic is left out for after a frame that cannot be read, while the other transport brings frames."""
-
-
-class _Arrival(NamedTuple):
-    topic: str
-    stamp_ns: int
-    time: float
 
 
 class CameraInput:
@@ -54,7 +46,7 @@ class CameraInput:
         self._logger = node.get_logger()
         self._statistics = statistics
         self._offer = offer
-        self._recent: deque[_Arrival] = deque()
+        self._twins = TransportTwins()
         self._newest: dict[str, float] = {}
         self._unreadable: dict[str, float] = {}
         self._warned: set[str] = set()
@@ -154,8 +146,9 @@ class CameraInput:
     def _receive(self, topic: str, message: Image | CompressedImage) -> None:
         frame = CameraFrame(topic, message, time.monotonic())
         self._newest[topic] = frame.arrival
-        if self._is_avoided(frame) or self._has_come(frame):
+        if self._is_avoided(frame) or self._twins.has_come(topic, frame.stamp_ns, frame.arrival):
             return
+        self._twins.add(topic, frame.stamp_ns, frame.arrival)
         self._statistics.count(Outcome.RECEIVED)
         if self._offer(self._camera, frame):
             self._statistics.count(Outcome.DROPPED)
@@ -169,20 +162,6 @@ class CameraInput:
             self._warned.add(frame.topic)
             self._logger.warning(f"{heard[0]} is used instead of {frame.topic}, which cannot be read.")
         return bool(heard)
-
-    def _has_come(self, frame: CameraFrame) -> bool:
-        """Tell whether this is a frame that came by the other transport; each frame explains one other at most.
-
-        Frames are told apart by when they arrive, for stamps may never be set, or begin again.
-        """
-        while self._recent and frame.arrival - self._recent[0].time > TRANSPORT_LAG:
-            self._recent.popleft()
-        for other in self._recent:
-            if other.stamp_ns == frame.stamp_ns and other.topic != frame.topic:
-                self._recent.remove(other)
-                return True
-        self._recent.append(_Arrival(frame.topic, frame.stamp_ns, frame.arrival))
-        return False
 
     def _keep_calibration(self, _: str, message: CameraInfo) -> None:
         self.calibration = message

@@ -5,16 +5,42 @@ import re
 
 import numpy as np
 import pytest
+from drives import STORE
 from engines import expected_labels
+from image_messages import compressed
 from paths import CAMVID
 from peer import BEST_EFFORT, EVERYTHING
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from sensor_msgs.msg import Image
 from short_drive import COUNT, SIZE, START, STEP, image, stamps
 
 from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS
 from querydiff_ros.cli import record_drive
+from querydiff_ros.common.stamps import with_stamp
 
 CAMVID_VAL = CAMVID / "val"
+COMPRESSED = "/front/image/compressed"
+
+
+def by_both_transports(bag, frames, same_stamp=()):
+    """Return a copy of a bag where `frames` come compressed too, first; `same_stamp` have that of the frame before."""
+    copy, index = bag.with_name("both"), -1
+    with Reader(bag) as reader, Writer(copy, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        kinds = {each.topic: each.msgtype for each in reader.connections}
+        kinds[COMPRESSED] = "sensor_msgs/msg/CompressedImage"
+        added = {topic: writer.add_connection(topic, kind, typestore=STORE) for topic, kind in kinds.items()}
+        for connection, time, recorded in reader.messages():
+            data = bytes(recorded)
+            if connection.topic == "/front/image":
+                index += 1
+                data = with_stamp(data, START + (index - (index in same_stamp)) * STEP)
+                header = STORE.deserialize_cdr(data, connection.msgtype).header
+                if index in frames:
+                    png = np.asarray(compressed(image(index)).data, np.uint8)
+                    twin = STORE.types[kinds[COMPRESSED]](header, "png", png)
+                    writer.write(added[COMPRESSED], time - 1, STORE.serialize_cdr(twin, kinds[COMPRESSED]))
+            writer.write(added[connection.topic], time, data)
+    return copy
 
 
 @pytest.fixture
@@ -46,8 +72,18 @@ def test_lockstep_gets_every_label_from_the_real_node(bag, peer, replay, start_s
         np.testing.assert_array_equal(np.asarray(label.data).reshape(SIZE), expected_labels(image(index)))
 
 
+def test_a_frame_that_comes_by_both_transports_is_awaited_once(bag, peer, replay, make_active_node):
+    make_active_node()
+    labels = peer.subscribe(Image, "/front/label", EVERYTHING)
+    bag = by_both_transports(bag, frames=(2, 3, 4), same_stamp=(4,))
+    code, out, _ = replay(bag, "--lockstep", "--rate", 0, "--timeout", 8).finish()
+    assert (code, out) == (0, f"{3 * COUNT + 5} messages played. {COUNT} of {COUNT} frames labelled.\n")
+    peer.wait_for(lambda: len(labels) >= COUNT, "all labels")
+    assert stamps(labels) == [START + (index - (index == 4)) * STEP for index in range(COUNT)]
+
+
 class Labeller:
-    """A stand-in for the node that loses the frames it is told to: the real one loses none."""
+    """A stand-in for the node, with transport raw, that loses the frames it is told to: the real one loses none."""
 
     def __init__(self, peer, lose):
         self.seen = []
@@ -63,9 +99,9 @@ class Labeller:
 
 
 def test_a_lost_frame_is_sent_once_more(bag, peer, replay):
-    labeller = Labeller(peer, lose={0: 1, 5: 1})
+    labeller, bag = Labeller(peer, lose={0: 1, 5: 1}), by_both_transports(bag, range(COUNT))
     code, out, _ = replay(bag, "--lockstep", "--rate", 0, "--timeout", 4).finish()
-    assert (code, out) == (0, f"{3 * COUNT + 2} messages played. {COUNT} of {COUNT} frames labelled.\n")
+    assert (code, out) == (0, f"{4 * COUNT + 2} messages played. {COUNT} of {COUNT} frames labelled.\n")
     assert labeller.seen == sorted(labeller.seen)
     assert set(labeller.seen) == set(range(COUNT))
     assert min(labeller.seen.count(index) for index in (0, 5)) >= 2
