@@ -69,6 +69,8 @@ def _write(folder: Path, comparison: Comparison, panels: int, published: bool) -
     from querydiff_core.utils.plots import picture
 
     write_csv(folder / "scores.csv", comparison, published)
+    for old in (*folder.glob("panel_[0-9][0-9].png"), *folder.glob("gain*.png")):  # of a comparison before
+        old.unlink()
     write_image(folder / "miou.png", picture(bar_chart(comparison)))
     first, *others = comparison.names
     for number, name in enumerate(others, 1):

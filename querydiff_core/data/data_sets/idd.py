@@ -36,8 +36,9 @@ gtFine/<split>/<sequence>/*_gtFine_labellevel3Ids.png or *_gtFine_labelcsTrainId
         return label_mapping(self.mapping_name if self._ending(root) == LEVEL_3 else "train_ids")
 
     def _ending(self, root: Path) -> str:
-        """TrainIds keep terrain and trains, which level-3 ids join with others, so they are preferred."""
-        return TRAIN_IDS if holds_ending(root / "gtFine", TRAIN_IDS) else LEVEL_3
+        """Where all splits have trainIds they are preferred: they keep terrain and trains, which level-3 ids join."""
+        folders = [folder for split in ("train", "val") if (folder := root / "gtFine" / split).is_dir()]
+        return TRAIN_IDS if folders and all(holds_ending(folder, TRAIN_IDS) for folder in folders) else LEVEL_3
 
 
 class IddLite(DataSet):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,11 +41,12 @@ class Comparison:
     def of(cls, results: Sequence[tuple[str, Result]]) -> Comparison:
         """Name the results, those of one name with a number."""
         names = [name for name, _ in results]
-        numbered = [
-            f"{name} {names[: index + 1].count(name)}" if names.count(name) > 1 else name
-            for index, name in enumerate(names)
-        ]
-        return cls(dict(zip(numbered, (result for _, result in results), strict=True)))
+        named: dict[str, Result] = {}
+        for name, result in results:
+            numbers = (f"{name} {number}" for number in itertools.count(1))
+            free = (new for new in numbers if new not in named and new not in names)
+            named[next(free) if names.count(name) > 1 else name] = result
+        return cls(named)
 
     @property
     def names(self) -> list[str]:

@@ -53,11 +53,10 @@ def difference_panels(a: Result, b: Result, names: tuple[str, str], count: int) 
             f"{names[0]} and {names[1]} share no image that was scored alone: evaluate both on one data set."
         )
     models = [(_segmenter(result), Protocol.from_json(result.settings)) for result in (a, b)]
-    sources = {domain: _source(a, domain) for domain in dict.fromkeys(each.domain for each in chosen)}
+    sources = {domain: _sources(a, domain) for domain in dict.fromkeys(each.domain for each in chosen)}
     for _, domain, image in chosen:
-        source = sources[domain]
-        stems = [file.relative_to(source.pairs.root).with_suffix("").as_posix() for file, _ in source.pairs.pairs]
-        pixels, truth, _ = source.pairs[stems.index(image)]
+        source, index = _found(image, sources[domain])
+        pixels, truth, _ = source.pairs[index]
         assert truth is not None
         labels = [predict(segmenter, pixels, protocol, source.data_set)[0] for segmenter, protocol in models]
         yield _panel(pixels, labels, truth, source.pairs.mapping, names, (domain, image))
@@ -105,11 +104,21 @@ def _segmenter(result: Result) -> Segmenter:
     return Segmenter.load(path, size=size, window=protocol.window, stride=protocol.stride)
 
 
-def _source(result: Result, domain: str) -> EvaluationSource:
-    facts = next((entry for entry in result.data if entry.get("domain") == domain), None)
-    if facts is None:
+def _sources(result: Result, domain: str) -> list[EvaluationSource]:
+    """Return what a domain was scored on: several sources if results were merged."""
+    found = [reopen(entry) for entry in result.data if entry.get("domain") == domain]
+    if not found:
         raise QueryDiffError(f"The result does not say where the images of {domain} are: leave --panels out.")
-    return reopen(facts)
+    return found
+
+
+def _found(image: str, sources: list[EvaluationSource]) -> tuple[EvaluationSource, int]:
+    """Return the source that has the image, and its place there."""
+    for source in sources:
+        for index, (file, _) in enumerate(source.pairs.pairs):
+            if file.relative_to(source.pairs.root).with_suffix("").as_posix() == image:
+                return source, index
+    raise QueryDiffError(f"Image {image} is no longer where it was scored: leave --panels out.")
 
 
 def _panel(

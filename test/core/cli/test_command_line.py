@@ -55,6 +55,7 @@ def test_segment_labels_images_and_videos(tmp_path, engine):
     image = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
     write_image(tmp_path / "in" / "photo.png", image)
     write_video(tmp_path / "in" / "drive.mp4", (np.full((32, 48, 3), 20 * i, np.uint8) for i in range(5)), 10)
+    write_image(tmp_path / "out" / "drive_labels" / "000005.png", image)  # of a longer video that had this name
     result = querydiff("segment", tmp_path / "in", "--model", engine, "--output", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     labels = cv2.imread(str(tmp_path / "out" / "photo_label.png"), cv2.IMREAD_UNCHANGED)

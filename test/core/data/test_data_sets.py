@@ -243,11 +243,11 @@ def test_camvid_has_the_customary_halves():
     assert (splits.count("train"), splits.count("val"), splits.count("test")) == (62 + 101, 101, 62 + 171)
 
 
-def test_camvid_in_eleven_classes(tmp_path):
-    write(tmp_path / "val/images/0016E5_07959.jpg")
-    write(tmp_path / "val/labels/0016E5_07959.png", full(3))
-    write(tmp_path / "val/images/0001TP_008520.jpg")
-    write(tmp_path / "val/labels/0001TP_008520.png", full(0))
+@pytest.mark.parametrize(("images", "labels"), [("val/images", "val/labels"), ("val", "valannot")])
+def test_camvid_in_eleven_classes(tmp_path, images, labels):
+    for stem, value in (("0016E5_07959", 3), ("0001TP_008520", 0)):
+        write(tmp_path / images / f"{stem}.png")
+        write(tmp_path / labels / f"{stem}.png", full(value))
     assert train_ids(DataSource(str(tmp_path), "camvid", "val", "day")) == {"0016E5_07959": 0}
     assert train_ids(DataSource(str(tmp_path), "camvid", "val", "dusk")) == {"0001TP_008520": 10}
 
@@ -262,6 +262,17 @@ def test_idd(tmp_path, ending, value, expected, suffix):
     write(tmp_path / f"gtFine/train/0/frame0000_gtFine_{ending}.png", full(value))
     (tmp_path / "gtFine/train/0/frame0000_gtFine_polygons.json").write_text("{}")
     assert train_ids(DataSource(str(tmp_path), "idd")) == {"frame0000_leftImg8bit": expected}
+
+
+def test_idd_takes_train_ids_only_where_all_splits_have_them(tmp_path):
+    for split in ("train", "val"):
+        write(tmp_path / f"leftImg8bit/{split}/0/a_leftImg8bit.png")
+        write(tmp_path / f"gtFine/{split}/0/a_gtFine_labellevel3Ids.png", full(24))
+    write(tmp_path / "gtFine/val/0/a_gtFine_labelcsTrainIds.png", full(13))
+    assert train_ids(DataSource(str(tmp_path), "idd", "train")) == {"a_leftImg8bit": 8}
+    assert train_ids(DataSource(str(tmp_path), "idd", "val")) == {"a_leftImg8bit": 8}
+    write(tmp_path / "gtFine/train/0/a_gtFine_labelcsTrainIds.png", full(13))
+    assert train_ids(DataSource(str(tmp_path), "idd", "train")) == {"a_leftImg8bit": 13}
 
 
 def test_idd_lite(tmp_path):

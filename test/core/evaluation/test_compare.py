@@ -23,7 +23,7 @@ from querydiff_core.evaluation.compare.difference_panels import difference_panel
 from querydiff_core.evaluation.compare.tables import difference_table, miou_table
 from querydiff_core.evaluation.domain_result import ImageCounts
 from querydiff_core.evaluation.evaluate_sources import Run
-from querydiff_core.evaluation.evaluation_source import folder_source
+from querydiff_core.evaluation.evaluation_source import folder_source, sources
 from querydiff_core.evaluation.protocol import Protocol
 from querydiff_core.evaluation.provenance import model_facts, versions
 from querydiff_core.evaluation.result import Result, Scorer
@@ -138,6 +138,7 @@ def test_gains_stand_at_their_class_and_domain():
 def test_results_of_one_name_are_numbered_and_other_classes_refused():
     one = result(evaluated("fog", 0.5))
     assert Comparison.of([("r", one), ("r", one)]).names == ["r 1", "r 2"]
+    assert Comparison.of([("r", one), ("r 1", one), ("r", one)]).names == ["r 2", "r 1", "r 3"]
     with pytest.raises(QueryDiffError, match="two results"):
         Comparison.of([("r", one)])
     with pytest.raises(QueryDiffError, match="camvid"):
@@ -270,6 +271,28 @@ def test_panels_show_input_both_models_and_ground_truth(measured):
     assert panel.picture.shape == (26 + 320, 4 * 480 + 3 * 6, 3)
     worst = min(b.domains[0].by_image, key=lambda image: sum(image.hits))
     assert panel.image == worst.name
+
+
+def test_panels_of_a_domain_that_was_measured_in_parts(measured):
+    options = EngineOptions(measured / "pixel.onnx")
+    parts = {name: measured / name for name in ("first", "second")}
+    for index in range(4):
+        for kind in ("images", "labels"):
+            new = parts["first" if index < 2 else "second"] / kind / f"{index}.png"
+            new.parent.mkdir(parents=True, exist_ok=True)
+            (measured / kind / f"{index}.png").rename(new)
+    merged = []
+    for protocol in (Protocol(), Protocol(size=0.3)):
+        of_parts = []
+        for part in parts.values():
+            (source,) = sources(f"road=folder={part}")
+            run = Run(segmenter := Segmenter.open(options), protocol)
+            assert run([source], lambda: True)
+            facts = model_facts(options, segmenter)
+            of_parts.append(Result(facts, [source.to_json()], protocol.to_json(), {}, run.domains))
+        merged.append(of_parts[0].merge(of_parts[1]))
+    panels = list(difference_panels(*merged, ("sharp", "blurred"), 4))
+    assert {panel.image for panel in panels} == {f"images/{index}" for index in range(4)}
 
 
 def test_panels_need_the_model_and_the_images_that_were_measured(measured):

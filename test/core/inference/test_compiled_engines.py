@@ -126,7 +126,7 @@ def test_a_package_of_the_same_pytorch_but_for_its_patch_level_is_opened(package
 
 
 def test_an_engine_for_another_gpu_names_a_command_that_is_one(checkpoint):
-    engine = write_foreign_engine(checkpoint.with_name("foreign.engine"), checkpoint)
+    engine = write_foreign_engine(checkpoint.with_name("my foreign.engine"), checkpoint)
     with pytest.raises(QueryDiffError, match=r"was built for .*Imaginary GPU") as failure:
         Segmenter.load(engine)
     words = shlex.split(str(failure.value).split("`")[1])
