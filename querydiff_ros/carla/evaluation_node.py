@@ -31,6 +31,8 @@ from querydiff_ros.common.stamps import EqualStamps, header_stamp_ns
 from querydiff_ros.common.topics import LATCHED, topic_name
 
 QUEUE = 10
+SILENT_PERIODS = 3
+"""Reports without an image of a topic after which it counts as silent."""
 COMPLAINT_PERIOD = 10.0
 """Least seconds between two log lines about frames that cannot be scored."""
 
@@ -76,6 +78,8 @@ class CarlaEvaluationNode(Node):
         self._label, self._confidence = topics[0], topics[-1] if params.use_confidence else None
         self.ground_truth_topic = params.semantic_topic or self.interface.topic(SEMANTIC, params.vehicle)
         self._moments = EqualStamps[tuple[Image, str]]([*topics, self.ground_truth_topic], params.waiting)
+        self._arrived: dict[str, float] = {}  # monotonic time of the newest image by topic
+        self._unmatched_before = 0
         self._rejected, self._rejected_before, self._last_rejection = 0, 0, ""
         self._last_save, self._unsaved = time.monotonic(), False
         self.model = file_facts(EngineOptions(params.engine))
@@ -105,6 +109,7 @@ class CarlaEvaluationNode(Node):
         self.create_subscription(Image, topic, lambda message: self._on_image(topic, message), quality)
 
     def _on_image(self, topic: str, message: Image) -> None:
+        self._arrived[topic] = time.monotonic()
         stamp_ns = header_stamp_ns(message.header)
         # The weather is that of the moment when the ground truth arrives: labels come later.
         moment = self._moments.add(topic, stamp_ns, (message, self._weather.condition))
@@ -175,13 +180,21 @@ class CarlaEvaluationNode(Node):
         if problem := self._moments.problem():
             self.get_logger().error(problem, throttle_duration_sec=COMPLAINT_PERIOD)
             return DiagnosticStatus.ERROR, problem
-        for topic in (self.ground_truth_topic, self._label, self._confidence):
-            if topic is not None and topic not in self._moments.newest:
-                missing = f"no images arrive on {topic}; topics of images: {self._image_topics()}"
-                if self._moments.silent():  # others wait for it in vain
-                    self.get_logger().warning(f"Nothing is scored: {missing}.", throttle_duration_sec=COMPLAINT_PERIOD)
-                return DiagnosticStatus.WARN, missing
+        unmatched, self._unmatched_before = self._unmatched_before, self._moments.unmatched.total()
+        if topic := self._silent_topic():
+            missing = f"no images arrive on {topic}; topics of images: {self._image_topics()}"
+            if self._unmatched_before > unmatched:  # others wait for it in vain
+                self.get_logger().warning(f"Nothing is scored: {missing}.", throttle_duration_sec=COMPLAINT_PERIOD)
+            return DiagnosticStatus.WARN, missing
         return DiagnosticStatus.OK, "scoring"
+
+    def _silent_topic(self) -> str | None:
+        """Return the first topic that has brought nothing yet, or nothing more for some reports."""
+        heard_since = time.monotonic() - SILENT_PERIODS * self.parameters.publish_period
+        for topic in (self.ground_truth_topic, self._label, self._confidence):
+            if topic is not None and self._arrived.get(topic, -math.inf) < heard_since:
+                return topic
+        return None
 
     def _image_topics(self) -> str:
         kinds = self.get_topic_names_and_types()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,14 @@ class Cameras:
         """Return the newest message of the evaluation's diagnostics that holds `text`."""
 
         def find() -> str:
-            told = [s for m in self._diagnostics for s in m.status if s.name == "carla_evaluation: front"]
             levels = (DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
-            return next((s.message for s in reversed(told) if text in s.message and s.level in levels), "")
+            return next((s.message for s in reversed(self.told()) if text in s.message and s.level in levels), "")
 
         return str(self._peer.wait_for(find, text))
+
+    def told(self) -> list[DiagnosticStatus]:
+        """Return what the evaluation's diagnostics have told, newest last."""
+        return [s for m in self._diagnostics for s in m.status if s.name == "carla_evaluation: front"]
 
 
 LABELS = FRAMES[0].labels
@@ -189,6 +193,20 @@ def test_a_missing_camera_is_named_beside_those_there(
         return f"Nothing is scored: {missing}" in log
 
     peer.wait_for(is_logged, "the warning")
+    stamps = count(4)
+
+    def is_scoring() -> bool:
+        stamp = next(stamps)
+        cameras.label(LABELS, stamp)
+        cameras.semantic(LABELS, stamp)
+        return cameras.told()[-1].message == "scoring"
+
+    def is_missed_again() -> bool:  # the ground truth has died, while labels go on
+        cameras.label(LABELS, next(stamps))
+        return cameras.told()[-1].message.startswith(missing)
+
+    peer.wait_for(is_scoring, "the report of scores")
+    peer.wait_for(is_missed_again, "the report of silence")
 
 
 def test_scores_are_split_by_weather(peer: Peer, spin: Callable[[Node], Any]) -> None:
@@ -222,10 +240,10 @@ def test_ground_truth_at_best_effort_is_received_when_told(peer: Peer, spin: Cal
 
 def test_a_simulation_that_starts_again_is_scored_again(peer: Peer, spin: Callable[[Node], Any]) -> None:
     cameras = Cameras(peer, spin, "0.9.16")
-    for count in (1, 2):
+    for frames in (1, 2):
         cameras.label(LABELS, 7)
         cameras.semantic(LABELS, 7)
-        peer.wait_for(lambda n=count: cameras.node.scores.frames == n, "the score")
+        peer.wait_for(lambda n=frames: cameras.node.scores.frames == n, "the score")
     (domain,) = cameras.node.scores.domains
     assert domain.by_image
     assert [image.name for image in domain.by_image] == ["7.000000500", "7.000000500 (2)"]
