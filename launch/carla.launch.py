@@ -4,10 +4,11 @@ ros2 launch querydiff_ros carla.launch.py carla_version:=0.9.13 output:=carla.js
 ros2 launch querydiff_ros carla.launch.py carla_version:=0.9.16 rviz:=true           # beside CarlaUE4.sh --ros2
 ros2 launch querydiff_ros carla.launch.py carla_version:=0.9.16 stand_in:=true       # without CARLA
 
-The arguments of segment.launch.py are taken too. Camera, topics and use_sim_time are CARLA's unless arguments name
-others: those in a params_file are not used here.
+The arguments of segment.launch.py are taken too, with one camera. Camera, topics and use_sim_time are CARLA's unless
+arguments name others: those in a params_file are not used here.
 """
 
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,10 +24,12 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from querydiff_core.errors import QueryDiffError
 from querydiff_ros.carla.interface import RGB, STAND_IN_FOV, carla_interface
 from querydiff_ros.common.dds_profile import dds_profile_variables
 from querydiff_ros.common.install_paths import executable_path, share_directory
 from querydiff_ros.common.launch_arguments import camera_names, switch
+from querydiff_ros.common.topics import topic_name
 
 OPTIONS = {
     "vehicle": ("", "Name of the ego vehicle in CARLA's topics; empty: ego_vehicle, or hero in 0.9.16."),
@@ -53,12 +56,13 @@ def choose_topics(context: LaunchContext) -> list[SetLaunchConfiguration]:
     """Give segment_node CARLA's RGB camera, unless the arguments name another."""
     chosen = configurations(context)
     interface = carla_interface(chosen["carla_version"])
+    camera_info = topic_name(chosen["camera"], "camera_info")
     info = interface.topic(chosen["rgb"], chosen["vehicle"], "camera_info")
     topics = {
         "cameras": "front",
         "image_topic": interface.topic(chosen["rgb"], chosen["vehicle"]),
         # Where carla_camera_info puts the calibration right, it publishes on the camera's own topic.
-        "camera_info_topic": f"{chosen['cameras'] or 'front'}/camera_info" if interface.degrees_bug else info,
+        "camera_info_topic": camera_info if interface.degrees_bug else info,
         "use_sim_time": "true",
     }
     return [SetLaunchConfiguration(name, topic) for name, topic in topics.items() if not chosen[name]]
@@ -69,20 +73,21 @@ def beside_segment_node(context: LaunchContext) -> list[Node | ExecuteProcess]:
     chosen = configurations(context)
     on = {name for name in SWITCHES if switch(chosen, name)}
     chosen["fov"] = chosen["fov"] or (f"{STAND_IN_FOV}" if "stand_in" in on else CARLA_FOV)
-    chosen["camera"] = camera_names(chosen)[0]
     interface = carla_interface(chosen["carla_version"])
     entities: list[Node | ExecuteProcess] = []
     if interface.degrees_bug:
-        names = ("carla_version", "camera", "vehicle", "rgb", "fov")
+        names = ("carla_version", "vehicle", "rgb", "fov")
         entities.append(node("carla_camera_info", names, chosen))
     if "evaluation" in on:
-        names = ("carla_version", "camera", "vehicle", "semantic_topic", "semantic_reliability")
-        entities.append(node("carla_evaluation", (*names, "condition", "output", "engine"), chosen))
+        names = ("carla_version", "vehicle", "semantic_topic", "semantic_reliability", "condition", "output", "engine")
+        entities.append(node("carla_evaluation", names, chosen))
     if "drivable_area" in on:
-        entities.append(node("drivable_area", ("camera",), chosen))
+        entities.append(node("drivable_area", (), chosen))
     if "rviz" in on:
         config = share_directory() / "config" / "rviz" / "carla.rviz"
         remap = [("/carla/rgb", interface.topic(chosen["rgb"], chosen["vehicle"]))]
+        for name in ("overlay", "confidence", "drivable_area"):
+            remap.append((f"/front/{name}", posixpath.join("/", chosen["namespace"], chosen["camera"], name)))
         entities.append(Node(package="rviz2", executable="rviz2", arguments=["-d", str(config)], remappings=remap))
     if "stand_in" in on:
         entities.append(stand_in(chosen))
@@ -90,15 +95,27 @@ def beside_segment_node(context: LaunchContext) -> list[Node | ExecuteProcess]:
 
 
 def configurations(context: LaunchContext) -> dict[str, str]:
-    """Return the launch arguments, those of segment.launch.py that matter here too."""
-    names = ("carla_version", "engine", "cameras", "image_topic", "camera_info_topic", "use_sim_time")
+    """Return the launch arguments, those of segment.launch.py that matter here too, and the name of the camera.
+
+    Raises:
+        QueryDiffError: if there are several cameras.
+    """
+    names = ("carla_version", "engine", "cameras", "namespace", "image_topic", "camera_info_topic", "use_sim_time")
     names = (*names, *OPTIONS, *SWITCHES)
-    return {name: LaunchConfiguration(name, default="").perform(context) for name in names}
+    chosen = {name: LaunchConfiguration(name, default="").perform(context) for name in names}
+    cameras = camera_names(chosen) if chosen["cameras"] else ["front"]
+    if len(cameras) > 1:
+        raise QueryDiffError(
+            f"carla.launch.py scores one camera, and launch argument cameras names {len(cameras)}: "
+            f"{', '.join(cameras)}. Label the others with segment.launch.py."
+        )
+    return chosen | {"camera": cameras[0]}
 
 
 def node(executable: str, names: Sequence[str], chosen: dict[str, str]) -> Node:
     """Return one of our nodes with those launch arguments as parameters; empty ones are left to it."""
     parameters: dict[str, object] = {name: chosen[name] for name in names if chosen[name]}
+    parameters["camera"] = chosen["camera"]
     if "fov" in parameters:
         parameters["fov"] = float(chosen["fov"])
     parameters["use_sim_time"] = switch(chosen, "use_sim_time")
@@ -106,6 +123,7 @@ def node(executable: str, names: Sequence[str], chosen: dict[str, str]) -> Node:
         executable=executable_path(executable),
         exec_name=executable,
         name=executable,
+        namespace=chosen["namespace"],
         parameters=[parameters],
         additional_env=dds_profile_variables(),
         output="screen",

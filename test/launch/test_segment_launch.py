@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import rclpy
-import rclpy.executors
 from engines import write_pixel_engine
-from launch_process import DOMAIN, PATIENCE, Launch, described_arguments
+from launch_process import PATIENCE, Launch, described_arguments
 from lifecycle_msgs.srv import GetState
+from rclpy.executors import SingleThreadedExecutor
 
 pytest.importorskip("launch_ros.actions", reason="launch_ros comes with a ROS distribution only")
 
@@ -21,29 +19,23 @@ LAUNCH_FILE = "segment.launch.py"
 
 
 @pytest.fixture
-def wait_until_active() -> Iterator[Callable[[str], None]]:
+def wait_until_active(observer: SingleThreadedExecutor) -> Callable[[str], None]:
     """Return a function that waits until the node of that name is active, asked over its own service."""
-    os.environ.update(DOMAIN)
-    context = rclpy.Context()
-    rclpy.init(args=[], context=context)
-    observer = rclpy.create_node("observer", context=context)
-    executor = rclpy.executors.SingleThreadedExecutor(context=context)
-    executor.add_node(observer)
 
     def wait(node: str) -> None:
-        client, deadline = observer.create_client(GetState, f"{node}/get_state"), time.monotonic() + PATIENCE
+        client, deadline = (
+            observer.get_nodes()[0].create_client(GetState, f"{node}/get_state"),
+            time.monotonic() + PATIENCE,
+        )
         while time.monotonic() < deadline:
             if client.wait_for_service(timeout_sec=1):
                 answer = client.call_async(GetState.Request())
-                executor.spin_until_future_complete(answer, timeout_sec=1)  # in vain if it has just been killed
+                observer.spin_until_future_complete(answer, timeout_sec=1)  # in vain if it has just been killed
                 if answer.done() and answer.result().current_state.label == "active":
                     return
         raise AssertionError(f"{node} does not become active")
 
-    yield wait
-    executor.shutdown()
-    observer.destroy_node()
-    rclpy.shutdown(context=context)
+    return wait
 
 
 @pytest.fixture(scope="module")
