@@ -51,7 +51,7 @@ class CarlaEvaluationParameters:
     use_confidence: bool = parameter(True, "Whether confidence is read, for calibration.")
     condition: str = parameter("carla", "Name of the weather until a message tells another.")
     output: str = parameter("", "Result file, written every save_period and at the end. Empty: none.")
-    engine: str = parameter("", "Model file of the segment node, for the Result. Empty: the shipped default.")
+    engine: str = parameter("", "Model file for the Result until the segment node tells its own. Empty: the default.")
     publish_period: float = parameter(
         1.0, "Seconds between two messages of scores and diagnostics.", between=(0.01, math.inf)
     )

@@ -10,19 +10,22 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from querydiff_core.evaluation.condition_scores import ConditionScores
-from querydiff_core.evaluation.provenance import versions
+from querydiff_core.evaluation.provenance import file_facts, versions
 from querydiff_core.evaluation.result import Result
+from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_ros.carla.interface import CarlaInterface
 
 
 def watch_model(node: Node, model: MutableMapping[str, Any]) -> None:
-    """Keep in `model` what the segment node tells /diagnostics about its engine."""
+    """Keep in `model` the facts of the file that the segment node runs, and what it tells /diagnostics of its engine."""
 
     def note(message: DiagnosticArray) -> None:
         for status in message.status:
             values = {each.key: each.value for each in status.values}
-            if status.name.endswith(": engine") and {"engine", "variant", "device"} <= values.keys():
+            if status.name.endswith(": engine") and {"model", "engine", "variant", "device"} <= values.keys():
+                if values["model"] != model["path"]:
+                    model.update(file_facts(EngineOptions(None if values["model"] == "default" else values["model"])))
                 model.update({key: values[key] for key in ("engine", "variant", "device")})
 
     node.create_subscription(DiagnosticArray, "/diagnostics", note, 10)

@@ -22,8 +22,12 @@ CONCERNS = {
 
 @dataclass
 class EngineHealth:
-    """What runs the network, and what went wrong with it; `errors` and `last_error` are written by the worker."""
+    """What runs the network, and what went wrong with it; `errors` and `last_error` are written by the worker.
 
+    `model`: path of the network's file, or "default".
+    """
+
+    model: str
     engine: str
     variant: str
     device: str
@@ -79,6 +83,7 @@ class Diagnostics:
         if failed:
             level, text = DiagnosticStatus.ERROR, f"inference failed: {health.last_error}"
         values = {
+            "model": health.model,
             "engine": health.engine,
             "variant": health.variant,
             "device": health.device,

@@ -42,7 +42,9 @@ class FrameLabeller:
         }
         self._statistics = {camera: CameraStatistics() for camera in self.cameras}
         self._outputs: dict[str, CameraOutput] = {}
-        self._health = EngineHealth(segmenter.engine_name, segmenter.metadata.variant, segmenter.device)
+        options = parameters.engine_options
+        model = str(options.file.absolute()) if options.model else "default"
+        self._health = EngineHealth(model, segmenter.engine_name, segmenter.metadata.variant, segmenter.device)
         with ExitStack() as opened:  # closed again should anything be refused
             opened.callback(segmenter.close)
             for camera in self.cameras:

@@ -21,6 +21,7 @@ from std_msgs.msg import Float32, String
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result import Result
+from querydiff_core.utils.file_hash import file_hash
 from querydiff_ros.carla.interface import INTERFACES, SEMANTIC, CarlaInterface, carla_interface
 from querydiff_ros.carla.semantics import semantic_pixels
 from querydiff_ros.common.image_conversions import image_message
@@ -34,8 +35,9 @@ each_interface = pytest.mark.parametrize("interface", INTERFACES, ids=lambda int
 def scored(peer: Peer, spin: Callable[[Node], Any], interface: CarlaInterface, engine: Path, output: Path) -> Result:
     """Return the Result of the six frames through all of it."""
     spin(segment_node(interface, engine))
-    node = spin(evaluation_node(interface.version, output=str(output), engine=str(engine), save_period=0.0))
+    node = spin(evaluation_node(interface.version, output=str(output), save_period=0.0))
     peer.wait_for(lambda: peer.node.count_subscribers("/front/label"), "the evaluation")
+    peer.wait_for(lambda: "variant" in node.model, "what the segment node tells of its engine")
     play(peer, interface, FRAMES)
     peer.wait_for(lambda: node.scores.frames >= len(FRAMES) - 1, "the scores")  # discovery may cost the first
     peer.wait_for(lambda: output.is_file() and Result.load(output).images == node.scores.frames, "the Result file")
@@ -53,8 +55,8 @@ def test_an_oracle_scores_exactly_one(
     assert (domain.name, domain.mapping, result.miou) == ("clear", interface.mapping_name, 1.0)
     assert set(domain.iou_by_class.values()) == {1.0}
     assert (domain.pixel_accuracy, domain.ece) == (1.0, 0.0)
-    assert result.model["file"] == "pixel.onnx"
-    assert result.model["variant"] == "pixel"
+    expected = {"file": "pixel.onnx", "path": str(pixel_engine), "sha256": file_hash(pixel_engine), "variant": "pixel"}
+    assert expected.items() <= result.model.items()
     assert result.data[0]["carla_version"] == interface.version
     told = peer.wait_for(
         lambda: next((t for m in scores if (t := json.loads(m.data))["frames"] == result.images), None), "the scores"
