@@ -39,10 +39,10 @@ or, with eleven classes, either of:
         if _is_original(root):
             labels = NamedFiles(root / ORIGINAL_LABELS, ("_L",), (".png",))
             return [Part(NamedFiles(root / ORIGINAL_IMAGES, suffixes=(".png",)), labels)]
-        images, labels = root / split / "images", root / split / "labels"
-        if not images.is_dir() and (root / f"{split}annot").is_dir():
-            images, labels = root / split, root / f"{split}annot"
-        return [Part(NamedFiles(images), NamedFiles(labels, suffixes=(".png",)))]
+        folders = root / split / "images", root / split / "labels"
+        if not folders[0].is_dir() and (root / f"{split}annot").is_dir():
+            folders = root / split, root / f"{split}annot"
+        return [Part(NamedFiles(folders[0]), NamedFiles(folders[1], suffixes=(".png",)))]
 
     def mapping(self, root: Path) -> LabelMapping:
         """Return the map of the 32 painted classes or of the eleven."""
