@@ -115,7 +115,7 @@ class BagFrames:
                 own = self._own.of(recorded.stamp_ns, recorded.time_ns)
                 pairing.add_frame(stamp, recorded.time_ns, recorded._replace(stamp_ns=own))
             else:
-                pairing.add_ground_truth(stamp, recorded.data)
+                pairing.add_ground_truth(stamp, recorded.time_ns, recorded.data)
             if self.topics.ground_truth is None:
                 yield from self._decoded(pairing.rest())
             else:
@@ -135,7 +135,7 @@ class BagFrames:
                 continue
             recorded = _Recorded(message.topic, stamp, message.time_ns, condition, message.data)
             if self.is_video and message.topic == self.topics.image:
-                yield from self._video_frames(recorded, message.data)
+                yield from self._video_frames(recorded._replace(data=b""), message.data)
             else:
                 yield recorded
         yield from (found._replace(data=image) for found, image in self._video.rest())

@@ -1,6 +1,7 @@
 """Bags with video: the labels are those of its decoded frames, and packets without a sound frame are named."""
 
 import random
+import tracemalloc
 from fractions import Fraction
 
 import av
@@ -167,6 +168,19 @@ def test_a_video_of_another_codec_or_without_a_key_frame_is_not_judged(tmp_path,
     assert (code, entry["frames"], entry["frames_rejected"]) == (1, 0, len(packets))
     expected = f"are of the codec '{codec}'; H.264 and H.265 are read"
     assert ("come before the first key frame" if codec == "h264" else expected) in capsys.readouterr().err
+
+
+def test_a_video_without_a_frame_keeps_neither_packets_nor_ground_truth(tmp_path):
+    packets = [(index, random.Random(index).randbytes(20_000)) for index in range(300)]
+    frames = frames_of(video_bag(tmp_path / "bag", packets, storage="sqlite3", truths=300))
+    tracemalloc.start()
+    try:
+        assert list(frames) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert frames.rejected == 300
+    assert peak < 1_000_000  # the packets are 6 MB, the label images 1.4 MB
 
 
 @pytest.mark.parametrize(("encoder", "codec"), [("libx264", "h264"), ("libx265", "h265")])

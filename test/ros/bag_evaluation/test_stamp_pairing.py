@@ -9,17 +9,18 @@ STAMPS = st.lists(st.integers(0, 400), max_size=40, unique=True).map(sorted)
 TOLERANCES = st.integers(0, 30)
 
 
-def pair(frames, ground_truths, tolerance, poll):
-    """Stream both kinds in the order of their stamps; `poll` asks after every message what is ready."""
+def pair(frames, ground_truths, tolerance, poll, delay=0):
+    """Stream both kinds, frames `delay` later than they are stamped; `poll` asks after every message what is ready."""
     pairing = StampPairing(tolerance)
     found = []
-    for stamp, is_frame in sorted([(f, True) for f in frames] + [(t, False) for t in ground_truths]):
+    recorded = [(f + delay, True, f) for f in frames] + [(t, False, t) for t in ground_truths]
+    for time, is_frame, stamp in sorted(recorded):
         if is_frame:
-            pairing.add_frame(stamp, stamp, stamp)
+            pairing.add_frame(stamp, time, stamp)
         else:
-            pairing.add_ground_truth(stamp, stamp)
+            pairing.add_ground_truth(stamp, time, stamp)
         if poll:
-            found += pairing.ready(stamp)
+            found += pairing.ready(time)
     return [*found, *pairing.rest()]
 
 
@@ -49,7 +50,18 @@ def test_waiting_changes_nothing(frames, ground_truths, tolerance):
         assert pair(frames, ground_truths, tolerance, poll=True) == pair(frames, ground_truths, tolerance, poll=False)
 
 
-def test_frames_do_not_wait_for_ever():
+@given(STAMPS.filter(lambda frames: len(frames) <= MOST_WAITING), st.integers(1, 4), TOLERANCES, st.integers(0, 100))
+def test_frames_that_are_late_within_the_patience_find_their_ground_truth(frames, every, tolerance, delay):
+    """Frames pause, begin late and end early, and ground truths, in steps of 10 ms, go on."""
+    unit = PATIENCE_NS // 100
+    ground_truths = range(0, 400 * unit, every * unit)
+    found = [
+        pair([f * unit for f in frames], ground_truths, tolerance * unit, poll, delay * unit) for poll in (True, False)
+    ]
+    assert found[0] == found[1]
+
+
+def test_neither_frames_nor_ground_truths_wait_for_ever():
     pairing = StampPairing(0)
     pairing.add_frame(5, 5, "early")
     assert list(pairing.ready(5 + PATIENCE_NS)) == []
@@ -58,3 +70,9 @@ def test_frames_do_not_wait_for_ever():
         pairing.add_frame(100 + index, 100, index)
         list(pairing.ready(100))
         assert len(list(pairing._frames)) <= MOST_WAITING
+    for rate, most in ((10, MOST_WAITING), (100, 101)):
+        pairing = StampPairing(0)
+        for time in range(0, 10 * PATIENCE_NS, PATIENCE_NS // rate):
+            pairing.add_ground_truth(time, time, None)
+            list(pairing.ready(time))
+        assert len(pairing._ground_truths) == most
