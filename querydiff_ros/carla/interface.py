@@ -16,9 +16,12 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import LabelMapping, label_mapping
 
 RGB, SEMANTIC = "rgb_front", "semantic_segmentation_front"
-STAND_IN_FOV = 66.87
-"""Horizontal field of view of the drive that `carla_stand_in` generates by default, degrees."""
 """Names of the two cameras in the bridge's own example; native cameras carry them as their `ros_name`."""
+STAND_IN_FOV = 66.8729
+"""Horizontal field of view of the drive that `carla_stand_in` generates by default, degrees.
+
+The wrong focal length of native interfaces follows from its last digits.
+"""
 
 WRONG_FOCAL_LENGTH = (
     "camera_info has a wrong focal length, negative for the default field of view of 90 degrees: the tangent is taken "

@@ -35,6 +35,7 @@ def test_scores_the_stand_in_and_writes_the_result(
         assert corrects.node_name == "carla_camera_info"
     assert run.interrupt() == 0, run.output
     assert "Traceback" not in run.output
+    assert "[ERROR]" not in run.output
     result = Result.load(output)
     assert result.images > 0
     assert result.data[0]["carla_version"] == version
