@@ -18,7 +18,7 @@ from querydiff_ros.carla.interface import CarlaInterface
 
 
 def watch_model(node: Node, model: MutableMapping[str, Any]) -> None:
-    """Keep in `model` the facts of the file that the segment node runs, and what it tells /diagnostics of its engine."""
+    """Keep in `model` the facts of the file that the segment node runs, and what /diagnostics tells of its engine."""
 
     def note(message: DiagnosticArray) -> None:
         for status in message.status:
