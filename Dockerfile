@@ -10,7 +10,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv --system-site-packages venv && touch venv/COLCON_IGNORE
 ENV PATH=/ws/venv/bin:$PATH
-RUN pip install --no-cache-dir onnxruntime rosbags mcap av \
+RUN pip install --no-cache-dir onnxruntime rosbags mcap av 'numpy<2' 'rich>=13' \
     && . /opt/ros/jazzy/setup.sh \
     && python -m colcon build
 ENTRYPOINT ["bash", "-c", "source install/setup.bash && exec \"$@\"", "--"]

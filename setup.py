@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent  # `colcon build --symlink-install` runs 
 
 RUN = [
     "numpy>=1.24,<3",
-    "opencv-python-headless>=4.8,<6",
+    "opencv-python-headless>=4.5,<6",
     "onnxruntime>=1.18,<2",
     "rosbags>=0.11.7,<0.12",
     "mcap>=1.2,<2",

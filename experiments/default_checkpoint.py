@@ -1,8 +1,9 @@
 """Make the shipped default: render street scenes, train in three steps, export, score.
 
 Everything lies below --output, and what is there is kept: an interrupted run goes on with the same command. Scenes,
-pixel-head pretraining from ImageNet's weights (backbone, pixel decoder and refinement through the per-pixel head), full
-training (once for each seed, from the pretrained weights), full training again (from the mean of the seeds' weights,
+pixel-head pretraining from ImageNet's weights (backbone, pixel decoder and refinement through the per-pixel head) on
+scenes without groups, which it learns from faster, full training on those and on scenes with all groups (once for each
+seed, from the pretrained weights), full training again (from the mean of the seeds' weights,
 which blurs what seeds have come to disagree about; with one seed there is none), and the scores of each seed and of the
 last. No street is learned from but generated ones; real sets, where they are, are scored on.
 
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from querydiff_core.street_scenes.groups import GROUPS
 from querydiff_core.street_scenes.scene_folder import SceneFolder
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.terminal import progress
@@ -38,7 +40,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build/default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--scenes", type=int, default=3000, help="half of them clear, half in all conditions")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        default=3000,
+        help="without groups, half of them clear and half in all conditions; a third as many with groups are added",
+    )
     parser.add_argument("--scored", type=int, default=120, help="further scenes, to score on; half as many validate")
     parser.add_argument(
         "--pixel-steps", type=int, default=1400, help="of the pretraining; 0 leaves it out and begins with --start"
@@ -51,8 +58,9 @@ def main() -> None:
     arguments.output = arguments.output.resolve()
     scenes = arguments.output / "scenes"
     half = arguments.scenes // 2
-    render(scenes / "weather", half, 200_000, CONDITIONS[:5])
-    render(scenes / "clear", half, 300_000, CONDITIONS[:1])
+    render(scenes / "weather", half, 200_000, CONDITIONS[:5], groups=())
+    render(scenes / "clear", half, 300_000, CONDITIONS[:1], groups=())
+    render(scenes / "groups", max(1, arguments.scenes // 3), 400_000, CONDITIONS[:5])
     render(scenes / "validation", arguments.scored // 2, 9_000_000, CONDITIONS[:5])
     render(scenes / "scored", arguments.scored, 900_000, CONDITIONS)
     start = arguments.start and arguments.start.resolve()
@@ -69,8 +77,8 @@ def main() -> None:
             score(run / "student.safetensors", scenes / "scored", arguments.real)
 
 
-def render(folder: Path, count: int, seed: int, conditions: Sequence[str]) -> None:
-    scenes = SceneFolder(folder, count, IMAGE_SIZE, seed, tuple(conditions))
+def render(folder: Path, count: int, seed: int, conditions: Sequence[str], groups: Sequence[str] = GROUPS) -> None:
+    scenes = SceneFolder(folder, count, IMAGE_SIZE, seed, tuple(conditions), groups=tuple(groups))
     processes = (os.cpu_count() or 1) if count > 100 else 1  # each draws its textures first, which takes a while
     with progress(f"rendering {folder.name}", count) as report:
         for done in scenes.write(processes):
@@ -81,7 +89,8 @@ def fit(phase: str, seed: int, steps: int, start: Path | None, arguments: argpar
     """Train a phase, or go on with it; return the folder of its run."""
     config = REPOSITORY / f"config/train/small_street_scenes_{phase}.yaml"
     run = arguments.output / "runs" / config.stem / f"version_{seed}"
-    scenes = [f"{{root: scenes/{name}}}" for name in ("weather", "clear")]
+    shares = {"weather": 1, "clear": 1} | ({"groups": 2} if phase == "full" else {})
+    scenes = [f"{{root: scenes/{name}, weight: {weight}}}" for name, weight in shares.items()]
     flags = {
         "seed_everything": seed,
         "model.start_from": start or "null",

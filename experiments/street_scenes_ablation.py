@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of 8 crops of 192 x 256")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     arguments = parser.parse_args()
+    arguments.output, arguments.camvid = arguments.output.resolve(), arguments.camvid.resolve()
     rows = []
     for version in arguments.versions:
         name, _, commit = version.partition("=")

@@ -59,8 +59,13 @@ def python(version: Sequence[int] = sys.version_info[:3]) -> Check:
 
 
 def images() -> Check:
-    """Import what reads images and videos."""
-    return needed("images", {"numpy": "numpy", "cv2": "opencv-python-headless", "av": "av"}, "fault")
+    """Import what reads images and videos, and what this package makes of it."""
+    packages = {"numpy": "numpy", "cv2": "opencv-python-headless", "av": "av"}
+    found = needed("images", packages, "fault")
+    if found.state != "ok":
+        return found
+    ours = needed("images", {"querydiff_core.utils.image_files": packages["cv2"]}, "fault")
+    return found if ours.state == "ok" else ours
 
 
 def needed(name: str, packages: dict[str, str], state: State) -> Check:

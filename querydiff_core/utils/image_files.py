@@ -24,7 +24,10 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ORIENTATION_TAG = 0x0112
 UPRIGHT = 1
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is said in our sentence
+if hasattr(cv2.utils, "logging"):  # what is wrong with a file is said in our sentence
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+else:  # OpenCV 4.5 to 4.8, which Ubuntu has; 5 has no setLogLevel
+    cv2.setLogLevel(0)
 
 
 class UnknownImageError(QueryDiffError):

@@ -24,3 +24,12 @@ def test_driving_loads_no_diffusion_model_and_no_training_loop(code):
     script = f"import sys\n{code}\nprint({loaded})"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_the_opencv_of_ubuntu_which_has_another_logging_is_silenced_too():
+    script = (
+        "import cv2\ndel cv2.utils.logging\nsaid = []\ncv2.setLogLevel = said.append\n"
+        "import querydiff_core.utils.image_files\nprint(said)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[0]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import cv2
@@ -18,9 +18,10 @@ from querydiff_core.street_scenes.world.street import Street
 
 TILE = 512
 PIXELS_PER_METRE = 48.0
-ASPHALT, KERB, PAVING, GRASS, YARD, CYCLE = range(6)
+ASPHALT, KERB, PAVING, GRASS, YARD, CYCLE, CONCRETE = range(7)
 _LABELS = np.array([ROAD, SIDEWALK, SIDEWALK, TERRAIN, SIDEWALK, ROAD], np.uint8)
-_SURFACE = np.array([0, 0, 1, 2, 1, 0], np.float32)
+_TILE_OF = np.array([0, 0, 1, 2, 1, 0, 3], np.float32)
+"""Which tile of `_atlas` each kind of ground has; no zone is CONCRETE, but paving may look like it."""
 _STEPS = 32
 """Steps per metre in which the ground across the road is looked up."""
 
@@ -34,7 +35,7 @@ def paint_ground(canvas: Canvas, street: Street, weather: Weather, grass: Mappin
     zone = _zones(street, d, z, grass)
     rng = street.rng(5)
     color = _surface_colors(street, weather, rng)[zone]
-    surface = np.where(zone == PAVING, 0, zone) if _has_asphalt_sidewalks(street) else zone
+    surface = np.where(zone == PAVING, _sidewalk_surface(street), zone)
     light = _roughness(d, z, depth, surface, rng)
     _wear(light, street, d, z, depth)
     _mark(color, street, GroundPixels(*(a.ravel() for a in (d, z, depth, depth / canvas.camera.focal))), rng)
@@ -100,19 +101,25 @@ def _surface_colors(street: Street, weather: Weather, rng: np.random.Generator) 
     grass = np.array([rng.uniform(70, 125), rng.uniform(95, 125), rng.uniform(40, 70)])
     yard = paving * rng.uniform(0.8, 1.1) * (1 + rng.uniform(-0.06, 0.06, 3))
     cycle = np.array([[140, 74, 62], [70, 104, 84], asphalt, asphalt, [80, 90, 120]])[rng.integers(5)]
-    if "roads" in street.groups:  # green, dry or mown grass, soil, gravel
+    if "roads" in street.groups:  # green, dry or mown grass, soil; gravel only where no sidewalk could be meant
         green, soil = np.array([104.0, 116, 62]), np.array([[150, 132, 92], [148, 108, 76], [140, 136, 128]])
         share = rng.random() if street.soft else 0.5 * rng.random()
-        grass = (green + (soil[rng.integers(3)] - green) * share) * rng.uniform(0.7, 1.25)
-    if _has_asphalt_sidewalks(street):
+        grass = (green + (soil[rng.integers(3 if street.soft else 2)] - green) * share) * rng.uniform(0.7, 1.25)
+    if _sidewalk_surface(street) == ASPHALT:
         paving = asphalt * rng.uniform(0.8, 1.25) * (1 + rng.uniform(-0.03, 0.03, 3))
+    if _sidewalk_surface(street) == CONCRETE:  # paler than any ground but snow
+        paving = rng.uniform(135, 210) * (1 + rng.uniform(-0.03, 0.03, 3) + np.array([0.02, 0, -0.04]))
+        kerb = paving * rng.uniform(0.8, 1.05)
     colors = np.stack([asphalt, kerb, paving, grass, yard, cycle])
     return (colors * (1 - 0.35 * weather.wetness)).astype(np.float32)
 
 
-def _has_asphalt_sidewalks(street: Street) -> bool:
-    """Return whether sidewalks are of asphalt, so that only the kerb and the place distinguish them from the road."""
-    return bool(street.rng(15).random() < 0.35)
+def _sidewalk_surface(street: Street) -> int:
+    """Return what sidewalks are made of: of asphalt, only the kerb and the place distinguish them from the road."""
+    drawn = street.rng(15).random()
+    if drawn < 0.35:
+        return ASPHALT
+    return CONCRETE if drawn < 0.65 and "roads" in street.groups else PAVING
 
 
 def _wear(light: np.ndarray, street: Street, d: np.ndarray, z: np.ndarray, depth: np.ndarray) -> None:
@@ -125,26 +132,29 @@ def _wear(light: np.ndarray, street: Street, d: np.ndarray, z: np.ndarray, depth
 
 @cache
 def _atlas(variant: int) -> np.ndarray:
-    """Return asphalt, paving and grass tiles one above the other, float32, 0 = the base colour."""
+    """Return asphalt, paving, grass and concrete tiles one above the other, float32, 0 = the base colour."""
     rng = np.random.default_rng((23, variant))
     grain, dirt = noise_tile(variant, TILE, 0.25), noise_tile(variant + 9, TILE, 1.2)
     asphalt = 0.10 * grain + 0.05 * dirt
     grass = 0.16 * noise_tile(variant + 5, TILE, 0.7) + 0.10 * dirt
     paving = (1 + 0.05 * grain + 0.05 * dirt) * _slabs(rng) - 1
-    tiles = [np.pad(tile, ((0, 1), (0, 1)), mode="wrap") for tile in (asphalt, paving, grass)]
+    concrete = (1 + 0.03 * grain + 0.05 * dirt) * _slabs(rng, sides=(64, 64, 128), shades=0.02, joint=0.85) - 1
+    tiles = [np.pad(tile, ((0, 1), (0, 1)), mode="wrap") for tile in (asphalt, paving, grass, concrete)]
     return np.concatenate(tiles).astype(np.float32)
 
 
-def _slabs(rng: np.random.Generator) -> np.ndarray:
-    """Return paving slabs with joints and a shade each, `(TILE, TILE)`."""
-    height, width = (int(v) for v in rng.choice([16, 32, 32, 64], 2))
-    shades = 1 + 0.07 * rng.standard_normal((TILE // height, TILE // width))
-    slabs = np.kron(shades, np.ones((height, width)))
-    slabs[::height] *= 0.72
+def _slabs(
+    rng: np.random.Generator, sides: Sequence[int] = (16, 32, 32, 64), shades: float = 0.07, joint: float = 0.72
+) -> np.ndarray:
+    """Return slabs with joints and a shade each, `(TILE, TILE)`."""
+    height, width = (int(v) for v in rng.choice(sides, 2))
+    each = 1 + shades * rng.standard_normal((TILE // height, TILE // width))
+    slabs = np.kron(each, np.ones((height, width)))
+    slabs[::height] *= joint
     for row in range(TILE // height):
         offset = (row % 2) * width // 2
         course = np.roll(slabs[row * height : (row + 1) * height], offset, axis=1)
-        course[:, offset::width] *= 0.72
+        course[:, offset::width] *= joint
         slabs[row * height : (row + 1) * height] = course
     return slabs
 
@@ -156,7 +166,7 @@ def _roughness(
     atlas = _atlas(int(rng.integers(4)))
     u, v = d * (PIXELS_PER_METRE / TILE), z * (PIXELS_PER_METRE / TILE)
     u = (u - np.floor(u)) * TILE
-    v = (v - np.floor(v)) * TILE + _SURFACE[zone] * (TILE + 1)
+    v = (v - np.floor(v)) * TILE + _TILE_OF[zone] * (TILE + 1)
     fine = cv2.remap(atlas, u, v, cv2.INTER_LINEAR)
     tile = noise_tile(int(rng.integers(8)), TILE, 1.1)
     fine *= np.minimum(16.0 / np.maximum(depth, 1), 1.0)

@@ -15,6 +15,7 @@ from querydiff_core.street_scenes.image.labels import (
     BUS,
     MOTORCYCLE,
     RIDER,
+    SIDEWALK,
     TERRAIN,
     TRAFFIC_LIGHT,
     TRAFFIC_SIGN,
@@ -117,6 +118,20 @@ def test_vehicles_of_every_family_are_one_piece_as_tall_as_their_size_says(famil
         rows = np.flatnonzero((labels == label).any(axis=1))
         _, height, length = body_size(family, kind)
         assert 0.6 * height * FOCAL / 31 < np.ptp(rows) < 1.1 * height * FOCAL / (30 - length / 2)
+
+
+def test_sidewalks_are_greyer_than_what_lies_beside_them():
+    """Gravel beside a sidewalk taught a network that pale slabs are terrain."""
+    town = [seed for seed in range(19, 59) if not draw_street(seed, ("roads",)).soft]
+    seen = 0
+    for seed in town:
+        scene = render_scene(seed, SMALL, "clear", ("roads",))
+        sidewalk, verge = (scene.image[scene.labels == label] for label in (SIDEWALK, TERRAIN))
+        if min(len(sidewalk), len(verge)) > 100:
+            paving, grass = (np.median(pixels, 0) for pixels in (sidewalk, verge))
+            seen += 1
+            assert np.ptp(grass) / grass.max() > np.ptp(paving) / paving.max() + 0.1, seed
+    assert seen > 8
 
 
 def test_roads_are_darker_than_the_verge_where_snow_is_ploughed():
