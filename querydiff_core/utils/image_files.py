@@ -26,8 +26,8 @@ UPRIGHT = 1
 
 if hasattr(cv2.utils, "logging"):  # what is wrong with a file is said in our sentence
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-else:  # OpenCV 4.5 to 4.8, which Ubuntu has; 5 has no setLogLevel
-    cv2.setLogLevel(0)
+else:  # OpenCV 4.5 to 4.8, which Ubuntu has
+    cv2.setLogLevel(0)  # type: ignore[attr-defined]  # 5 has none
 
 
 class UnknownImageError(QueryDiffError):
