@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class BagArtefacts:
 
     def save(self, folder: Path, name: str) -> None:
         """Write the files, whole or not at all, in place of those of an evaluation before."""
-        for stale in folder.glob(f"{name}_worst_*.jpg"):
+        for stale in folder.glob(f"{glob.escape(name)}_worst_[0-9][0-9]_at_*s.jpg"):
             stale.unlink()
         files = {"over_time.png": self.plot, "over_time.csv": self.table.encode()} if self.table else {}
         for rank, frame in enumerate(self.worst, 1):

@@ -7,6 +7,7 @@ import pytest
 from querydiff_core.label_space import cityscapes, label_mapping
 from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame
 from querydiff_ros.bag_evaluation.measurements import FrameScore
+from querydiff_ros.bag_evaluation.evaluate_bag import BagArtefacts
 from querydiff_ros.bag_evaluation.worst_frames import STRETCHES, WorstFrames
 
 SECOND = 10**9
@@ -55,3 +56,11 @@ def test_pictures_show_input_labels_and_truth_or_confidence(ground_truth, column
 
 def test_none_are_kept_when_none_are_asked_for():
     assert look([0.5], count=0).worst_first == []
+
+
+def test_an_evaluation_replaces_its_own_pictures_and_no_other_bags(tmp_path):
+    theirs, ours = (tmp_path / f"{name}_worst_01_at_2.0s.jpg" for name in ("a[1]_worst_b", "a[1]"))
+    for picture in (theirs, ours):
+        picture.touch()
+    BagArtefacts().save(tmp_path, "a[1]")
+    assert list(tmp_path.iterdir()) == [theirs]
