@@ -6,8 +6,8 @@ import pytest
 
 from querydiff_core.label_space import cityscapes, label_mapping
 from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame
-from querydiff_ros.bag_evaluation.measurements import FrameScore
 from querydiff_ros.bag_evaluation.evaluate_bag import BagArtefacts
+from querydiff_ros.bag_evaluation.measurements import FrameScore
 from querydiff_ros.bag_evaluation.worst_frames import STRETCHES, WorstFrames
 
 SECOND = 10**9
