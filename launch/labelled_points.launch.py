@@ -3,7 +3,8 @@
 ros2 launch querydiff_ros labelled_points.launch.py image_topic:=/camera/color/image_raw \
     depth_topic:=/camera/aligned_depth_to_color/image_raw
 
-The arguments of segment.launch.py are taken too; of several cameras the first has the depth.
+The arguments of segment.launch.py are taken too; of several cameras the first has the depth. Give `cameras` here, as
+those of a params_file are not seen by the example.
 """
 
 from pathlib import Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,21 @@ QUEUE = 10
 FRAMES_LOST_IN_A_ROW = 3
 DISCOVERY_SETTLES = 0.5
 CLOCK_TOPIC = "/clock"
+TRANSFORMS, TRANSFORMS_KEPT = "tf2_msgs/msg/TFMessage", 100
 OTHER_CLOCK = 86400.0
 """Seconds that stamps may be apart from the times of the recording and still be taken for the same clock's."""
 ACKNOWLEDGED_WITHIN = Duration(seconds=5)
+
+
+def still_true(messages: Iterable[BagMessage], kinds: Mapping[str, str]) -> list[BagMessage]:
+    """Return what of latched messages holds at their end: the last of each topic, and all transforms.
+
+    Several nodes send static transforms, one message each, on one topic. `kinds`: the type of each topic.
+    """
+    held: dict[object, BagMessage] = {}
+    for number, message in enumerate(messages):
+        held[number if kinds[message.topic] == TRANSFORMS else message.topic] = message
+    return list(held.values())
 
 
 @dataclass(frozen=True)
@@ -171,10 +183,9 @@ class BagPlayer:
             self.skipped += 1
 
     def _latched_before(self, start_ns: int) -> Iterator[BagMessage]:
-        """Publish what latched topics said last before the start: it still holds."""
-        latched = {topic.name for topic in self._topics if topic.latched and topic.name in self._publishers}
-        last = {message.topic: message for message in self._messages(latched, stop_ns=start_ns)}
-        for message in last.values():
+        """Publish what latched topics said before the start and still holds."""
+        latched = {t.name: t.msgtype for t in self._topics if t.latched and t.name in self._publishers}
+        for message in still_true(self._messages(set(latched), stop_ns=start_ns), latched):
             yield self._publish(message)
 
     def _publish(self, message: BagMessage) -> BagMessage:
@@ -249,7 +260,8 @@ class BagPlayer:
         if kind is None:
             return "their message type is not installed"
         durability = QoSDurabilityPolicy.TRANSIENT_LOCAL if topic.latched else QoSDurabilityPolicy.VOLATILE
-        profile = QoSProfile(depth=QUEUE, reliability=QoSReliabilityPolicy.RELIABLE, durability=durability)
+        depth = TRANSFORMS_KEPT if topic.msgtype == TRANSFORMS else QUEUE
+        profile = QoSProfile(depth=depth, reliability=QoSReliabilityPolicy.RELIABLE, durability=durability)
         try:
             self._publishers[topic.name] = self._node.create_publisher(kind, topic.name, profile)
         except InvalidTopicNameException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from querydiff_core.label_space import LabelSpace
-from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, panel, write
+from querydiff_core.utils.panels import DARK, MUTED, blank, fitted, framed, grid, legend, write
 from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame, LabelledFrames
 from querydiff_ros.bag_evaluation.drive_scorer import DriveScorer
 
@@ -20,9 +20,10 @@ def contact_sheet(drive: LabelledFrames, scores: DriveScorer, label_space: Label
     frames = [frame for frame in drive if frame.stamp_ns in chosen]
     start = scores.frames[0].stamp_ns
     columns = ["input", "prediction", *(["ground truth"] if any(f.ground_truth is not None for f in frames) else [])]
+    height = round(PANEL_WIDTH * frames[0].image.shape[0] / frames[0].image.shape[1])
     rows = []
     for frame in frames:
-        panels = _panels(frame, len(columns), label_space)
+        panels = _panels(frame, len(columns), height, label_space)
         gutter = _gutter(len(panels), frame.condition, (frame.stamp_ns - start) / 1e9, scores.miou(frame.condition))
         rows.append(np.concatenate([gutter, panels], 1))
     body = grid(rows, 1, GAP, DARK)
@@ -52,10 +53,9 @@ def _gutter(height: int, condition: str, seconds: float, miou: float | None) -> 
     return gutter
 
 
-def _panels(frame: LabelledFrame, columns: int, label_space: LabelSpace) -> np.ndarray:
-    height = round(PANEL_WIDTH * frame.image.shape[0] / frame.image.shape[1])
+def _panels(frame: LabelledFrame, columns: int, height: int, label_space: LabelSpace) -> np.ndarray:
     pictures = [
         frame.image,
         *(label_space.paint(ids) for ids in (frame.prediction, frame.ground_truth) if ids is not None),
     ]
-    return grid([panel(picture, PANEL_WIDTH, height) for picture in pictures], columns, GAP, DARK)
+    return grid([fitted(picture, PANEL_WIDTH, height, DARK) for picture in pictures], columns, GAP, DARK)

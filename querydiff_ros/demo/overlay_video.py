@@ -9,7 +9,7 @@ import numpy as np
 
 from querydiff_core.label_space import LabelSpace
 from querydiff_core.utils.overlay import heat_map, overlay
-from querydiff_core.utils.panels import DARK, MUTED, blank, framed, grid, legend, panel, text_width, write
+from querydiff_core.utils.panels import DARK, MUTED, blank, fitted, framed, grid, legend, panel, text_width, write
 from querydiff_core.utils.terminal import tracked
 from querydiff_core.utils.video import write_video
 from querydiff_ros.bag_evaluation.bag_frames import LabelledFrame, LabelledFrames
@@ -25,6 +25,7 @@ class OverlayVideo:
 
     def __init__(self, drive: LabelledFrames, scores: DriveScorer, label_space: LabelSpace, title: str) -> None:
         self._drive, self._scores, self._label_space, self._title = drive, scores, label_space, title
+        self._size: tuple[int, int] | None = None
 
     def write(self, path: Path, rate: float) -> int:
         """Write the labelled frames as H.264 at `rate` frames a second and return their number."""
@@ -36,15 +37,15 @@ class OverlayVideo:
 
     def compose(self, frame: LabelledFrame, number: int) -> np.ndarray:
         """Return the picture of one frame, uint8 RGB; every frame of a drive gives one size."""
-        height, width = _fit(frame.image)
+        height, width = self._size = self._size or _fit(frame.image)  # the first frame's: later ones may differ
         panels = self._side_panels(frame)
         side_height = (height - GAP * (len(panels) - 1)) // len(panels)
         side_width = round(side_height * width / height)
         painted = overlay(frame.image, frame.prediction, self._label_space, OPACITY)
         picture = blank(HEADER + height + GAP, width + GAP + side_width)
         self._write_header(picture, frame, number)
-        picture[HEADER : HEADER + height, :width] = panel(painted, width, height, "prediction over input")
-        side = [panel(each, side_width, side_height, caption) for caption, each in panels.items()]
+        picture[HEADER : HEADER + height, :width] = _panel(painted, width, height, "prediction over input")
+        side = [_panel(each, side_width, side_height, caption) for caption, each in panels.items()]
         column = grid(side, 1, GAP, DARK)
         picture[HEADER : HEADER + len(column), width + GAP :] = column
         classes = framed(legend(picture.shape[1] - 2 * MARGIN, self._label_space), 0, GAP, MARGIN)
@@ -67,6 +68,10 @@ class OverlayVideo:
             x = write(picture, f"mIoU {100 * miou:.1f} %", (x + 24, 28), scale=0.55)
         write(picture, f"frame {number} of {len(self._scores.frames)}", (x + 24, 28), ink=MUTED)
         write(picture, self._title, (picture.shape[1] - MARGIN - text_width(self._title), 28), ink=MUTED)
+
+
+def _panel(picture: np.ndarray, width: int, height: int, caption: str) -> np.ndarray:
+    return panel(fitted(picture, width, height, DARK), width, height, caption)
 
 
 def _fit(image: np.ndarray) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import cityscapes
+from querydiff_ros.common.calibration import image_sizes
 from querydiff_ros.common.image_conversions import BadFrame, mono8_pixels
 from querydiff_ros.common.node_parameters import declare_parameters, parameter, unknown_class
 from querydiff_ros.common.stamps import EqualStamps, NearestStamp, header_stamp_ns
@@ -166,6 +167,11 @@ class LabelledPointsNode(Node):
             )
         if self._camera is None:
             raise BadFrame(f"{self._calibration} brings nothing: the camera's driver must send camera_info")
+        if (labels.label.width, labels.label.height) not in image_sizes(self._camera):
+            raise BadFrame(
+                f"{self._calibration} is of images of {self._camera.width} x {self._camera.height} and the label is "
+                f"{labels.label.width} x {labels.label.height}: the camera's driver must send that of its images"
+            )
         try:
             pinhole = Pinhole.of(self._camera)
         except BadFrame as reason:

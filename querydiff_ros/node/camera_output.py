@@ -16,6 +16,7 @@ from std_msgs.msg import String
 from querydiff_core.inference.segmenter import Segmentation, Segmenter
 from querydiff_core.label_space import UNLABELLED, LabelSpace
 from querydiff_core.utils.overlay import overlay
+from querydiff_ros.common.calibration import image_sizes
 from querydiff_ros.common.image_conversions import ImageBuffer, jpeg_message
 from querydiff_ros.common.topics import LATCHED, topic_name
 from querydiff_ros.node.camera_frame import CameraFrame
@@ -84,7 +85,7 @@ class CameraOutput:
     def _fits(self, calibration: CameraInfo, shape: tuple[int, ...]) -> bool:
         """Tell whether a calibration is that of images of `shape` (H, W); say once if it is not."""
         height, width = shape[:2]
-        fits = (width, height) in _image_sizes(calibration)
+        fits = (width, height) in image_sizes(calibration)
         if not fits and not self._said_unfit:
             self._said_unfit = True
             self._node.get_logger().warning(
@@ -108,14 +109,6 @@ class CameraOutput:
         publisher = self._node.create_lifecycle_publisher(kind, topic_name(self._camera, name), qos or self._qos)
         self._topics.callback(self._node.destroy_lifecycle_publisher, publisher)
         return publisher
-
-
-def _image_sizes(calibration: CameraInfo) -> list[tuple[int, int]]:
-    """Return the (width, height) that images of a calibrated camera may have: whole, or of its region, or binned."""
-    roi = calibration.roi
-    full = [(calibration.width, calibration.height), (roi.width, roi.height)]
-    binning = max(calibration.binning_x, 1), max(calibration.binning_y, 1)
-    return full + [(width // binning[0], height // binning[1]) for width, height in full]
 
 
 def _label_map_json(label_space: LabelSpace) -> str:

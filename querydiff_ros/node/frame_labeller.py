@@ -99,15 +99,16 @@ class FrameLabeller:
         if not images:
             return
         results: dict[str, Segmentation] = {}
-        try:
-            segmentations = self._segmenter.segment_cameras(list(images.values()))
-            for camera, segmentation in zip(images, segmentations, strict=True):
-                self._publish(camera, frames[camera], segmentation)
-                results[camera] = segmentation
-        except Exception:
-            for camera in images.keys() - results.keys():
-                self._statistics[camera].count(Outcome.FAILED)
-            raise
+        for cameras in _of_one_size(images):
+            try:
+                segmentations = self._segmenter.segment_cameras([images[camera] for camera in cameras])
+                for camera, segmentation in zip(cameras, segmentations, strict=True):
+                    self._publish(camera, frames[camera], segmentation)
+                    results[camera] = segmentation
+            except Exception as error:  # of a size that the engine cannot take: cameras of others get their labels
+                for camera in set(cameras) - results.keys():
+                    self._statistics[camera].count(Outcome.FAILED)
+                self._report_error(error)
         for camera, segmentation in results.items():  # for eyes only: no label waits for them
             self._outputs[camera].publish_overlay(frames[camera], images[camera], segmentation.labels)
 
@@ -159,3 +160,11 @@ class FrameLabeller:
             return []
         self._inputs[camera].hear_latched_calibration()
         return self._inputs[camera].problems()
+
+
+def _of_one_size(images: Mapping[str, np.ndarray]) -> list[list[str]]:
+    """Return the cameras whose images have one size together."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for camera, image in images.items():
+        groups.setdefault(image.shape, []).append(camera)
+    return list(groups.values())

@@ -9,6 +9,9 @@ from typing import Generic, TypeVar
 
 Frame = TypeVar("Frame")
 
+LOOK_PERIOD = 0.1
+"""Seconds after which a changed least period holds at the latest."""
+
 
 class LatestFrameWorker(Generic[Frame]):
     """Call `process` in one thread with the newest frame of every camera that has one.
@@ -58,7 +61,7 @@ class LatestFrameWorker(Generic[Frame]):
                 self._process(frames)
             except Exception as error:  # whatever it is, the next frame deserves its try
                 self._on_error(error)
-            self._rest(started + self._min_period() - time.monotonic())
+            self._rest(started)
 
     def _take(self) -> Mapping[str, Frame] | None:
         with self._changed:
@@ -68,7 +71,8 @@ class LatestFrameWorker(Generic[Frame]):
             frames, self._waiting = self._waiting, {}
             return frames
 
-    def _rest(self, seconds: float) -> None:
-        if seconds > 0:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping, timeout=seconds)
+    def _rest(self, started: float) -> None:
+        """Wait until the least period has passed, which may change meanwhile."""
+        with self._changed:
+            while not self._stopping and (left := started + self._min_period() - time.monotonic()) > 0:
+                self._changed.wait(min(left, LOOK_PERIOD))

@@ -16,6 +16,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from short_drive import COUNT, START, STEP, record, stamps
 from std_msgs.msg import String
 
+from querydiff_ros.bags.bag_file import BagMessage
+from querydiff_ros.bags.bag_player import still_true
 from querydiff_ros.bags.bag_reader import BagReader
 from querydiff_ros.cli import replay as replay_command
 
@@ -90,6 +92,13 @@ def test_a_start_in_the_middle_still_tells_the_condition(bag, peer, replay):
     peer.wait_for(lambda: len(images) == 3, "the last frames")
     assert stamps(images) == [START + index * STEP for index in (9, 10, 11)]
     assert [message.data for message in conditions] == ["fog"]
+
+
+def test_all_static_transforms_hold_and_the_last_of_everything_else() -> None:
+    kinds = {"/condition": "std_msgs/msg/String", "/tf_static": "tf2_msgs/msg/TFMessage"}
+    topics = ("/tf_static", "/condition", "/tf_static", "/condition")
+    sent = [BagMessage(topic, number, b"") for number, topic in enumerate(topics)]
+    assert [message.time_ns for message in still_true(sent, kinds)] == [0, 3, 2]
 
 
 def test_a_late_subscriber_learns_the_condition(bag, peer, replay):

@@ -99,7 +99,8 @@ def test_the_contact_sheet_shows_every_condition_and_the_legend(shown):
 def test_a_drive_without_conditions_or_ground_truth_is_shown_all_the_same(tmp_path, pixel_engine):
     with DriveRecorder(tmp_path / "bag", camera="left") as recorder:
         for index in range(3):
-            recorder.write(START + index, np.full((*SIZE, 3), 70 * index, np.uint8))
+            size = SIZE if index < 2 else SIZE[::-1]  # of photographs, some are upright
+            recorder.write(START + index, np.full((*size, 3), 70 * index, np.uint8))
     result = demo("--drive", tmp_path / "bag", "--model", pixel_engine, "--output", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())

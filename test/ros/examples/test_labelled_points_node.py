@@ -192,6 +192,22 @@ def test_depth_that_does_not_fit_is_one_sentence(
     assert "Traceback" not in said[0]
 
 
+def test_a_calibration_of_other_images_is_one_sentence(
+    peer: Peer, make: MakeNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make()
+    talk, said, other = Conversation(peer), [""], calibration()
+    other.width *= 2
+
+    def send() -> bool:
+        talk.send(mono8(LABELS), mono8(CONFIDENCE), other, measured())
+        said[0] += capfd.readouterr().err
+        return "/front/label/camera_info is of images of 12 x 4 and the label is 6 x 4" in said[0]
+
+    peer.wait_for(send, "a sentence")
+    assert talk.clouds == []
+
+
 @pytest.mark.parametrize(
     ("missing", "sentence"),
     [

@@ -90,6 +90,18 @@ def test_stop_waits_for_the_call_under_way() -> None:
     assert stopped_after == [True]
 
 
+def test_a_rate_limit_that_is_lifted_holds_no_longer(engine: Engine) -> None:
+    period = [3600.0]
+    worker = LatestFrameWorker(engine, engine.errors.put, min_period=lambda: period[0])
+    worker.start()
+    for number in range(2):
+        worker.offer("front", number)
+        assert engine.started.get(timeout=PATIENCE) == {"front": number}
+        engine.go.release()
+        period[0] = 0
+    worker.stop()
+
+
 def test_stop_forgets_what_waits_and_cuts_the_rate_limit_short(engine: Engine) -> None:
     worker = LatestFrameWorker(engine, engine.errors.put, min_period=lambda: 3600)
     worker.start()

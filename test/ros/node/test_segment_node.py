@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from engines import expected_labels, write_labels_only_engine
 from image_messages import compressed, picture, pixels, raw, stamped
@@ -20,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from querydiff_core.label_space import cityscapes
+from querydiff_ros.node.camera_frame import CameraFrame
 from querydiff_ros.node.camera_statistics import Outcome
 
 MakeNode = Callable[..., Any]
@@ -113,6 +115,25 @@ def test_two_cameras_of_different_sizes(peer: Peer, make_active_node: MakeNode) 
             peer.wait_for(lambda m=messages, s=stamp: len(m) > s, name)
             assert messages[stamp].header.frame_id == name
             np.testing.assert_array_equal(pixels(messages[stamp]), expected_labels(picture(*sizes[name])))
+
+
+def test_a_camera_of_a_size_that_the_engine_cannot_take_leaves_the_others_their_labels(
+    peer: Peer, make_active_node: MakeNode, pixel_engine: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(pixel_engine)
+    for dimension, side in zip(model.graph.input[0].type.tensor_type.shape.dim[1:3], (64, 128), strict=True):
+        dimension.dim_value = side
+    onnx.save(model, tmp_path / "fixed.onnx")
+    node = make_active_node(cameras=["wrong", "right"], engine=str(tmp_path / "fixed.onnx"))
+    labels = peer.subscribe(Image, "/right/label")
+    peer.wait_for(lambda: peer.node.count_publishers("/right/label"), "the labels' topic")
+    frames = {"wrong": picture(32, 64), "right": picture(64, 128)}
+
+    def label() -> list[Image]:
+        node._labeller.label({name: CameraFrame(f"/{name}/image", raw(rgb), 0.0) for name, rgb in frames.items()})
+        return labels
+
+    np.testing.assert_array_equal(pixels(peer.wait_for(label, "a label")[0]), expected_labels(frames["right"]))
 
 
 def test_a_camera_without_a_namespace(peer: Peer, make_active_node: MakeNode) -> None:
