@@ -81,7 +81,8 @@ def in_one_sentence(memory_advice: str) -> Iterator[None]:
         if SINGLE_VALUE in reason:
             raise QueryDiffError(
                 "BatchNorm cannot learn from one value a channel, which is what the smallest features of this crop and "
-                "batch are: raise --data.batch_size or --data.crop, or give --model.frozen_batch_norm true."
+                "batch are: raise --data.batch_size or --data.crop, or, where the decoder has no "
+                "BatchNorm (all but small), give --model.frozen_batch_norm true."
             ) from error
         raise QueryDiffError(f"The run cannot begin: {reason}.") from error
     except OSError as error:

@@ -102,6 +102,8 @@ class QueryExchange:
     @torch.no_grad()
     def _queries(self, source: EvaluationSource) -> tuple[BetweenImages, list[Tensor], list[float]]:
         between, each, perplexities = BetweenImages(), [], []
+        for rein in self._reins:  # the set before may have ended without its tokens
+            rein.steered = True
         for _, pixels in self._images(source):
             normalised = (shrink(pixels, self._graph.size) - self._graph.mean) / self._graph.std
             features = self._graph.model.backbone(normalised)

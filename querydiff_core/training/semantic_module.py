@@ -252,7 +252,7 @@ class SemanticModule(TrainedModule):
             for decayed in (True, False)
         ]
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=self.weight_decay)
-        scheduler = polynomial_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.warm_up)
+        scheduler = polynomial_decay(optimizer, self.trainer.max_steps, self.warm_up)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _decays(self, name: str, parameter: nn.Parameter) -> bool:
@@ -329,7 +329,10 @@ class SemanticModule(TrainedModule):
         """Freeze what this phase does not run: processes that train together wait for every trained parameter."""
         if self.phase == "pixel_head":
             read = self.model.pixel_decoder.refinements_of_mask_feature
-            for module in (self.model.mask_decoder, *self.model.refinements[read:]):
+            unread = [self.model.mask_decoder, *self.model.refinements[read:]]
+            if not any(True for _ in self.model.refinements.parameters()):
+                unread.append(self.model.agent_queries)  # which refinements alone read in this phase
+            for module in unread:
                 module.requires_grad_(False)
 
 

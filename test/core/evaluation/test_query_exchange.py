@@ -98,7 +98,11 @@ def test_what_tokens_steer_is_measured(scenes, student, tmp_path):
             torch.nn.init.eye_(rein.feature_maps[0].weight).data.mul_(strength)
         metadata = ModelMetadata("tiny", SIZE, model.mean, model.std, overrides=OVERRIDES)
         save_checkpoint(model, metadata, tmp_path / "tokens.safetensors")
-        report = QueryExchange(EngineOptions(model=tmp_path / "tokens.safetensors", device="cpu"))(source_of(scenes))
+        exchange = QueryExchange(EngineOptions(model=tmp_path / "tokens.safetensors", device="cpu"))
+        report = exchange(source_of(scenes))
+        assert exchange._reins[0].steered is False
+        exchange._queries(source_of(scenes))  # of the next domain
+        assert exchange._reins[0].steered is True
         assert report.share_between_images == 0
         assert report.changed[EXCHANGED] == report.changed[MEAN] == 0
         changed[strength] = report.changed[UNSTEERED]

@@ -64,6 +64,16 @@ def test_alpha_gives_the_teacher_its_share_of_the_gradient(teacher):
     assert "teaching.log_alpha" in made.state_dict()
 
 
+def test_the_pixel_head_trains_only_what_it_runs():
+    """Processes that train together would wait for the others' gradients."""
+    made = module(None, phase="pixel_head", student=StudentOptions(refinement=False))
+    labels = torch.randint(0, 19, (2, 64, 64))
+    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    made._losses(Crop(image, labels, torch.arange(2)))["loss"].backward()
+    trained = {name: parameter for name, parameter in made.named_parameters() if parameter.requires_grad}
+    assert [name for name, parameter in trained.items() if parameter.grad is None] == []
+
+
 @pytest.mark.parametrize("teaches", [True, False])
 def test_a_share_of_a_gradient_that_is_never_measured_is_refused(teacher, teaches):
     with pytest.raises(QueryDiffError, match="it needs a teacher, and instruments_every of 1 or more"):

@@ -101,7 +101,7 @@ def test_what_pytorch_says_is_said_with_the_remedy(tmp_path):
         "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are out of"
     )
     for fails, says in (
-        (one_value, r"--data\.batch_size or --data\.crop, or give --model\.frozen_batch_norm true"),
+        (one_value, r"--data\.batch_size or --data\.crop, or, .* give --model\.frozen_batch_norm true"),
         (lambda: raises(RuntimeError(shared)), r"Shared memory \(/dev/shm\).*--shm-size.*--data\.workers 0"),
         (lambda: raises(RuntimeError(bus)), r"--data\.workers 0"),
         ((tmp_path / "no" / "run").mkdir, r"no/run: No such file or directory\): runs are written into `runs`"),
