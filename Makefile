@@ -17,7 +17,7 @@ demo: $(VENV)/.run ## Label a drive through clear air, fog, night, rain and snow
 
 test: $(VENV)/.dev ## Run the whole test suite in JOBS=2 processes: what needs no ROS, then what talks over DDS
 	@failed=; \
-	$(BIN)/python -m pytest test/experiments test/core test/test_documents.py --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/core test/experiments"; \
+	$(BIN)/python -m pytest test/experiments test/core/inference/test_compiled_engines.py test/core test/test_documents.py --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/core test/experiments"; \
 	$(BIN)/python -m pytest test/ros test/launch --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/ros test/launch"; \
 	test -z "$$failed" || { echo "error: tests failed in$$failed"; exit 1; }
 
