@@ -64,7 +64,8 @@ class DriveRecorder:
             raise QueryDiffError(f"{self.path} exists already: delete it or choose another name for the bag.")
         self._folder = self._make_folder()
         # The storage file is named after its folder, so the bag gets its final name inside the temporary one.
-        self._writer = Writer(self._folder / self.path.name, version=9, storage_plugin=self._plugin)
+        # Version 8 of the metadata is the newest that Humble's tools read; later ones read it too.
+        self._writer = Writer(self._folder / self.path.name, version=8, storage_plugin=self._plugin)
         if self._plugin is StoragePlugin.MCAP:
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()

@@ -91,7 +91,8 @@ def end_like_ctrl_c() -> None:
 def start_apart() -> None:
     """Begin a command with a ROS graph of its own: no robot on this network and no second run is disturbed.
 
-    It must come before rclpy loads the middleware; SIGTERM ends the command as Ctrl-C does.
+    Humble knows no range of discovery: there its domain alone keeps it apart. It must come before rclpy loads the
+    middleware; SIGTERM ends the command as Ctrl-C does.
 
     Raises:
         QueryDiffError: if rclpy is missing.

@@ -5,6 +5,7 @@ import os
 import cv2
 import numpy as np
 import pytest
+import yaml
 from paths import CAMVID
 from rclpy.serialization import deserialize_message
 from rosbags.interfaces import QosDurability
@@ -86,6 +87,9 @@ def test_jpeg_frames_and_latched_conditions(tmp_path, storage):
             if connection.ext.offered_qos_profiles[0].durability is QosDurability.TRANSIENT_LOCAL
         }
     assert latched == {"/condition"}
+    stated = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    profiles = [each["topic_metadata"]["offered_qos_profiles"] for each in stated["topics_with_message_count"]]
+    assert all(isinstance(profile, str) for profile in profiles)  # Humble's tools read no list
 
 
 def test_camera_info_is_a_pinhole_looking_through_the_centre(tmp_path):
