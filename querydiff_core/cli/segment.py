@@ -149,10 +149,8 @@ class _Labelling:
                 yield picture
 
         rate, frames = read_video(file)
-        for old in (
-            *label_folder.glob("[0-9]" * 6 + ".png"),
-            overlay_file,
-        ):  # a longer video's would be left among ours
+        # Of a longer video that had this name, some would be left among ours.
+        for old in (*label_folder.glob("[0-9]" * 6 + ".png"), overlay_file):
             old.unlink(missing_ok=True)
         write_video(overlay_file, painted(), rate)
 

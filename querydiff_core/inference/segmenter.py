@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.inference.open_engine import open_engine
 from querydiff_core.inference.sliding_window import SlidingWindow
 from querydiff_core.label_space import LabelSpace
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -117,11 +120,8 @@ class Segmenter:
 
     def segment_cameras(self, images: Sequence[np.ndarray]) -> list[Segmentation]:
         """Segment one image `(H_i, W_i, 3)` a camera; images of one size share one inference."""
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(image.shape, []).append(index)
         results: dict[int, Segmentation] = {}
-        for indices in groups.values():
+        for indices in of_one_size(dict(enumerate(images))):
             if len(indices) == 1:
                 results[indices[0]] = self(images[indices[0]])
                 continue
@@ -139,6 +139,14 @@ class Segmenter:
     def close(self) -> None:
         """Free the engine's memory; the segmenter cannot be called afterwards."""
         self._engine.close()
+
+
+def of_one_size(images: Mapping[Name, np.ndarray]) -> list[list[Name]]:
+    """Return the names of images that have one size together."""
+    groups: dict[tuple[int, ...], list[Name]] = {}
+    for name, image in images.items():
+        groups.setdefault(image.shape, []).append(name)
+    return list(groups.values())
 
 
 def _check(images: np.ndarray) -> None:

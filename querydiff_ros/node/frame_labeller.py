@@ -13,7 +13,7 @@ from lifecycle_msgs.msg import State
 from rclpy.lifecycle import LifecycleNode, LifecycleState
 
 from querydiff_core.errors import described
-from querydiff_core.inference.segmenter import Segmentation, Segmenter
+from querydiff_core.inference.segmenter import Segmentation, Segmenter, of_one_size
 from querydiff_ros.common.image_conversions import BadFrame
 from querydiff_ros.node.camera_frame import CameraFrame
 from querydiff_ros.node.camera_input import CameraInput
@@ -99,7 +99,7 @@ class FrameLabeller:
         if not images:
             return
         results: dict[str, Segmentation] = {}
-        for cameras in _of_one_size(images):
+        for cameras in of_one_size(images):
             try:
                 segmentations = self._segmenter.segment_cameras([images[camera] for camera in cameras])
                 for camera, segmentation in zip(cameras, segmentations, strict=True):
@@ -160,11 +160,3 @@ class FrameLabeller:
             return []
         self._inputs[camera].hear_latched_calibration()
         return self._inputs[camera].problems()
-
-
-def _of_one_size(images: Mapping[str, np.ndarray]) -> list[list[str]]:
-    """Return the cameras whose images have one size together."""
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for camera, image in images.items():
-        groups.setdefault(image.shape, []).append(camera)
-    return list(groups.values())
