@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from plan import Plan, pictures
 from scores import LABELS, Scores
-from variants import PLAIN, Variant, full
+from variants import CONTROL, PLAIN, Variant, full
 
 from querydiff_core.evaluation.compare.charts import heat_map
 from querydiff_core.evaluation.compare.comparison import Comparison
@@ -23,7 +23,7 @@ TILE = (384, 192)
 
 def write_pictures(plan: Plan, scores: Scores, stem: Path) -> list[Path]:
     """Write the heat map, the panels and the similarity maps of what is done to `stem`_*; return the files."""
-    best = full(plan.settings.teachers[-1])
+    best = full(CONTROL)
     found = {
         "gain": _heat_map(scores, best),
         "panels": _panels(scores, best),
@@ -72,6 +72,6 @@ def _similarity(plan: Plan) -> np.ndarray | None:
         files = [file for file in found if file.stem.endswith(last)]
         if files:
             tiles = [panel(read_image(file), *TILE) for file in files]
-            title = f"teacher trained on {teacher}: clear and night, coarse and fine feature"
+            title = f"{teacher.name}: clear and night, coarse and fine feature"
             rows.append(titled(grid(tiles, len(tiles)), title, height=24))
     return np.concatenate(rows) if rows else None

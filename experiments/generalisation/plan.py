@@ -7,9 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from steps import AUGMENT, Step
-from variants import AGENT, HERE, PAINTED, PLAIN, Settings, Variant, full, variants
+from variants import AGENT, HERE, PAINTED, PLAIN, REAL_SETS, STREETS, Settings, Teacher, Variant, full, variants
 
 TARGET_SEED, SHOWN_SEED = 9_000_000, 9_500_000
+SOURCES = "--data.train=" + json.dumps(
+    [{"root": root, "weight": 1.0} for root in ("scenes_source/scenes", "augmented/scenes")]
+)
+"""The flag that mixes street scenes and painted ones, each half of what is sampled."""
 
 
 class Plan:
@@ -17,6 +21,7 @@ class Plan:
 
     Attributes:
         settings: of the study.
+        variants, seeds: that are compared.
         steps: all of them.
     """
 
@@ -26,10 +31,10 @@ class Plan:
         self.targets = self._targets()
         self.shown = self._scenes("shown", 2, ("clear", "night"), SHOWN_SEED)
         self.start = self._start()
-        self.teachers = {name: self._teacher(name) for name in settings.teachers}
-        self.variants = variants(settings)
+        self.teachers = {each: self._teacher(each) for each in settings.teachers if each.images}
+        self.variants, self.seeds = variants(settings), range(settings.seeds)
         self._runs: dict[tuple[Variant, int], Step] = {}
-        self._augmented = {name: self._augmentation(name) for name in settings.teachers}
+        self._augmented = self._augmentation(STREETS)
         self.steps = list(dict.fromkeys(self._all()))
 
     def run(self, variant: Variant, seed: int) -> Step:
@@ -47,17 +52,17 @@ class Plan:
         for group, scenes in self.targets.items():
             data = [f"street_scenes={scenes.folder / 'scenes'}::{condition}" for condition in self._conditions(group)]
             steps.append(self._score(group, run, data, scenes))
-        if self.settings.camvid is not None:
-            data = [f"camvid={self.settings.camvid}:val"]
-            data += [f"camvid={self.settings.camvid}:train:dusk"] * (self.settings.camvid / "train").is_dir()
-            steps.append(self._score("real", run, data))
+        if real := self.settings.real:
+            data = [source.format(folder) for name, folder in real.items() for source in REAL_SETS[name]]
+            asked = ("--queries",) if variant.has_agent_queries else ()
+            steps.append(self._score("real", run, data, flags=asked))
         return steps
 
-    def _score(self, group: str, run: Step, data: Sequence[str], *needs: Step) -> Step:
+    def _score(self, group: str, run: Step, data: Sequence[str], *needs: Step, flags: Sequence[str] = ()) -> Step:
         sources = [word for source in data for word in ("--data", source)]
         size = f"{self.settings.crop[0]}x{self.settings.crop[1]}"
         options = ["--size", size, "--device", self.settings.device, "--threads", "1", "--workers", "0"]
-        command = ("evaluate", str(student_file(run)), *sources, *options, "--output", "result.json")
+        command = ("evaluate", str(student_file(run)), *sources, *options, *flags, "--output", "result.json")
         return self._step(f"score_{group}_{run.name}", "scoring", (command,), (run, *needs))
 
     def _targets(self) -> dict[str, Step]:
@@ -72,22 +77,12 @@ class Plan:
     def _conditions(self, group: str) -> tuple[str, ...]:
         return tuple(each for each in self.settings.conditions if (each == PAINTED) == (group == PAINTED))
 
-    def seeds(self, variant: Variant) -> range:
-        """Return the seeds of a variant."""
-        return range(self.settings.sweep if variant.sweep else self.settings.seeds)
-
     def _all(self) -> Iterator[Step]:
-        """Yield the steps, the method first and seed by seed, so that an unfinished study already says the most."""
-        yield from (self.source, *self.targets.values(), self.shown, *self.teachers.values(), self.start)
-        fulls = [full(teacher) for teacher in self.settings.teachers]
-        method = [PLAIN, AGENT, *(variant for variant in reversed(self.variants) if variant in fulls)]
-        others = [variant for variant in self.variants if not variant.sweep and variant not in method]
-        for group in (method, others, [variant for variant in self.variants if variant.sweep]):
-            for seed in range(max(self.settings.seeds, self.settings.sweep)):
-                for variant in group:
-                    if seed in self.seeds(variant):
-                        yield from (self._augmented[variant.teacher],) if variant.augments and variant.teacher else ()
-                        yield from (self.run(variant, seed), *self.evaluations(variant, seed))
+        """Yield the steps, seed by seed, so that an unfinished study already says the most."""
+        for seed in range(self.settings.seeds):
+            for variant in self.variants:
+                for step in (self.run(variant, seed), *self.evaluations(variant, seed)):
+                    yield from _with_needs(step)
 
     def _step(
         self,
@@ -105,15 +100,18 @@ class Plan:
         command += ("--workers", "1", "--seed", str(seed), "--conditions", ",".join(conditions))
         return self._step(f"scenes_{name}", "scenes", (command,))
 
-    def _teacher(self, name: str) -> Step:
-        images = self.settings.idd if name == "idd" else self.source.folder / "scenes" / "images"
-        crop = self.settings.teacher_crop
+    def _teacher(self, teacher: Teacher) -> Step:
+        real, crop = teacher.images == "idd", self.settings.teacher_crop
+        images = self.settings.idd if real else self.source.folder / "scenes" / "images"
         command = ("teacher", "train", str(images), "--output", "model", "--model.width", "tiny")
-        command += ("--data.crop", f"[{crop},{crop}]", "--data.batch_size", "8", "--data.workers", "0")
+        command += ("--latents", "imagenet") if teacher.features else ()
+        command += ("--data.crop", json.dumps(crop), "--data.batch_size", "8", "--data.workers", "0")
         command += ("--trainer.precision", "bf16-mixed", "--trainer.accelerator", self._accelerator)
-        command += ("--model.autoencoder_steps", str(self.settings.autoencoder_steps))
         command += ("--model.denoiser_steps", str(self.settings.denoiser_steps), "--pictures.images", "4")
-        return self._step(f"teacher_{name}", "teachers", (command,), () if name == "idd" else (self.source,))
+        if not teacher.features:
+            command += ("--model.autoencoder_steps", str(self.settings.autoencoder_steps))
+        name = "_".join(["teacher", *teacher.name.split()])
+        return self._step(name, "teachers", (command,), () if real else (self.source,))
 
     @property
     def _accelerator(self) -> str:
@@ -122,22 +120,22 @@ class Plan:
     def _start(self) -> Step:
         files = (HERE / "student.yaml", PLAIN.overlay or HERE, HERE / "start.yaml")
         command = self._fit_command(files, self.settings.start_steps, 0, 2 * self.settings.batch)
+        command += (f"--model.pretrained={str(self.settings.pretrained).lower()}",)
         return self._step("start", "common start", (command,), (self.source, self.shown), files)
 
     def _fit(self, variant: Variant, seed: int) -> Step:
-        files = tuple(file for file in (HERE / "student.yaml", variant.overlay) if file)
         begin = self.start.folder / "runs" / _experiment(self.start.files) / "version_0/checkpoints/last.ckpt"
-        needs, flags = [self.source, self.shown, self.start], [f"--model.start_from={begin}", *variant.flags]
-        if variant.teacher and variant.augments:
-            needs.append(self._augmented[variant.teacher])
-            flags.append(_sources(variant.teacher))
-        elif variant.teacher:
+        needs, flags = [self.source, self.shown, self.start], [f"--model.start_from={begin}"]
+        if variant.augments:
+            needs.append(self._augmented)
+            flags.append(SOURCES)
+        elif variant.teacher in self.teachers:
             needs.append(self.teachers[variant.teacher])
             flags.append(f"--model.teacher.source={needs[-1].folder / 'model'}")
         if self.settings.rate is not None:
             flags.append(f"--model.learning_rate={self.settings.rate}")
-        command = self._fit_command(files, self.settings.steps, seed, self.settings.batch)
-        return self._step(f"{variant.slug}_{seed}", "runs", ((*command, *flags),), tuple(needs), files)
+        command = self._fit_command(variant.files, self.settings.steps, seed, self.settings.batch)
+        return self._step(f"{variant.slug}_{seed}", "runs", ((*command, *flags),), tuple(needs), variant.files)
 
     def _fit_command(self, files: tuple[Path, ...], steps: int, seed: int, batch: int) -> tuple[str, ...]:
         configs = [word for file in files for word in ("--config", str(file))]
@@ -158,7 +156,7 @@ class Plan:
         flags = [f"--{name}={each if isinstance(each, str) else json.dumps(each)}" for name, each in values.items()]
         return ("fit", *configs, *flags)
 
-    def _augmentation(self, teacher: str) -> Step:
+    def _augmentation(self, teacher: Teacher) -> Step:
         distilled, alone = self.run(full(teacher), 0), self.run(AGENT, 0)
         model, source = self.teachers[teacher].folder / "model", self.source.folder / "scenes"
         command = [AUGMENT, "--teacher", str(model), "--source", str(source), "--output", "scenes"]
@@ -166,7 +164,14 @@ class Plan:
             command += [f"--{name}", str(run.folder / "step.json")]
         command += ["--device", self.settings.device]
         needs = (self.source, self.teachers[teacher], distilled, alone)
-        return self._step(f"augmented_{teacher}", "augmentation", (tuple(command),), needs)
+        return self._step("augmented", "augmentation", (tuple(command),), needs)
+
+
+def _with_needs(step: Step) -> Iterator[Step]:
+    """Yield what a step needs, and then the step."""
+    for need in step.needs:
+        yield from _with_needs(need)
+    yield step
 
 
 def student_file(run: Step) -> Path:
@@ -177,12 +182,6 @@ def student_file(run: Step) -> Path:
 def pictures(run: Step) -> Path:
     """Return the folder of the pictures that a run writes."""
     return student_file(run).parent / "pictures"
-
-
-def _sources(teacher: str) -> str:
-    """Return the flag that mixes street scenes and painted ones, each half of what is sampled."""
-    roots = ("scenes_source/scenes", f"augmented_{teacher}/scenes")
-    return "--data.train=" + json.dumps([{"root": root, "weight": 1.0} for root in roots])
 
 
 def _experiment(files: tuple[Path, ...]) -> str:

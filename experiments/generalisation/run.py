@@ -5,7 +5,7 @@ study, or goes on where it stopped, and writes docs/generalisation.md with its p
 settings: after a change, the steps that it concerns are done again.
 
     OMP_NUM_THREADS=1 python experiments/generalisation/run.py --jobs 2
-    python experiments/generalisation/run.py --device cuda --jobs 1 --steps 4000 --start-steps 4000 --scenes 10000
+    python experiments/generalisation/run.py --device cuda --seeds 5 --steps 4000 --start-steps 4000 --scenes 10000
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from plan import Plan
 from steps import run_steps
-from variants import REPOSITORY, Settings
+from variants import REAL_SETS, REPOSITORY, Settings
 
 from querydiff_core.cli.argument_types import image_size
 from querydiff_core.cli.main import exit_cleanly
@@ -38,7 +38,7 @@ def main() -> int:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Settings)}
-    for name in ("camvid", "idd"):
+    for name in (*REAL_SETS, "idd"):
         if not given[name].is_dir():
             print(f"no folder {given[name]}: what needs it is left out")
             given[name] = None
@@ -64,27 +64,30 @@ def _parser() -> argparse.ArgumentParser:
         default=REPOSITORY / "docs" / "generalisation.md",
         help="page to write",
     )
-    add("--camvid", type=Path, default=shared / "camvid", help="folder of the real domains (default: %(default)s)")
+    for name in REAL_SETS:
+        add(f"--{name}", type=Path, default=shared / name, help="folder of real streets to score on")
     add(
         "--real-images",
         dest="idd",
         type=Path,
         default=shared / "idd_lite_images",
-        help="images for a second teacher",
+        help="unlabelled images that a teacher learns from",
     )
     for name in ("seeds", "steps", "start_steps", "scenes", "targets", "autoencoder_steps", "denoiser_steps", "batch"):
         add(f"--{name.replace('_', '-')}", type=int, default=getattr(Settings, name), help="(default: %(default)s)")
-    add("--teacher-crop", type=int, default=Settings.teacher_crop, help="side of a teacher's crops")
+    add("--teacher-crop", type=image_size, default=Settings.teacher_crop, metavar="HxW", help="of a teacher's crops")
     add("--student", default=Settings.student, help="variant of the student (default: %(default)s)")
+    add(
+        "--random-start", dest="pretrained", action="store_false", help="begin without the backbone's published weights"
+    )
     add("--conditions", default=",".join(Settings.conditions), help="of the generated targets (default: %(default)s)")
     add("--image-size", dest="size", type=image_size, default=Settings.size, metavar="HxW", help="of street scenes")
     add("--crop", type=image_size, default=Settings.crop, metavar="HxW", help="size of crops and of the input")
     add("--rate", type=float, help="learning rate (default: that of student.yaml)")
-    add("--sweep", type=int, nargs="?", const=1, default=0, help="seeds of variants with one setting changed")
     add(
         "--only",
         default="",
-        help="run plain, agent queries and variants with one of these words in their name, comma-separated",
+        help="variants with one of these words in their name, comma-separated, and those they are compared with",
     )
     add("--device", default="cpu", choices=("cpu", "cuda"))
     add("--jobs", type=int, default=1, help="steps that run at the same time (default: %(default)s)")

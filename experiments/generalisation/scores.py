@@ -6,17 +6,19 @@ import dataclasses
 from functools import cached_property, reduce
 
 import numpy as np
-from plan import Plan
+from plan import Plan, student_file
 from scipy.stats import t
 from steps import DIVERGED
 from variants import Variant
 
+from querydiff_core.evaluation.query_exchange import EXCHANGED, MEAN, UNSTEERED, QueryReport
 from querydiff_core.evaluation.result import DomainResult, Result
+from querydiff_core.inference.checkpoint import load_checkpoint
 
 CLEAR = "clear"
 SHIFTED, REAL = "other generated", "real"
-"""Columns that are means: of the generated domains but the clear one, and of CamVid's."""
-LABELS = {"camvid": "CamVid day", "camvid train dusk": "CamVid dusk"}
+"""Columns that are means: of the generated domains but the clear one, and of the real ones."""
+LABELS = {"camvid": "CamVid day", "camvid train dusk": "dusk", "bdd100k": "BDD100K", "cityscapes": "Cityscapes"}
 
 
 class Scores:
@@ -40,7 +42,7 @@ class Scores:
         """Return the result of every run that was scored."""
         found = {}
         for variant in self.plan.variants:
-            for seed in self.plan.seeds(variant):
+            for seed in self.plan.seeds:
                 steps = self.plan.evaluations(variant, seed)
                 if all(step.record().done for step in steps) and not self.diverged(variant, seed):
                     results = [Result.load(step.folder / "result.json") for step in steps]
@@ -53,7 +55,7 @@ class Scores:
 
     def points(self, variant: Variant) -> np.ndarray:
         """Return mIoU in percent, `(seeds, domains)`; NaN for a run that diverged or is not done."""
-        seeds = self.plan.seeds(variant)
+        seeds = self.plan.seeds
         return np.array([[self._miou(variant, seed, domain) for domain in self.domains] for seed in seeds])
 
     def difference(self, variant: Variant, base: Variant) -> tuple[np.ndarray, np.ndarray]:
@@ -61,9 +63,25 @@ class Scores:
 
         The interval is Student's over the seeds that both have; NaN for fewer than two.
         """
-        seeds = min(len(self.plan.seeds(variant)), len(self.plan.seeds(base)))
-        found = self.points(variant)[:seeds] - self.points(base)[:seeds]
+        found = self.points(variant) - self.points(base)
         return mean(found), half_interval(found)
+
+    def instruments(self, variant: Variant, seed: int) -> tuple[float | None, ...]:
+        """Return what a run's agent queries hold on the first real domain, and how strongly they were taught.
+
+        Shares of 0 to 1: of their variance between images; mIoU lost with another image's, with their mean, and
+        without the tokens' steering; of alpha L_diff's gradient by L_seg's at the queries and in the backbone, when
+        it was last measured. None where there is none.
+        """
+        domains = self.results[variant, seed].domains
+        measured = next((d.extra["agent_queries"] for d in domains if "agent_queries" in d.extra), None)
+        _, metadata = load_checkpoint(student_file(self.plan.run(variant, seed)))
+        gradients = [metadata.recipe["metrics"].get(f"teaching/{part}") for part in ("queries", "backbone")]
+        if measured is None:
+            return (None, None, None, None, *gradients)
+        report = QueryReport(**measured)
+        losses = [report.cost(given) if given in report.miou else None for given in (EXCHANGED, MEAN, UNSTEERED)]
+        return (report.share_between_images, *losses, *gradients)
 
     def pooled(self, variant: Variant) -> Result | None:
         """Return one result whose counts are the sums over the seeds; None if no seed has any."""

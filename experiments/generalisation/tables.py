@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from plan import Plan
 from scores import CLEAR, REAL, SHIFTED, Scores, mean, spread
-from variants import AGENT, PLAIN, Variant
+from variants import AGENT, PLAIN, STREETS, Variant
 
 from querydiff_core.utils.atomic_file import atomic_file
 
@@ -24,17 +24,30 @@ def scores_table(scores: Scores, variants: Sequence[Variant]) -> str:
 
 
 def comparison_table(plan: Plan, scores: Scores) -> str:
-    """Return paired differences to agent queries in points, in bold where the interval leaves 0 out, and costs."""
+    """Return paired differences in points, in bold where the interval leaves 0 out, and costs.
+
+    They are to agent queries, and on the real domains also to the same student without a teacher.
+    """
     shown = [domain for domain in (CLEAR, SHIFTED, REAL) if domain in scores.domains] or scores.domains
     rows = []
     for variant in plan.variants:
-        cells = []
-        for domain, gain, half in zip(scores.domains, *scores.difference(variant, AGENT), strict=True):
-            if domain in shown:
-                text = "" if variant == AGENT else _with(gain, half)
-                cells.append(f"**{text}**" if np.isfinite(half) and abs(gain) > half else text)
+        cells = _gains(scores, variant, None if variant == AGENT else AGENT, shown)
+        cells += _gains(scores, variant, variant.untaught, shown[-1:])
         rows.append([variant.name, *cells, _cost(plan, variant)])
-    return markdown(["variant", *shown, "CPU of a run, s"], rows)
+    return markdown(["variant", *shown, f"{shown[-1]}, by the teacher", "CPU of a run, s"], rows)
+
+
+def instruments_table(plan: Plan, scores: Scores) -> str:
+    """Return what the agent queries hold and how strongly they are taught, in percent: means over seeds."""
+    head = ["variant", "variance between images", "lost with another image's", "with their mean", "without steering"]
+    rows = []
+    for variant in plan.variants:
+        if variant.has_agent_queries and not variant.augments:
+            measured = [scores.instruments(variant, seed) for seed in plan.seeds if (variant, seed) in scores.results]
+            each = zip(*measured, strict=True) if measured else ()
+            values = [[value for value in column if value is not None] for column in each]
+            rows.append([variant.name, *(f"{100 * np.mean(column):.2f}" if column else "" for column in values)])
+    return markdown([*head, "gradient at queries", "in the backbone"], rows)
 
 
 def write_csv(scores: Scores, file: Path) -> None:
@@ -56,7 +69,7 @@ def failures(plan: Plan, scores: Scores) -> list[str]:
     """Return a sentence for each run that diverged, or needs one that did, and one for what is not done."""
     found = []
     for variant in plan.variants:
-        for seed in plan.seeds(variant):
+        for seed in plan.seeds:
             run = plan.run(variant, seed)
             if scores.diverged(variant, seed):
                 says = run.record().message.removeprefix("error: ").split(" for ")[0]
@@ -84,21 +97,30 @@ def times(plan: Plan) -> str:
     return f"{done} of {len(plan.steps)} steps took {total / 60:.0f} minutes of CPU time: {', '.join(parts)}."
 
 
-def augmentations(plan: Plan) -> list[str]:
-    """Return what each diffusion model painted in the time that distillation took."""
-    found = []
-    for teacher in plan.settings.teachers:
-        folder = plan.settings.folder / f"augmented_{teacher}"
-        if (folder / "augmentation.json").exists():
-            lines = [line for line in (folder / "log.txt").read_text().splitlines() if line.strip()]
-            found.append(f"The teacher `{teacher}` painted {lines[-1]}.")
-    return found
+def augmentation(plan: Plan) -> str:
+    """Return what the diffusion model painted in the time that distillation took."""
+    folder = plan.settings.folder / "augmented"
+    if not (folder / "augmentation.json").exists():
+        return ""
+    lines = [line for line in (folder / "log.txt").read_text().splitlines() if line.strip()]
+    return f"The teacher `{STREETS.name}` painted {lines[-1]}."
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _gains(scores: Scores, variant: Variant, base: Variant | None, shown: Sequence[str]) -> list[str]:
+    """Return the differences to `base` on the domains that are `shown`; nothing where there is no base."""
+    if base is None:
+        return ["" for _ in shown]
+    differences = zip(*scores.difference(variant, base), strict=True)
+    found = dict(zip(scores.domains, differences, strict=True))
+    texts = {domain: _with(*found[domain]) for domain in shown}
+    beyond = {domain for domain, (gain, half) in found.items() if np.isfinite(half) and abs(gain) > half}
+    return [f"**{text}**" if domain in beyond else text for domain, text in texts.items()]
 
 
 def _with(value: float, around: float) -> str:
@@ -109,6 +131,6 @@ def _with(value: float, around: float) -> str:
 
 def _cost(plan: Plan, variant: Variant) -> str:
     """Return the mean CPU seconds of the runs of a variant."""
-    records = [plan.run(variant, seed).record() for seed in plan.seeds(variant)]
+    records = [plan.run(variant, seed).record() for seed in plan.seeds]
     seconds = [record.cpu_seconds for record in records if record.done]
     return f"{np.mean(seconds):.0f}" if seconds else "–"

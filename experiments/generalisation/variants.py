@@ -16,55 +16,94 @@ PAINTED = "painted"
 CONDITIONS = ("clear", "fog", "night", "rain", "snow", PAINTED)
 
 
+REAL_SETS = {
+    "camvid": ("camvid={}:val", "camvid={}:train:dusk"),
+    "bdd100k": ("bdd100k=folder={}",),
+    "cityscapes": ("cityscapes=folder={}",),
+}
+"""Sets of labelled real streets, and what is scored of each, as `querydiff evaluate --data` takes it."""
+FOLDERS = ("folder", *REAL_SETS, "idd")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What teaches.
+
+    Attributes:
+        name: as it stands in the tables.
+        images: `streets` (the scenes that students learn from) or `idd`; None for the control, which is not trained.
+        features: whether it denoises ImageNet features (`--latents imagenet`) instead of an autoencoder's latents.
+    """
+
+    name: str
+    images: str | None
+    features: bool = False
+
+
+CONTROL = Teacher("control", None)
+IDD_FEATURES = Teacher("idd features", "idd", features=True)
+STREETS_FEATURES = Teacher("streets features", "streets", features=True)
+STREETS = Teacher("streets", "streets")
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of a study; the defaults are those of the document.
 
     Attributes:
         folder: where everything is written.
-        camvid, idd: folders of real data; what needs a folder that is None is left out.
+        camvid, bdd100k, cityscapes: folders of labelled real streets to score on; those that are None are left out.
+        idd: folder of unlabelled real streets to train a teacher on; None leaves that teacher out.
         seeds: training runs of each variant.
         steps, start_steps: training steps of a variant and of the common start.
         scenes: clear street scenes to learn from.
         targets: street scenes to score on, for each of `conditions`.
         autoencoder_steps, denoiser_steps: training steps of each teacher.
         student: variant of the network.
-        size, crop: (height, width) of scenes, and of crops and of what the network sees.
-        sweep: seeds of the further variants that change one setting of the full method, 0 for none.
+        pretrained: whether the common start begins with the published weights of its backbone.
+        size, crop, teacher_crop: (height, width) of scenes, of crops and what the network sees, of a teacher's crops.
         rate: learning rate of the variants, None for that of student.yaml.
-        only: words; variants without any of them in their name are left out, but for the two without a teacher.
+        only: words; variants without any of them in their name are left out, but for those they are compared with.
     """
 
     folder: Path
-    camvid: Path | None
-    idd: Path | None
+    camvid: Path | None = None
+    bdd100k: Path | None = None
+    cityscapes: Path | None = None
+    idd: Path | None = None
     seeds: int = 3
-    steps: int = 100
+    steps: int = 500
     start_steps: int = 400
     scenes: int = 1000
     targets: int = 16
     autoencoder_steps: int = 550
     denoiser_steps: int = 500
-    student: str = "small-resnet18d"
+    student: str = "small"
+    pretrained: bool = True
     conditions: tuple[str, ...] = CONDITIONS
     size: tuple[int, int] = (256, 512)
-    crop: tuple[int, int] = (192, 256)
+    crop: tuple[int, int] = (128, 256)
     batch: int = 4
-    teacher_crop: int = 128
+    teacher_crop: tuple[int, int] = (128, 256)
     device: str = "cpu"
-    sweep: int = 0
     rate: float | None = None
     only: tuple[str, ...] = ()
 
     @property
-    def teachers(self) -> tuple[str, ...]:
-        """Return the names of the teachers, which say what they are trained on."""
-        return ("streets",) if self.idd is None else ("streets", "idd")
+    def real(self) -> dict[str, Path]:
+        """Return the folders of labelled real streets that are there, by the names in REAL_SETS."""
+        folders = {name: getattr(self, name) for name in REAL_SETS}
+        return {name: folder for name, folder in folders.items() if folder is not None}
+
+    @property
+    def teachers(self) -> tuple[Teacher, ...]:
+        """Return the teachers, the control first."""
+        real = () if self.idd is None else (IDD_FEATURES,)
+        return (CONTROL, *real, STREETS_FEATURES, STREETS)
 
     def described(self) -> dict[str, object]:
         """Return the settings for the document, without the folders."""
-        values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name not in ("folder", "camvid", "idd")}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in FOLDERS}
 
 
 @dataclass(frozen=True)
@@ -74,18 +113,27 @@ class Variant:
     Attributes:
         name: as it stands in the tables.
         overlay: configuration file that is laid over student.yaml.
-        teacher: name of the diffusion model, None for training without one.
+        teacher: None for training without one.
+        untaught: the same student without a teacher, None where there is no teacher.
         augments: whether it paints training images instead of teaching (`diffusion_augmentation.py`).
-        flags: further flags of `querydiff fit`.
-        sweep: whether this is the full method with one setting changed.
     """
 
     name: str
     overlay: Path | None
-    teacher: str | None = None
+    teacher: Teacher | None = None
+    untaught: Variant | None = None
     augments: bool = False
-    flags: tuple[str, ...] = ()
-    sweep: bool = False
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return the configuration files, each laid over those before it."""
+        taught = HERE / "taught.yaml" if self.teacher and not self.augments else None
+        return tuple(file for file in (HERE / "student.yaml", self.overlay, taught) if file)
+
+    @property
+    def has_agent_queries(self) -> bool:
+        """Return whether its queries are agent queries, which can be measured."""
+        return self not in (PLAIN, REIN)
 
     @property
     def slug(self) -> str:
@@ -95,16 +143,10 @@ class Variant:
 
 PLAIN = Variant("plain", OVERLAYS / "no_agent_queries.yaml")
 AGENT = Variant("agent queries", OVERLAYS / "agent_queries_alone.yaml")
-REIN = Variant("Rein, frozen backbone", HERE / "rein.yaml")
-SWEEP = {
-    "alpha 10": ("--model.alpha=10",),
-    "alpha 100": ("--model.alpha=100",),
-    "scaled": ("--model.teacher.scaled=true",),
-    "strong timestep 50": ("--model.teacher.strong_timestep=50",),
-    "strong timestep 400": ("--model.teacher.strong_timestep=400",),
-    "finer features": ('--model.teacher.features=["up_blocks.2.resnets.2","up_blocks.3.resnets.2"]',),
-    "coarse feature alone": ('--model.teacher.features=["up_blocks.1.resnets.2"]',),
-}
+IMAGE = Variant("image queries", HERE / "image_queries.yaml")
+TOKENS = Variant("tokens", HERE / "tokens.yaml")
+REIN = Variant("Rein", HERE / "rein.yaml")
+TERMS = {"L_sup": "l_sup_alone.yaml", "L_dist": "l_dist_alone.yaml"}
 
 
 def variants(settings: Settings) -> list[Variant]:
@@ -113,26 +155,26 @@ def variants(settings: Settings) -> list[Variant]:
     Raises:
         QueryDiffError: if a word of `settings.only` is in no name.
     """
-    found = [PLAIN, AGENT, REIN]
-    for teacher in settings.teachers:
-        found += [
-            Variant(f"+ L_sup, {teacher}", OVERLAYS / "l_sup_alone.yaml", teacher),
-            Variant(f"+ L_dist, {teacher}", OVERLAYS / "l_dist_alone.yaml", teacher),
-            full(teacher),
-            Variant(f"diffusion augmentation, {teacher}", AGENT.overlay, teacher, augments=True),
-        ]
-    if settings.sweep:
-        teacher = settings.teachers[-1]
-        found += [Variant(f"full, {teacher}: {name}", None, teacher, flags=f, sweep=True) for name, f in SWEEP.items()]
+    control, *diffusion = settings.teachers
+    found = [PLAIN, AGENT, full(control), IMAGE, taught(IMAGE, control), TOKENS, taught(TOKENS, control)]
+    found += [full(teacher) for teacher in diffusion]
+    found += [REIN, *(Variant(f"+ {name}, control", OVERLAYS / file, control, AGENT) for name, file in TERMS.items())]
+    found.append(Variant(f"diffusion augmentation, {STREETS.name}", AGENT.overlay, STREETS, AGENT, augments=True))
     only = settings.only
     for word in only:
         if not any(word in variant.name for variant in found):
             names = ", ".join(variant.name for variant in found)
             raise QueryDiffError(f"--only: no variant has {word!r} in its name; the variants are {names}.")
     chosen = [variant for variant in found if not only or any(word in variant.name for word in only)]
-    return [variant for variant in found if variant in (PLAIN, AGENT, *chosen)]
+    compared = (PLAIN, AGENT, *chosen, *(variant.untaught for variant in chosen))
+    return [variant for variant in found if variant in compared]
 
 
-def full(teacher: str) -> Variant:
+def full(teacher: Teacher) -> Variant:
     """Return the variant with every part of the method."""
-    return Variant(f"full QueryDiff, {teacher}", None, teacher)
+    return Variant(f"full QueryDiff, {teacher.name}", None, teacher, AGENT)
+
+
+def taught(untaught: Variant, teacher: Teacher) -> Variant:
+    """Return a variant with a teacher beside."""
+    return Variant(f"{untaught.name}, {teacher.name}", untaught.overlay, teacher, untaught)

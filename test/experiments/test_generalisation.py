@@ -24,14 +24,16 @@ MINIATURE = {
     "autoencoder-steps": 1,
     "denoiser-steps": 1,
     "batch": 1,
-    "teacher-crop": 64,
+    "teacher-crop": "64x64",
     "student": "tiny",
     "image-size": "64x128",
     "crop": "64x64",
     "conditions": "clear,night",
 }
-VARIANTS = ("plain", "agent queries", "Rein, frozen backbone", "+ L_sup, streets", "+ L_dist, streets")
-VARIANTS += ("full QueryDiff, streets", "diffusion augmentation, streets")
+ONLY = ("--only", "full,tokens,augmentation")
+FULL = tuple(f"full QueryDiff, {teacher}" for teacher in ("control", "streets features", "streets"))
+TAUGHT = (*FULL, "tokens, control", "diffusion augmentation, streets")
+VARIANTS = ("plain", "agent queries", FULL[0], "tokens", "tokens, control", *FULL[1:], TAUGHT[-1])
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,9 @@ def folder(tmp_path_factory):
 def begin(folder: Path, *flags: str) -> subprocess.Popen:
     settings = [word for name, value in MINIATURE.items() for word in (f"--{name}", str(value))]
     places = ["--folder", folder / "runs", "--document", folder / "page.md"]
-    missing = ["--camvid", folder / "none", "--real-images", folder / "none"]
-    command = [sys.executable, str(STUDY / "run.py"), *settings, *map(str, places + missing), *flags]
+    folders = ("camvid", "bdd100k", "cityscapes", "real-images")
+    missing = [word for name in folders for word in (f"--{name}", folder / "none")]
+    command = [sys.executable, str(STUDY / "run.py"), "--random-start", *settings, *map(str, places + missing), *flags]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -73,7 +76,7 @@ def stamps(folder: Path) -> dict[str, int]:
 
 def check_page(folder: Path) -> None:
     page = (folder / "page.md").read_text()
-    assert "No folder of CamVid" in page
+    assert "Left out, as there was no folder: camvid, bdd100k, cityscapes." in page
     assert "No folder of real road images" in page
     table = page.split("## mIoU by domain")[1].split("##")[0]
     assert "| variant | clear | night | other generated |" in table
@@ -81,9 +84,11 @@ def check_page(folder: Path) -> None:
     assert scored == list(VARIANTS)
     assert re.search(r"The teacher `streets` painted \d+ images in \d+ s; distillation took \d+ s\.", page)
     differences = page.split("## Paired differences to agent queries")[1].split("##")[0]
-    assert "| variant | clear | other generated | CPU of a run, s |" in differences
-    for variant in VARIANTS:  # each with what a run costs
-        assert re.search(rf"\| {re.escape(variant)} \|.* \| \d+ \|\n", differences)
+    assert "| variant | clear | other generated | other generated, by the teacher | CPU of a run, s |" in differences
+    for variant in VARIANTS:  # each with what its teacher gave and what a run costs
+        row = re.search(rf"\| {re.escape(variant)} \|.*\| (.*) \| \d+ \|\n", differences)
+        assert row, variant
+        assert bool(row[1].strip()) == (variant in TAUGHT), variant
     rows = list(csv.DictReader((folder / "page.csv").open()))
     assert [row["variant"] for row in rows] == [v for v in VARIANTS for _ in ("clear", "night", "other generated")]
     assert all(float(row["miou"]) >= 0 and row["deviation"] == "" for row in rows)  # one seed
@@ -93,7 +98,7 @@ def check_page(folder: Path) -> None:
 
 @pytest.mark.timeout(900)
 def test_an_interrupted_study_goes_on_and_what_diverges_is_reported(folder):
-    process = begin(folder)
+    process = begin(folder, *ONLY)
     deadline = time.monotonic() + 120
     while "steps        0 to 30" not in log(folder, "start") and process.poll() is None:
         assert time.monotonic() < deadline, "the common start did not begin"
@@ -103,18 +108,18 @@ def test_an_interrupted_study_goes_on_and_what_diverges_is_reported(folder):
     assert process.returncode == 130, output
     assert "the same command goes on" in output
     kept = stamps(folder)
-    assert {"scenes_source", "scenes_targets_weather", "teacher_streets"} <= kept.keys()
+    assert {"scenes_source", "scenes_shown"} <= kept.keys()
     assert "start" not in kept
 
-    finish(folder)
+    finish(folder, *ONLY)
     assert "--resume last" in log(folder, "start")
     now = stamps(folder)
     assert kept == {name: now[name] for name in kept}
-    assert ": backbone.reins, agent_queries, mask_decoder\n" in log(folder, "rein_frozen_backbone_0")
+    assert ": backbone.reins, agent_queries, refinements, mask_decoder\n" in log(folder, "tokens_control_0")
     assert ": agent_queries, refinements, mask_decoder\n" in log(folder, "full_querydiff_streets_0")
     check_page(folder)
 
-    assert "0 are left" in finish(folder)
+    assert "0 are left" in finish(folder, *ONLY)
     assert stamps(folder) == now
 
     # At other settings the runs are done again, and what they need is kept.
@@ -143,12 +148,20 @@ def test_only_some_variants_and_those_that_they_are_compared_with(monkeypatch, t
     from plan import Plan
     from variants import Settings
 
-    settings = Settings(tmp_path, None, tmp_path, sweep=1, only=("alpha", "Rein"))
+    settings = Settings(tmp_path, idd=tmp_path, only=("features", "Rein"))
     plan = Plan(settings)
     names = [variant.name for variant in plan.variants]
-    assert names == [*VARIANTS[:3], "full, idd: alpha 10", "full, idd: alpha 100"]
-    trained = [step.name for step in plan.steps if step.stage == "runs"]
-    assert len(trained) == 3 * settings.seeds + 2 * settings.sweep
+    assert names == [
+        "plain",
+        "agent queries",
+        *(f"full QueryDiff, {each} features" for each in ("idd", "streets")),
+        "Rein",
+    ]
+    assert len([step for step in plan.steps if step.stage == "runs"]) == 5 * settings.seeds
+    assert {step.name for step in plan.steps if step.stage == "teachers"} == {
+        "teacher_idd_features",
+        "teacher_streets_features",
+    }
     assert not any(step.stage == "augmentation" for step in plan.steps)
 
 
