@@ -122,6 +122,8 @@ class SegmentationLoss(nn.Module):
         ]
         classes = [label[label != UNLABELLED].unique() for label in labels]
         masks = [_halved(label == present[:, None, None]) for label, present in zip(labels, classes, strict=True)]
+        ignored = interpolate(ignored.float(), masks[0].shape[-2:]) > 0
+        masks = [mask.masked_fill(where, 0.0) for mask, where in zip(masks, ignored, strict=True)]
         targets = {"class_labels": classes, "mask_labels": masks}  # (present,) and (present, H/2, W/2) each
         return self.criterion(**layers[-1], **targets, auxiliary_predictions=layers[:-1])
 

@@ -18,6 +18,9 @@ FAR = 2000.0
 TINY = 120
 """A textured surface of fewer pixels is painted in its mean colour."""
 
+RIM = 4
+"""Pixels by which a texture that does not repeat is continued past its edges, so that its far edge does not show."""
+
 Color = Sequence[float] | np.ndarray
 """RGB, or RGB and emission, each 0 to 255."""
 
@@ -104,15 +107,22 @@ class Canvas:
             return
         texture = self._shrink(texture, outline, repeat)
         height, width = texture.alpha.shape
+        rims = [RIM * (each <= 1) for each in repeat]
         ends = self.camera.lift(np.stack([origin, origin + right]))
         origin, right = ends[0], ends[1] - ends[0]
         across = right / (width * repeat[0])
         down = -up / (height * repeat[1])
-        start = origin + up - np.asarray(self.camera.position) + 0.5 * (across + down)
+        start = origin + up - np.asarray(self.camera.position) + (0.5 - rims[0]) * across + (0.5 - rims[1]) * down
         to_image = self.camera.projection @ np.stack([across, down, start], axis=1)
         if abs(np.linalg.det(to_image)) > 1e-12:
             self._warp(
-                texture, to_image, outline, box, (float(seen[:, 2].min()), float(seen[:, 2].max())), label, shade
+                texture.rimmed(*rims),
+                to_image,
+                outline,
+                box,
+                (float(seen[:, 2].min()), float(seen[:, 2].max())),
+                label,
+                shade,
             )
 
     def _warp(

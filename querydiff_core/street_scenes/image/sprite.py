@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import cv2
 import numpy as np
@@ -66,8 +66,14 @@ class Sprite:
             full = np.full(size[::-1], 255, np.uint8)
             return Sprite(color, full, full, solid=True)
         alpha = cv2.resize(self.alpha, size, interpolation=interpolation)
-        labels = cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST)
-        return Sprite(color, alpha, labels)
+        return Sprite(
+            color, alpha, largest_shares(self.labels, partial(cv2.resize, dsize=size, interpolation=interpolation))
+        )
+
+    def rimmed(self, across: int, up: int) -> Sprite:
+        """Return the sprite with `across` copies of its outermost pixels on both sides, and `up` above and below."""
+        rim = partial(cv2.copyMakeBorder, top=up, bottom=up, left=across, right=across, borderType=cv2.BORDER_REPLICATE)
+        return Sprite(rim(self.color), rim(self.alpha), rim(self.labels), self.solid) if across or up else self
 
     def piece(self, size: tuple[int, int], box: tuple[int, int, int, int]) -> Sprite:
         """Return the part `box` (left, top, right, bottom) of the sprite drawn at `size` (width, height) pixels."""
@@ -80,21 +86,26 @@ class Sprite:
         scale = np.array([[size[0] / width, 0, -left], [0, size[1] / height, -top]], np.float64)
         scale[:, 2] += 0.5 * (np.array([size[0] / width, size[1] / height]) - 1)
         target = (right - left, bottom - top)
-        color, alpha = (
-            cv2.warpAffine(plane, scale, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            for plane in (self.color, self.alpha)
-        )
-        return Sprite(color, alpha, self._enlarged_labels(scale, target))
+        warp = partial(cv2.warpAffine, M=scale, dsize=target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return Sprite(warp(self.color), warp(self.alpha), largest_shares(self.labels, warp))
 
-    def _enlarged_labels(self, scale: np.ndarray, target: tuple[int, int]) -> np.ndarray:
-        """Enlarge the labels with smooth outlines: each pixel goes to the label with the largest share of it."""
-        labels, most = np.full(target[::-1], NOTHING, np.uint8), np.full(target[::-1], 126, np.uint8)
-        for label in np.unique(self.labels[self.labels != NOTHING]):
-            mask = np.where(self.labels == label, 255, 0).astype(np.uint8)
-            share = cv2.warpAffine(mask, scale, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            labels[share > most] = label
-            most = np.maximum(most, share)
-        return labels
+
+def largest_shares(labels: np.ndarray, scaled: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Scale labels `(h, w)` as paint is scaled, so that they lie where it does.
+
+    A pixel that is half covered gets the label with the largest share of it, any other NOTHING. `scaled` takes a mask
+    of 0 and 255.
+    """
+
+    def share(mask: np.ndarray) -> np.ndarray:
+        return scaled(np.where(mask, np.uint8(255), np.uint8(0)))
+
+    kinds = np.unique(labels[labels != NOTHING])
+    covered = share(labels != NOTHING) > 126
+    if len(kinds) < 2:
+        return np.where(covered, kinds[0] if len(kinds) else NOTHING, NOTHING).astype(np.uint8)
+    largest = np.argmax([share(labels == kind) for kind in kinds], axis=0)
+    return np.where(covered, kinds[largest], NOTHING).astype(np.uint8)
 
 
 class Brush:
@@ -144,9 +155,8 @@ class Brush:
         alpha = np.where(self.labels == NOTHING, 0, 255).astype(np.uint8)
         color = spread(np.dstack([rgb, self.color[..., 3]]), alpha)
         size = (width // self.OVERSAMPLING, height // self.OVERSAMPLING)
-        small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-        labels = cv2.resize(self._closed(close), size, interpolation=cv2.INTER_NEAREST)
-        return Sprite(cv2.resize(color, size, interpolation=cv2.INTER_AREA), small, labels)
+        shrink = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_AREA)
+        return Sprite(shrink(color), shrink(alpha), largest_shares(self._closed(close), shrink))
 
     def _closed(self, width: float) -> np.ndarray:
         labels = self.labels

@@ -53,7 +53,8 @@ class Barrier(LongThing):
         elif self.kind == "rail":
             texture, label, repeat = fence_texture(RAIL + 4 * (self.index % 8)), VOID, (max(length / 2, 0.2), 1.0)
         elif self.kind == "fence":
-            texture, label, repeat = fence_texture(self.index), FENCE, (max(length / 2, 0.2), 1.0)
+            label = VOID if self.index % 4 == RAIL else FENCE
+            texture, repeat = fence_texture(self.index), (max(length / 2, 0.2), 1.0)
         else:
             texture, label, repeat = hedge_texture(self.index % 24), VEGETATION, (max(length / 3, 0.2), 1.0)
         canvas.quad(self.near + self.base * UP, along, rise * UP, texture, label, light, repeat)

@@ -88,10 +88,12 @@ def _conifer(rng: np.random.Generator) -> Sprite:
     reach = (y / height) ** 0.85 * (0.8 + 0.2 * np.mod(y / height * layers, 1)) * width / 2
     leaves = noise_patch(rng, height, width, 0.6)
     inside = np.abs(x - width / 2) + 3.0 * leaves < reach
-    alpha = np.where(inside & (y < height * 0.95), 255, 0).astype(np.uint8)
+    stem = (y >= height * 0.95) & (np.abs(x - width / 2) < 0.04 * width)
+    alpha = np.where(stem | (inside & (y < height * 0.95)), 255, 0).astype(np.uint8)
     green = np.array([42, 56, 40], np.float32) * rng.uniform(0.55, 1.2)
     tone = 1 + 0.3 * noise_patch(rng, height, width, 0.3) + 0.2 * (np.mod(y / height * layers, 1) < 0.4)
-    rgb = np.clip(green * np.clip(tone, 0.2, 2)[..., None], 0, 255).astype(np.uint8)
+    paint = np.where(stem[..., None], _bark(rng), green)
+    rgb = np.clip(paint * np.clip(tone, 0.2, 2)[..., None], 0, 255).astype(np.uint8)
     return _tree(rgb, alpha, 5)
 
 

@@ -227,3 +227,20 @@ def test_the_auxiliary_head_adds_its_weighted_loss() -> None:
     losses = SegmentationLoss(CLASSES, auxiliary_weight=0.5)(with_head, torch.full((1, 32, 32), 1))
     expected = 5 * losses["bce"] + 5 * losses["dice"] + 2 * losses["class"] + 0.5 * losses["pixel"]
     torch.testing.assert_close(losses["loss"], expected)
+
+
+def test_a_perfect_mask_costs_nothing_beside_unlabelled_pixels() -> None:
+    """Three rows in four are unlabelled: most of each cell."""
+    labels = torch.zeros(1, 128, 128, dtype=torch.long)
+    labels[:, 64:] = 1
+    masks = torch.full((1, R, 32, 32), -20.0)
+    masks[:, 0, :16] = masks[:, 1, 16:] = 20.0
+    classes = torch.zeros(1, R, CLASSES + 1)
+    classes[..., CLASSES] = 20
+    classes[:, 0, CLASSES] = classes[:, 1, CLASSES] = 0
+    classes[:, 0, 0] = classes[:, 1, 1] = 20
+    whole = SegmentationLoss(CLASSES)(output(masks, classes), labels, seed=0)
+    labels[:, torch.arange(128) % 4 > 0] = 255
+    sparse = SegmentationLoss(CLASSES)(output(masks, classes), labels, seed=0)
+    assert whole["bce"] < 0.5
+    assert sparse["bce"] <= whole["bce"]
