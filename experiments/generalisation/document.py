@@ -39,7 +39,7 @@ every variant the same crops.
 | image queries | the same, with options that let the image through ([what each does](method.md)) |
 | tokens | the authors' arrangement: a frozen backbone steered by Rein's tokens, which are the queries |
 | Rein | a frozen backbone steered by Rein's tokens; learned queries |
-| full QueryDiff | agent queries with the consistency loss; + L_sup and + L_dist with one of its terms |
+| full QueryDiff | agent queries with the consistency loss; + L_sup and + L_dist with one of its terms, of `control` |
 | diffusion augmentation | agent queries; the diffusion model does not teach but paints over source images, for as \
 long as teaching takes; half of all samples are painted |
 

@@ -72,7 +72,7 @@ class Settings:
     cityscapes: Path | None = None
     idd: Path | None = None
     seeds: int = 3
-    steps: int = 500
+    steps: int = 300
     start_steps: int = 400
     scenes: int = 1000
     targets: int = 16
@@ -158,7 +158,7 @@ def variants(settings: Settings) -> list[Variant]:
     control, *diffusion = settings.teachers
     found = [PLAIN, AGENT, full(control), IMAGE, taught(IMAGE, control), TOKENS, taught(TOKENS, control)]
     found += [full(teacher) for teacher in diffusion]
-    found += [REIN, *(Variant(f"+ {name}, control", OVERLAYS / file, control, AGENT) for name, file in TERMS.items())]
+    found += [REIN, *(Variant(f"+ {name}", OVERLAYS / file, control, AGENT) for name, file in TERMS.items())]
     found.append(Variant(f"diffusion augmentation, {STREETS.name}", AGENT.overlay, STREETS, AGENT, augments=True))
     only = settings.only
     for word in only:

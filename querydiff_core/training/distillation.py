@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,21 @@ class TeacherOptions:
             channels_last=self.channels_last,
             compile=self.compile,
             pretrained=pretrained,
+        )
+
+    def taught(self) -> dict[str, Any]:
+        """Return the options that decide what a teacher teaches, without those that decide how fast, or whether."""
+        options = {**asdict(self), "source": self.source.rstrip("/"), "features": list(self.features)}
+        for name in ("gate", "precision", "channels_last", "compile"):
+            del options[name]
+        return options
+
+    def advice(self) -> str:
+        """Return which setting cures losses (sup, dist) that are not finite, a sentence; empty if none does."""
+        if self.precision != "fp16":
+            return ""
+        return (
+            "If it is sup or dist, the teacher overflows in fp16: resume with --model.teacher.precision bf16 or fp32. "
         )
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 from querydiff_core.inference.checkpoint import save_weights
 from querydiff_core.inference.metadata import ModelMetadata
+from querydiff_core.training.moving_average import student_weights
 from querydiff_core.training.semantic_module import SemanticModule
 
 
@@ -50,8 +51,7 @@ class SaveStudent(Callback):
             commit=_commit(),
             versions={"torch": torch.__version__, "lightning": lightning.__version__},
         )
-        student = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
-        save_weights(student, metadata, Path(folder) / "student.safetensors")
+        save_weights(student_weights(state), metadata, Path(folder) / "student.safetensors")
 
 
 def _recipe(trainer: lightning.Trainer, module: SemanticModule) -> dict[str, Any]:

@@ -19,13 +19,14 @@ from querydiff_core.label_space import cityscapes
 from querydiff_core.models.build import build_model
 from querydiff_core.models.depthwise_fp32 import keep_depthwise_in_fp32
 from querydiff_core.models.query_statistics import BetweenImages, perplexity_share
-from querydiff_core.models.querydiff import semantic_probabilities
+from querydiff_core.models.querydiff import QueryDiff, semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
 from querydiff_core.models.variants import QuerySource
 from querydiff_core.teacher.diffusion_teacher import TeacherFeatures
 from querydiff_core.teacher.teaching_gradient import TeachingGradient
 from querydiff_core.training.distillation import Distillation, TeacherOptions
 from querydiff_core.training.merged_iou import MergedIoU
+from querydiff_core.training.moving_average import MovingAverage
 from querydiff_core.training.start_from import start_from_weights
 from querydiff_core.training.trained_module import TrainedModule, polynomial_decay
 from querydiff_core.utils.seeds import POINTS, STEPS, mixed_seed
@@ -72,7 +73,10 @@ class SemanticModule(TrainedModule):
         learning_rate: rate of everything but the pretrained backbone.
         backbone_learning_rate: rate of the pretrained backbone; None takes the same.
         weight_decay: weight decay of AdamW.
-        warm_up: number of steps in which the rate rises linearly.
+        warm_up: number of steps in which the rates rise linearly.
+        decay_power: power of the polynomial by which the rates fall to 0 then; 0 keeps them.
+        average: decay of the moving average of the weights, which is then what is validated and saved as the student;
+            None takes the last weights.
         decay_matrices_alone: whether weight decay leaves out norms, biases, queries and tokens, as Rein's recipe does.
         points: at which masks are compared in the loss; None is their share of the crop (3,136 for 512 x 512).
         validation_window: side in pixels of windows that validation slides over images, every two thirds of it (512
@@ -111,6 +115,8 @@ class SemanticModule(TrainedModule):
         backbone_learning_rate: float | None = 1e-5,
         weight_decay: float = 0.05,
         warm_up: int = 100,
+        decay_power: float = 0.9,
+        average: float | None = None,
         decay_matrices_alone: bool = False,
         points: int | None = None,
         validation_window: int | None = None,
@@ -129,7 +135,7 @@ class SemanticModule(TrainedModule):
         super().__init__()
         self.overrides = (student or StudentOptions()).overrides()
         self.rates = (learning_rate, learning_rate if backbone_learning_rate is None else backbone_learning_rate)
-        _check(phase, teacher, supervision_weight, distribution_weight, self.rates, self.overrides)
+        _check(phase, teacher, supervision_weight, distribution_weight, (*self.rates, decay_power), self.overrides)
         if gradient_share is not None and (teacher is None or instruments_every < 1):
             raise QueryDiffError(
                 "gradient_share sets alpha where the teacher's gradient is measured: it needs a teacher, and "
@@ -142,10 +148,12 @@ class SemanticModule(TrainedModule):
             "backbone_learning_rate": backbone_learning_rate,
             "weight_decay": weight_decay,
             "warm_up": warm_up,
+            "decay_power": decay_power,
+            "average": average,
             "decay_matrices_alone": decay_matrices_alone,
             "points": points,
             "auxiliary_weight": auxiliary_weight,
-            "teacher": _plain(teacher),
+            "teacher": None if teacher is None else teacher.taught(),
             "alpha": alpha,
             "supervision_weight": supervision_weight,
             "distribution_weight": distribution_weight,
@@ -161,17 +169,19 @@ class SemanticModule(TrainedModule):
             print(f"begins with {start_from}; from scratch: {', '.join(new) or 'nothing'}", flush=True)
         if gradient_checkpointing:
             self.model.backbone.checkpoint_gradients()
+        self.averaged = None if average is None else MovingAverage(self.model, average)
         self.loss = SegmentationLoss(len(cityscapes()), auxiliary_weight=auxiliary_weight, points=points)
         self.decay_matrices_alone = decay_matrices_alone
         self.window = SlidingWindow.of(validation_window, None)
         self.distillation = None
         if teacher is not None:
-            self.advice = teacher_advice(teacher) + self.advice
+            self.advice = teacher.advice() + self.advice
             channels = self.model.config["channels"]
             self.distillation = Distillation(teacher, channels, supervision_weight, distribution_weight, seed)
         self.teaching = TeachingGradient(alpha, gradient_share)
         self.variant, self.phase, self.seed, self.instruments_every = variant, phase, seed, instruments_every
-        self.weight_decay, self.warm_up, self.frozen_batch_norm = weight_decay, warm_up, frozen_batch_norm
+        self.schedule = (warm_up, decay_power)
+        self.weight_decay, self.frozen_batch_norm = weight_decay, frozen_batch_norm
         self.register_buffer("mean", 255 * torch.tensor(self.model.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(self.model.std).view(1, 3, 1, 1), persistent=False)
         self._leave_out_what_does_not_run()
@@ -185,15 +195,18 @@ class SemanticModule(TrainedModule):
 
     def setup(self, stage: str) -> None:
         """Refuse a teacher that fits no crops or fails its gate, and prepare the student for the device."""
-        if self.teaching.share is not None and isinstance(self.trainer.strategy, FSDPStrategy):
-            raise QueryDiffError("gradient_share needs whole gradients, which FSDP has in no process: set alpha.")
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            if self.teaching.share is not None:
+                raise QueryDiffError("gradient_share needs whole gradients, which FSDP has in no process: set alpha.")
+            if self.averaged is not None:
+                raise QueryDiffError("average needs whole weights, which FSDP has in no process: leave it out.")
         if self.distillation is not None:
             crop = self.data.transform.crop
             self.distillation.check(crop)
             if not self.trainer.ckpt_path:
                 self.distillation.pass_gate(self.model.backbone, self.data.training_pairs[0], crop, self.trainer)
         if self.trainer.strategy.root_device.type == "cpu":  # the module itself is moved there after this
-            keep_depthwise_in_fp32(self.model)
+            keep_depthwise_in_fp32(self)
 
     def train(self, mode: bool = True) -> SemanticModule:
         """Switch to training; BatchNorm of the backbone stays as it is where that was asked for."""
@@ -207,6 +220,12 @@ class SemanticModule(TrainedModule):
     def on_train_batch_start(self, batch: Crop, batch_idx: int) -> None:
         """Seed everything random in a step by the step, so that a resumed run equals an uninterrupted one."""
         torch.manual_seed(mixed_seed(self.seed, STEPS, int(batch.number[0])))
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Take a step, and let the moving average follow before any callback saves it."""
+        super().optimizer_step(*arguments, **options)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
 
     def training_step(self, batch: Crop, _: int) -> Tensor:
         """Return L_total of images uint8 (B, 3, h, w) against labels int64 (B, h, w) (Eq. 14)."""
@@ -226,8 +245,13 @@ class SemanticModule(TrainedModule):
     def scores(self, images: Tensor) -> Tensor:
         """Return class scores `(B, classes, H/4, W/4)` of images uint8 `(B, 3, H, W)`."""
         if self.phase == "pixel_head":
-            return self.model.pixel_path(self.normalise(images))
-        return semantic_probabilities(self.model(self.normalise(images)))
+            return self.student.pixel_path(self.normalise(images))
+        return semantic_probabilities(self.student(self.normalise(images)))
+
+    @property
+    def student(self) -> QueryDiff:
+        """What is validated and saved: the model that is trained, or its moving average."""
+        return self.model if self.averaged is None else self.averaged.module
 
     def on_validation_epoch_start(self) -> None:
         """Start a score of each validation set, by the classes that it can tell apart."""
@@ -252,7 +276,7 @@ class SemanticModule(TrainedModule):
             for decayed in (True, False)
         ]
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=self.weight_decay)
-        scheduler = polynomial_decay(optimizer, self.trainer.max_steps, self.warm_up)
+        scheduler = polynomial_decay(optimizer, self.trainer.max_steps, *self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _decays(self, name: str, parameter: nn.Parameter) -> bool:
@@ -353,37 +377,20 @@ def windowed_scores(scores: Callable[[Tensor], Tensor], images: Tensor, window: 
     return total / count
 
 
-def teacher_advice(teacher: TeacherOptions) -> str:
-    """Return which setting cures a teacher whose losses (sup, dist) are not finite, a sentence; empty if none does."""
-    if teacher.precision != "fp16":
-        return ""
-    return "If it is sup or dist, the teacher overflows in fp16: resume with --model.teacher.precision bf16 or fp32. "
-
-
 def _check(
     phase: Phase,
     teacher: TeacherOptions | None,
     supervision_weight: float,
     distribution_weight: float,
-    rates: tuple[float, float],
+    rates: tuple[float, float, float],
     student: Mapping[str, Any],
 ) -> None:
     """Refuse settings that contradict each other, in one sentence."""
     if min(rates) < 0:
-        raise QueryDiffError(f"Learning rates must be 0 or more, found {min(rates)}.")
+        raise QueryDiffError(f"Learning rates and decay_power must be 0 or more, found {min(rates)}.")
     if phase == "pixel_head" and teacher is not None:
         raise QueryDiffError("The teacher needs phase `full`: phase `pixel_head` trains the per-pixel head alone.")
     if phase == "pixel_head" and not student.get("auxiliary_head", True):
         raise QueryDiffError("Phase `pixel_head` trains the per-pixel head: leave auxiliary_head on.")
     if teacher is not None and supervision_weight == distribution_weight == 0:
         raise QueryDiffError("Both weights of the teacher's loss are 0: give one of them, or no teacher.")
-
-
-def _plain(teacher: TeacherOptions | None) -> dict[str, Any] | None:
-    """Return the options that decide what a teacher teaches, without those that decide how fast, or whether it may."""
-    if teacher is None:
-        return None
-    plain = {**asdict(teacher), "source": teacher.source.rstrip("/"), "features": list(teacher.features)}
-    for name in ("gate", "precision", "channels_last", "compile"):
-        del plain[name]
-    return plain

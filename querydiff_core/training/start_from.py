@@ -11,12 +11,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from querydiff_core.errors import QueryDiffError, explained
+from querydiff_core.training.moving_average import student_weights
 
 
 def start_from_weights(model: nn.Module, path: str, parts: Sequence[str] | None = None) -> list[str]:
     """Load the student of a training state (`.ckpt`) or a checkpoint for driving (`.safetensors`).
 
-    The latter has no auxiliary head, which then starts from scratch.
+    Of a training state it is the moving average where there is one. The latter has no auxiliary head, which then starts
+    from scratch.
 
     Args:
         model: the student.
@@ -54,8 +56,7 @@ def _only(weights: dict[str, Tensor], parts: Sequence[str], known: Sequence[str]
 def _training_state(path: str) -> dict[str, Tensor]:
     unreadable = f"{path} cannot be read as a training state: it is damaged or of another kind."
     with explained(unreadable, Exception):  # torch raises errors of many kinds for a file that it cannot read
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+        return student_weights(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
 
 
 def _checkpoint(path: str) -> dict[str, Tensor]:

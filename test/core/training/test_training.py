@@ -33,6 +33,7 @@ from querydiff_core.street_scenes import render_scene
 from querydiff_core.teacher.linear_probe import labelled_cells, probe
 from querydiff_core.teacher.teacher_probe import teacher_maps
 from querydiff_core.training.distillation import TeacherOptions
+from querydiff_core.training.start_from import start_from_weights
 from querydiff_core.training.trained_module import polynomial_decay
 from querydiff_core.utils.image_files import read_image, write_image
 
@@ -164,7 +165,7 @@ def losses(run):
 
 def test_both_phases_train_in_one_and_two_processes_and_write_a_student(fit, scenes, tmp_path):
     two = ("--trainer.devices=2", "--trainer.strategy=ddp")
-    fit_apart(configuration(scenes, tmp_path / "pixel_head", phase="pixel_head"), tmp_path, *two)
+    fit_apart(configuration(scenes, tmp_path / "pixel_head", phase="pixel_head", average=0.5), tmp_path, *two)
     start = str(tmp_path / "pixel_head" / "last.ckpt")
     fit(configuration(scenes, tmp_path / "full", phase="full", start_from=start))
 
@@ -178,7 +179,7 @@ def test_both_phases_train_in_one_and_two_processes_and_write_a_student(fit, sce
 
 
 def test_a_killed_run_goes_on_to_bit_equal_losses(fit, scenes, teacher, tmp_path, monkeypatch):
-    config = configuration(scenes, tmp_path / "killed", teacher={"source": str(teacher)})
+    config = configuration(scenes, tmp_path / "killed", teacher={"source": str(teacher)}, average=0.9)
     config["data"] |= {
         "train": [{"root": str(scenes), "weight": 2.0}, {"root": str(scenes), "weight": 1.0}],
         "rare_classes": 0.05,
@@ -207,6 +208,20 @@ def test_a_killed_run_goes_on_to_bit_equal_losses(fit, scenes, teacher, tmp_path
     students = [load_checkpoint(tmp_path / "killed" / run / "student.safetensors")[0] for run in ("resumed", "whole")]
     for first, second in zip(*(student.state_dict().values() for student in students), strict=True):
         assert torch.equal(first, second)
+
+
+def test_the_moving_average_is_what_is_saved_and_started_from(fit, scenes, tmp_path):
+    fit(configuration(scenes, tmp_path, average=0.75, decay_power=0.0))
+    states = [torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["state_dict"] for name in ("previous", "last")]
+    averages = [{n.removeprefix("averaged.module."): w for n, w in s.items() if n.startswith("a")} for s in states]
+    name = "mask_decoder.class_head.weight"
+    last = states[1][f"model.{name}"]
+    assert (averages[1][name] - last).norm() > 0.01 * (last - states[0][f"model.{name}"]).norm()
+    student = load_checkpoint(tmp_path / "run" / "student.safetensors")[0].state_dict()
+    torch.testing.assert_close(student[name], averages[1][name], rtol=1e-3, atol=1e-4)  # fp16
+    model = build_model("tiny")
+    start_from_weights(model, str(tmp_path / "last.ckpt"))
+    assert torch.equal(model.state_dict()[name], averages[1][name])
 
 
 def test_ctrl_c_stops_after_a_step_and_the_run_goes_on_as_if_it_had_not(fit, scenes, tmp_path):
@@ -322,6 +337,7 @@ def test_a_run_goes_on_from_the_newest_state_of_its_experiment(fit, scenes, tmp_
         ({"trainer": {"max_steps": -1, "max_epochs": 1, "accelerator": "cpu", "logger": False}}, 1, "max_steps"),
         ({"trainer": {"accelerator": "cpu", "devices": 0, "logger": False}}, 1, "The run cannot begin"),
         ({"model": {"variant": "tiny", "backbone_learning_rate": -1.0}}, 1, "0 or more"),
+        ({"model": {"variant": "tiny", "average": 1.0}}, 1, "above 0 and below 1"),
         ({"model": {"variant": "tiny", "student": {"queries": 0}}}, 1, "queries 1 or more"),
         ({"model": {"variant": "tiny", "student": {"others": {"channels": 33}}}}, 1, "multiple of 32"),
     ],

@@ -19,7 +19,6 @@ from querydiff_core.inference.checkpoint import load_checkpoint, save_weights
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.training.distillation import TeacherOptions
 from querydiff_core.training.save_student import _commit, _recipe
-from querydiff_core.training.semantic_module import teacher_advice
 from querydiff_core.utils.image_files import write_image
 
 
@@ -111,8 +110,8 @@ def test_what_pytorch_says_is_said_with_the_remedy(tmp_path):
 
 
 def test_a_teacher_that_overflows_is_told_by_its_own_setting():
-    assert "--model.teacher.precision bf16 or fp32" in teacher_advice(TeacherOptions("x", precision="fp16"))
-    assert not teacher_advice(TeacherOptions("x", precision="bf16"))
+    assert "--model.teacher.precision bf16 or fp32" in TeacherOptions("x", precision="fp16").advice()
+    assert not TeacherOptions("x", precision="bf16").advice()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may be another user")
