@@ -118,6 +118,7 @@ setup(
             "fit = querydiff_core.cli.fit",
             "export = querydiff_core.cli.export",
             "evaluate = querydiff_core.cli.evaluate",
+            "calibrate = querydiff_core.cli.calibrate",
             "compare = querydiff_core.cli.compare",
             "teacher = querydiff_core.cli.teacher",
             "data = querydiff_core.cli.data",

@@ -4,8 +4,8 @@ Everything lies below --output, and what is there is kept: an interrupted run go
 pixel-head pretraining from ImageNet's weights (backbone, pixel decoder and refinement through the per-pixel head) on
 scenes without groups, which it learns from faster, full training on those and on scenes with all groups (once for each
 seed, from the pretrained weights), full training again (from the mean of the seeds' weights,
-which blurs what seeds have come to disagree about; with one seed there is none), and the scores of each seed and of the
-last. No street is learned from but generated ones; real sets, where they are, are scored on.
+which blurs what seeds have come to disagree about; with one seed there is none), calibration, export, and the scores of
+each seed and of what ships. No street is learned from but generated ones; real sets, where they are, are scored on.
 
 Example: python experiments/default_checkpoint.py --seeds 1 2 3    # a night on two cores
          python experiments/default_checkpoint.py --start querydiff_core/weights/small.safetensors --pixel-steps 0
@@ -71,10 +71,11 @@ def main() -> None:
         mean = arguments.output / "mean.ckpt"
         average([run / "checkpoints/last.ckpt" for run in runs], mean)
         runs.append(fit("full", max(arguments.seeds) + 1, arguments.steps, mean, arguments))
-    ship(runs[-1] / "student.safetensors", arguments.output / "small.safetensors")
-    for run in runs:
-        if not (run / "student.json").is_file():
-            score(run / "student.safetensors", scenes / "scored", arguments.real)
+    shipped = arguments.output / "small.safetensors"
+    ship(runs[-1] / "student.safetensors", shipped, scenes / "validation")
+    for student in (*(run / "student.safetensors" for run in runs), shipped):
+        if not student.with_suffix(".json").is_file():
+            score(student, scenes / "scored", arguments.real)
 
 
 def render(folder: Path, count: int, seed: int, conditions: Sequence[str], groups: Sequence[str] = GROUPS) -> None:
@@ -121,15 +122,18 @@ def average(states: Sequence[Path], output: Path) -> None:
         torch.save({"state_dict": mean}, temporary)
 
 
-def ship(student: Path, shipped: Path) -> None:
-    """Copy the student and export it, unless that was done."""
-    engine, trained = shipped.with_suffix(".onnx"), student.read_bytes()
-    if not shipped.is_file() or shipped.read_bytes() != trained:
-        engine.unlink(missing_ok=True)
-        with atomic_file(shipped) as temporary:
-            temporary.write_bytes(trained)
-    if not engine.is_file():
-        querydiff("export", shipped, "--output", engine)
+def ship(student: Path, shipped: Path, scenes: Path) -> None:
+    """Calibrate the student on `scenes` that it did not learn from, and export it, unless that was done."""
+    if not is_newer(shipped, student):
+        shipped.with_suffix(".json").unlink(missing_ok=True)
+        querydiff("calibrate", student, "--data", f"street_scenes={scenes}", "--output", shipped)
+    if not is_newer(shipped.with_suffix(".onnx"), shipped):
+        querydiff("export", shipped, "--output", shipped.with_suffix(".onnx"))
+
+
+def is_newer(made: Path, source: Path) -> bool:
+    """Return whether `made` is there and was made after its source."""
+    return made.is_file() and made.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def score(student: Path, scenes: Path, real: Path) -> None:

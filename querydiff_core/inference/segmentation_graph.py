@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from querydiff_core.inference.resizing import enlarge, shrink
-from querydiff_core.models.querydiff import QueryDiff, semantic_probabilities
+from querydiff_core.models.querydiff import QueryDiff, QueryDiffOutput, semantic_probabilities
 
 FAINTEST = -15.0
 """Mask logits are taken as this at least (a probability of 3e-7): the tails of runtimes' sigmoids differ by orders of
@@ -43,7 +43,10 @@ class SegmentationGraph(nn.Module):
 
         All that depends on the weights, at the network's own size: what TensorRT is given.
         """
-        scores = self.scores((pixels - self.mean) / self.std)
+        return self.decide(self.scores((pixels - self.mean) / self.std))
+
+    def decide(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the labels and the confidence of class scores, as `label` does."""
         claimed = self._enlarge(scores.sum(1)[:, None]).squeeze(1)  # (B, h, w): that any query claims the pixel
         # Classes last, as they lie in memory: so they are enlarged and compared in a third of the time.
         scores = self._enlarge(scores).permute(0, 2, 3, 1)  # (B, h, w, 19)
@@ -52,8 +55,12 @@ class SegmentationGraph(nn.Module):
 
     def scores(self, images: Tensor) -> Tensor:
         """Return class scores `(B, 19, h / 4, w / 4)`, not negative, of normalised images `(B, 3, h, w)`."""
-        output = self.model(images)
-        return semantic_probabilities(output._replace(masks=[output.masks[-1].clamp_min(FAINTEST)]))
+        return semantic_probabilities(self.output(images))
+
+    def output(self, images: Tensor) -> QueryDiffOutput:
+        """Return what the student says of normalised images `(B, 3, h, w)`, without the faintest of its masks."""
+        output: QueryDiffOutput = self.model(images)
+        return output._replace(masks=[output.masks[-1].clamp_min(FAINTEST)])
 
     def _enlarge(self, maps: Tensor) -> Tensor:
         return F.interpolate(maps, self.size, mode="bilinear")

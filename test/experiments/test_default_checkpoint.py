@@ -28,8 +28,9 @@ def test_it_trains_exports_and_scores_and_keeps_what_is_there(tmp_path):
     assert "no camvid in" in made.stderr
     for model in ("small.safetensors", "small.onnx"):
         assert Segmenter.load(tmp_path / model, device="cpu").metadata.variant == "small"
-    result = tmp_path / "runs/small_street_scenes_full/version_1/student.json"
-    assert len(json.loads(result.read_text())["domains"]) == 6
+    for result in (tmp_path / "runs/small_street_scenes_full/version_1/student.json", tmp_path / "small.json"):
+        assert len(json.loads(result.read_text())["domains"]) == 6
+    assert "temperature" in Segmenter.load(tmp_path / "small.safetensors", device="cpu").metadata.recipe["calibration"]
     states = sorted((tmp_path / "runs").rglob("*.ckpt"))
     before = [state.stat().st_mtime_ns for state in states]
     assert len(before) >= 2

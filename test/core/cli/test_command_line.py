@@ -37,7 +37,7 @@ def engine(tmp_path_factory):
 def test_help_lists_every_verb_with_a_summary():
     result = querydiff("--help")
     assert result.returncode == 0
-    learning = ("data", "teacher", "fit", "export", "benchmark", "evaluate", "compare", "segment")
+    learning = ("data", "teacher", "fit", "export", "benchmark", "evaluate", "calibrate", "compare", "segment")
     driving = ("scenes", "replay", "record-drive", "evaluate-bag", "demo")
     for subcommand in (*learning, *driving):
         line = next(row for row in result.stdout.splitlines() if row.strip().startswith(subcommand))
