@@ -28,7 +28,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_ros.carla.interface import RGB, STAND_IN_FOV, carla_interface
 from querydiff_ros.common.dds_profile import dds_profile_variables
 from querydiff_ros.common.install_paths import executable_path, share_directory
-from querydiff_ros.common.launch_arguments import camera_names, switch
+from querydiff_ros.common.launch_arguments import camera_names, number, switch
 from querydiff_ros.common.topics import topic_name
 
 OPTIONS = {
@@ -117,7 +117,7 @@ def node(executable: str, names: Sequence[str], chosen: dict[str, str]) -> Node:
     parameters: dict[str, object] = {name: chosen[name] for name in names if chosen[name]}
     parameters["camera"] = chosen["camera"]
     if "fov" in parameters:
-        parameters["fov"] = float(chosen["fov"])
+        parameters["fov"] = number(chosen, "fov")
     parameters["use_sim_time"] = switch(chosen, "use_sim_time")
     return Node(
         executable=executable_path(executable),

@@ -17,7 +17,7 @@ from launch_ros.actions import Node
 
 from querydiff_ros.common.dds_profile import dds_profile_variables
 from querydiff_ros.common.install_paths import executable_path
-from querydiff_ros.common.launch_arguments import camera_names, switch
+from querydiff_ros.common.launch_arguments import camera_names, number, switch
 
 OPTIONS = {
     "depth_topic": ("", "Depth images of the camera images' size; empty: <camera>/depth."),
@@ -35,7 +35,7 @@ def labelled_points(context: LaunchContext) -> list[Node]:
     chosen = {name: LaunchConfiguration(name, default="").perform(context) for name in names}
     texts = ("depth_topic", "points_topic", "camera_from_points")
     parameters: dict[str, object] = {name: chosen[name] for name in texts if chosen[name]}
-    parameters |= {name: float(chosen[name]) for name in ("tolerance", "min_confidence")}
+    parameters |= {name: number(chosen, name) for name in ("tolerance", "min_confidence")}
     parameters["camera"] = camera_names(chosen)[0] if chosen["cameras"] else "front"
     if chosen["classes"]:
         parameters["classes"] = camera_names(chosen, "classes")

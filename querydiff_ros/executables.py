@@ -169,7 +169,8 @@ def run_node(arguments: Sequence[str], make: Callable[[], N], begin: Callable[[N
     `begin` is called with the node once it belongs to an executor.
 
     Raises:
-        QueryDiffError: if ROS does not start, `make` says so, or a topic's name is not valid.
+        QueryDiffError: if ROS does not start, an argument is not one of ROS, `make` says so, or a topic's name is not
+            valid.
     """
     from querydiff_ros.common.parameter_files import warn_of_files_for_others
     from querydiff_ros.common.ros_session import start_ros, valid_topics
@@ -177,9 +178,12 @@ def run_node(arguments: Sequence[str], make: Callable[[], N], begin: Callable[[N
     start_ros(arguments)
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.utilities import remove_ros_args
 
     node = None
     try:
+        if unknown := remove_ros_args(arguments)[1:]:  # the first is the program
+            raise QueryDiffError(f"Unknown argument {unknown[0]}: parameters follow --ros-args.")
         with valid_topics():
             node = make()
         warn_of_files_for_others(node, arguments)

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from querydiff_core.errors import QueryDiffError, explained
+from querydiff_core.inference.build_target import SUFFIXES
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata, refuse_training_state
 from querydiff_core.models.build import build_model
 from querydiff_core.models.querydiff import QueryDiff
@@ -55,11 +56,13 @@ def load_checkpoint(path: Path) -> tuple[QueryDiff, ModelMetadata]:
     """Return the student (fp32, eval mode) and the metadata of a checkpoint.
 
     Raises:
-        QueryDiffError: if the file is missing, truncated, foreign, of a newer version, or fits no variant.
+        QueryDiffError: if the file is missing, an engine, truncated, foreign, of a newer version, or fits no variant.
     """
     if not path.is_file():
         raise QueryDiffError(f"No checkpoint {path}.")
     refuse_training_state(path)
+    if path.suffix in SUFFIXES.values():
+        raise QueryDiffError(f"{path} is an engine: give the checkpoint (.safetensors) that it was exported from.")
     unreadable = f"{path} is not a readable safetensors file: {{reason}}."
     with explained(unreadable, SafetensorError, OSError), safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get(METADATA_KEY)

@@ -25,7 +25,7 @@ def _fov_problem(fov: float) -> str | None:
 class CarlaCameraInfoParameters:
     """Parameters of `carla_camera_info`."""
 
-    carla_version: str = parameter("", "Which CARLA runs: 0.9.13 (carla-ros-bridge), 0.9.15 or 0.9.16 (native).")
+    carla_version: str = parameter("", "Which CARLA runs: 0.9.15 or 0.9.16; the bridge of 0.9.13 is right already.")
     camera: str = parameter("front", "Namespace of the camera to write to.")
     vehicle: str = parameter("", "Name of the ego vehicle in CARLA's topics. Empty: the interface's usual one.")
     rgb: str = parameter(RGB, "Name of the RGB camera in CARLA's topics.")
@@ -43,6 +43,10 @@ class CarlaCameraInfoNode(Node):
         super().__init__("carla_camera_info", automatically_declare_parameters_from_overrides=True, **node_options)
         params = declare_parameters(self, CarlaCameraInfoParameters)
         self._interface, self._fov = carla_interface(params.carla_version), params.fov
+        if not self._interface.degrees_bug:
+            raise QueryDiffError(
+                f"{self._interface.name} publishes the right focal length: nothing is to be corrected."
+            )
         self._publisher = self.create_publisher(
             CameraInfo, topic_name(params.camera, "camera_info"), self._interface.qos
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, explained
 
 _SWITCH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -20,6 +20,16 @@ def switch(chosen: Mapping[str, str], name: str) -> bool:
     if value is None:
         raise QueryDiffError(f"Launch argument {name} must be true or false, found {chosen[name]!r}.")
     return value
+
+
+def number(chosen: Mapping[str, str], name: str) -> float:
+    """Return the launch argument `name` as a number.
+
+    Raises:
+        QueryDiffError: if it is none.
+    """
+    with explained(f"Launch argument {name} must be a number, found {chosen[name]!r}.", ValueError):
+        return float(chosen[name])
 
 
 def camera_names(chosen: Mapping[str, str], name: str = "cameras") -> list[str]:

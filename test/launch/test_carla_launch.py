@@ -55,6 +55,7 @@ def wait_for_listeners(observer: SingleThreadedExecutor, topic: str, names: set[
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["carla_version:=0.9.16", "fov:=wide"], "Launch argument fov must be a number, found 'wide'."),
         (["carla_version:=0.9.10"], "carla_version must be one of 0.9.13 (carla-ros-bridge 0.9.13)"),
         (
             ["carla_version:=0.9.16", "cameras:=front,rear"],

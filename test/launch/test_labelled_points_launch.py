@@ -29,9 +29,16 @@ def test_comes_up_with_its_arguments_and_stops_cleanly(launch: Callable[..., Lau
     assert "Traceback" not in run.output
 
 
-def test_a_wrong_class_is_one_sentence(launch: Callable[..., Launch]) -> None:
-    run = launch("classes:=roda")
-    run.wait_for("Parameter classes holds 'roda': expected some of road")
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("classes:=roda", "Parameter classes holds 'roda': expected some of road"),
+        ("tolerance:=little", "Launch argument tolerance must be a number, found 'little'."),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(launch: Callable[..., Launch], argument: str, sentence: str) -> None:
+    run = launch(argument)
+    run.wait_for(sentence)
     assert "Traceback" not in run.output
 
 

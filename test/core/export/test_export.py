@@ -96,6 +96,11 @@ def test_an_engine_tells_nothing_of_the_machine_that_made_it(engine):
     assert str(Path(querydiff_core.__file__).parent).encode() not in engine.read_bytes()
 
 
+def test_an_engine_is_not_taken_for_a_checkpoint(engine, tmp_path):
+    with pytest.raises(QueryDiffError, match=r"tiny\.onnx is an engine: give the checkpoint \(\.safetensors\)"):
+        export([str(engine), "--output", str(tmp_path / "again.onnx")])
+
+
 def test_half_precision_computes_in_half_precision(checkpoint, tmp_path):
     output = tmp_path / "half.onnx"
     assert export([str(checkpoint), "--output", str(output), "--precision", "fp16"]) == 0

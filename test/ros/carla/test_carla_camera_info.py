@@ -30,10 +30,17 @@ def test_a_field_of_view_that_is_not_the_cameras_is_one_sentence() -> None:
         corrected(info(289307.17), carla_interface("0.9.16"), 90.0)
 
 
-@pytest.mark.parametrize("fov", [0.0, 180.0])
-def test_an_impossible_field_of_view_is_one_sentence(ros: None, fov: float) -> None:
-    told = [Parameter("carla_version", value="0.9.16"), Parameter("fov", value=fov)]
-    with pytest.raises(QueryDiffError, match="fov must lie between 0 and 180"):
+@pytest.mark.parametrize(
+    ("version", "fov", "said"),
+    [
+        ("0.9.16", 0.0, "fov must lie between 0 and 180"),
+        ("0.9.16", 180.0, "fov must lie between 0 and 180"),
+        ("0.9.13", 90.0, "carla-ros-bridge 0.9.13 publishes the right focal length"),
+    ],
+)
+def test_what_cannot_be_corrected_is_one_sentence(ros: None, version: str, fov: float, said: str) -> None:
+    told = [Parameter("carla_version", value=version), Parameter("fov", value=fov)]
+    with pytest.raises(QueryDiffError, match=said):
         CarlaCameraInfoNode(parameter_overrides=told)
 
 

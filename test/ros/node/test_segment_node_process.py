@@ -121,11 +121,19 @@ def test_a_wrong_start_is_one_sentence_and_a_living_node(
     assert sum("[segment_node]" in line for line in process.lines) == 1
 
 
-def test_wrong_ros_arguments_end_with_one_sentence(start_process: Start) -> None:
-    process = start_process("segment_node", "--ros-args", "--params-file", "/nowhere.yaml")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--ros-args", "--params-file", "/nowhere.yaml"], "ROS 2 does not start: "),
+        (["-p", "bring_up:=true"], "Unknown argument -p: parameters follow --ros-args."),
+        (["--ros-args", "-p", "bring_up:=true", "--", "x"], "Unknown argument x: parameters follow --ros-args."),
+    ],
+)
+def test_wrong_arguments_end_with_one_sentence(start_process: Start, arguments: list[str], sentence: str) -> None:
+    process = start_process("segment_node", *arguments)
     assert process.wait() == 1
     assert "Traceback" not in process.output
-    assert process.lines[-1].startswith("error: ROS 2 does not start: ")
+    assert process.lines[-1].startswith(f"error: {sentence}")
 
 
 @pytest.mark.parametrize("command", ["executables.segment_node", "cli.demo.main", "cli.replay.main"])
