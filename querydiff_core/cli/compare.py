@@ -68,6 +68,7 @@ def _write(folder: Path, comparison: Comparison, panels: int, published: bool) -
     from querydiff_core.utils.image_files import write_image
     from querydiff_core.utils.plots import picture
 
+    drawn = _panels(comparison, panels) if panels else []  # or refused before anything is written
     write_csv(folder / "scores.csv", comparison, published)
     for old in (*folder.glob("panel_[0-9][0-9].png"), *folder.glob("gain*.png")):  # of a comparison before
         old.unlink()
@@ -76,7 +77,6 @@ def _write(folder: Path, comparison: Comparison, panels: int, published: bool) -
     for number, name in enumerate(others, 1):
         suffix = "" if len(others) == 1 else f"_{number}"
         write_image(folder / f"gain{suffix}.png", picture(heat_map(comparison, first, name)))
-    drawn = _panels(comparison, panels) if panels else []
     for number, panel in enumerate(drawn, 1):
         write_image(folder / f"panel_{number:02d}.png", panel.picture)
     write_page(folder / PAGE, comparison, drawn, published)

@@ -67,7 +67,8 @@ def _add_classes(table: Table, columns: Sequence[ConfusionScores]) -> None:
 
 def _scores(title: str, domains: Sequence[DomainResult]) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("class", no_wrap=True)
+    names = [*(name for name, _ in SCORES), *(name for domain in domains for name in domain.iou_by_class)]
+    table.add_column("class", no_wrap=True, min_width=max(map(len, names)))  # rich would crop to the longest word
     for domain in domains:
         _add_domain(table, domain.name)
     _add_classes(table, domains)

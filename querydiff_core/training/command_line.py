@@ -12,6 +12,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from querydiff_core.data.data_source import data_set
 from querydiff_core.data.datamodule import SegmentationData
 from querydiff_core.training.resume import KeepFinalState
 from querydiff_core.training.run_progress import AnnounceRun, run_progress
@@ -70,6 +71,13 @@ class FitCommand(LightningCLI):
         """Whether a signal ended the run before its last step."""
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         return any(callback.stopped for callback in callbacks if isinstance(callback, StopOnSignal))
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse data that are not there before the model is built, which may fetch weights."""
+        data = self.config.data
+        for source in (*data.train, *(data.validation or {}).values()):
+            reader = data_set(source.data_set, source.mapping)
+            reader.check_request(Path(data.root) / source.root, source.split, source.condition)
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         """Build the trainer, with progress as suits a terminal or a log file, unless that was switched off."""

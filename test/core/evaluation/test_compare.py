@@ -15,6 +15,7 @@ from engines import expected_labels, write_pixel_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from querydiff_core.cli.compare import main as compare
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.compare.bootstrap import miou_difference
 from querydiff_core.evaluation.compare.charts import bar_chart, heat_map
@@ -305,8 +306,11 @@ def test_panels_need_the_model_and_the_images_that_were_measured(measured):
         list(difference_panels(of_a_bag, b, ("a", "b"), 1))
     with pytest.raises(QueryDiffError, match="where the images"):
         list(difference_panels(replace(a, data=[]), b, ("a", "b"), 1))
+    replace(b, domains=(replace(b.domains[0], name="elsewhere"),)).save(measured / "none.json")
+    output = measured / "out"
     with pytest.raises(QueryDiffError, match="share no image"):
-        list(difference_panels(a, replace(b, domains=()), ("a", "b"), 1))
+        compare([str(measured / "a.json"), str(measured / "none.json"), "--output", str(output), "--panels", "1"])
+    assert not output.exists()
     (measured / "labels" / "3.png").write_bytes((measured / "labels" / "3.png").read_bytes() + b" ")
     with pytest.raises(QueryDiffError, match="has changed"):
         list(difference_panels(a, b, ("a", "b"), 1))

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.result import Result, Scorer
-from querydiff_core.evaluation.result_table import print_result
+from querydiff_core.evaluation.result_table import percent, print_result
 from querydiff_core.label_space import UNLABELLED, label_mapping
 from querydiff_core.utils.iou import class_iou, mean_iou
 
@@ -218,7 +218,7 @@ def test_a_missing_file_is_named(tmp_path):
         Result.load(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize(("width", "tables"), [(50, 3), (80, 2), (200, 1)])
+@pytest.mark.parametrize(("width", "tables"), [(50, 4), (60, 3), (70, 2), (80, 2), (200, 1)])
 def test_a_narrow_terminal_gets_more_tables_and_no_number_is_cut(width, tables):
     result = a_result()
     domains = tuple(replace(result.domains[0], name=f"street_scenes_{name}") for name in "abcdefgh")
@@ -227,4 +227,9 @@ def test_a_narrow_terminal_gets_more_tables_and_no_number_is_cut(width, tables):
     printed = terminal.file.getvalue()
     assert "…" not in printed
     assert printed.count("IoU by class") == tables
-    assert printed.count("images") == tables
+    rows = [line.strip() for line in printed.splitlines() if line.startswith("│")]
+    assert all(row.endswith("│") for row in rows)
+    for name, iou in result.domains[0].iou_by_class.items():
+        cells = [cell.strip() for row in rows for cell in row.split("│")[2:-1] if row.startswith(f"│ {name} ")]
+        assert cells == [percent(iou)] * 8
+    assert sum(row.count(" 3 ") for row in rows if row.startswith("│ images ")) == 8

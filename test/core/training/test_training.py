@@ -330,7 +330,8 @@ def test_a_run_goes_on_from_the_newest_state_of_its_experiment(fit, scenes, tmp_
     ("change", "code", "says"),
     [
         ({"model": {"variant": "huge"}}, 1, "huge"),
-        ({"data": {"train": [{"root": "/nowhere"}]}}, 1, "/nowhere"),
+        ({"model": {"variant": "huge"}, "data": {"train": [{"root": "/nowhere"}]}}, 1, "No folder /nowhere"),
+        ({"model": {"variant": "huge"}, "data": {"train": [], "validation": {"a": {"root": "b"}}}}, 1, "No folder b"),
         ({"model": {"varaint": "tiny"}}, 2, "varaint"),
         ({"model": {"variant": "tiny", "teacher": {"source": "/no/teacher"}}}, 1, "/no/teacher"),
         ({"model": {"variant": "tiny", "phase": "pixel_head", "teacher": {"source": "/no/teacher"}}}, 1, "phase"),
@@ -356,7 +357,7 @@ def test_a_wrong_experiment_is_said_in_a_sentence(fit, scenes, tmp_path, change,
         ({"corruption": 2.0}, "data.corruption"),
         ({"short_side": [0, 0]}, "data.short_side"),
         ({"rare_classes": 0.0}, "data.rare_classes"),
-        ({"train": [{"root": "x", "size": 512}]}, "factor"),
+        ({"train": [{"root": ".", "size": 512}]}, "factor"),
     ],
 )
 def test_a_setting_that_no_run_could_begin_with_is_said_in_a_sentence(fit, scenes, tmp_path, setting, says):
