@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.evaluate_sources import read_ahead
@@ -70,6 +70,7 @@ def try_temperatures(
 def scale(model: QueryDiff, temperature: float) -> None:
     """Divide the class logits of `model` by the temperature, in its weights."""
     head = model.mask_decoder.class_head
+    assert isinstance(head, nn.Linear)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.div_(temperature)
