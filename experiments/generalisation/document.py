@@ -132,19 +132,19 @@ def _results(plan: Plan, scores: Scores) -> list[str]:
     return [
         "## mIoU by domain",
         "" if settings.only else scored,
-        scores_table(scores, plan.variants),
+        scores_table(scores),
         "## Paired differences to agent queries",
         "" if settings.only else PAIRED,
         comparison_table(plan, scores),
-        _counted(plan, scores),
+        _counted(scores),
         *(["## What the instruments say", INSTRUMENTS, instruments_table(plan, scores)] if settings.real else []),
     ]
 
 
-def _counted(plan: Plan, scores: Scores) -> str:
+def _counted(scores: Scores) -> str:
     """Return how often a taught variant differs from the same one without a teacher."""
     better = worse = cells = 0
-    for variant in plan.variants:
+    for variant in scores.variants:
         if variant.untaught is not None:
             gain, half = scores.difference(variant, variant.untaught)
             cells += int(np.isfinite(half).sum())

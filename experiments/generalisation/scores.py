@@ -37,6 +37,12 @@ class Scores:
         real = [name for name in names if name in LABELS.values()]
         self.domains = [*generated, *([SHIFTED] if generated[1:] else []), *real, *([REAL] if real[1:] else [])]
 
+    @property
+    def variants(self) -> list[Variant]:
+        """Return the variants with a score, in the order of the tables."""
+        scored = {variant for variant, _ in self.results}
+        return [variant for variant in self.plan.variants if variant in scored]
+
     @cached_property
     def results(self) -> dict[tuple[Variant, int], Result]:
         """Return the result of every run that was scored."""

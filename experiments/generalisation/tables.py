@@ -14,10 +14,10 @@ from variants import AGENT, PLAIN, STREETS, Variant
 from querydiff_core.utils.atomic_file import atomic_file
 
 
-def scores_table(scores: Scores, variants: Sequence[Variant]) -> str:
+def scores_table(scores: Scores) -> str:
     """Return the mean mIoU in percent, one row for each variant and one column for each domain."""
     rows = []
-    for variant in variants:
+    for variant in scores.variants:
         cells = ["–" if np.isnan(value) else f"{value:.1f}" for value in mean(scores.points(variant))]
         rows.append([variant.name, *cells])
     return markdown(["variant", *scores.domains], rows)
@@ -30,7 +30,7 @@ def comparison_table(plan: Plan, scores: Scores) -> str:
     """
     shown = [domain for domain in (CLEAR, SHIFTED, REAL) if domain in scores.domains] or scores.domains
     rows = []
-    for variant in plan.variants:
+    for variant in scores.variants:
         cells = _gains(scores, variant, None if variant == AGENT else AGENT, shown)
         cells += _gains(scores, variant, variant.untaught, shown[-1:])
         rows.append([variant.name, *cells, _cost(plan, variant)])
@@ -41,7 +41,7 @@ def instruments_table(plan: Plan, scores: Scores) -> str:
     """Return what the agent queries hold and how strongly they are taught, in percent: means over seeds."""
     head = ["variant", "variance between images", "lost with another image's", "with their mean", "without steering"]
     rows = []
-    for variant in plan.variants:
+    for variant in scores.variants:
         if variant.has_agent_queries and not variant.augments:
             measured = [scores.instruments(variant, seed) for seed in plan.seeds if (variant, seed) in scores.results]
             each = zip(*measured, strict=True) if measured else ()
@@ -56,7 +56,7 @@ def write_csv(scores: Scores, file: Path) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         bases = [f"{what}_{base.slug}" for base in (AGENT, PLAIN) for what in ("less", "half_interval_less")]
         writer.writerow(["variant", "domain", "miou", "deviation", *bases])
-        for variant in scores.plan.variants:
+        for variant in scores.variants:
             points = scores.points(variant)
             columns = [mean(points), spread(points)]
             columns += [column for base in (AGENT, PLAIN) for column in scores.difference(variant, base)]
