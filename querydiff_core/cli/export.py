@@ -42,9 +42,10 @@ def main(argv: Sequence[str]) -> int:
     if report.coverage:
         print(report.coverage)
     parity = report.parity
+    confidence = "" if parity.confidence is None else f"confidence {parity.confidence:.2f} of 255 off on average, "
     print(
         f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB, {parity.equal:.3%} of labels equal to "
-        f"the checkpoint's, {parity.speed:.2f} times its speed on {options.target_device}"
+        f"the checkpoint's, {confidence}{parity.speed:.2f} times its speed on {options.target_device}"
     )
     return 0
 

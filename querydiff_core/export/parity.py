@@ -18,10 +18,12 @@ class Parity:
     """How an engine compares with its checkpoint.
 
     `equal`: share of pixels with the same label. `speed`: how many times as many images a second, one at a time.
+    `confidence`: how far apart (0 to 255) the confidences are on average, None where the engine has none.
     """
 
     equal: float
     speed: float
+    confidence: float | None
 
 
 def bundled_frames(size: tuple[int, int] | None = None) -> np.ndarray:
@@ -33,7 +35,10 @@ def bundled_frames(size: tuple[int, int] | None = None) -> np.ndarray:
 
 def compare(engine: Segmenter, checkpoint: Segmenter, frames: np.ndarray) -> Parity:
     """Run both on every frame, alone and as a batch, one after the other so that both meet the same disturbances."""
-    equal = (engine(frames).labels == checkpoint(frames).labels).mean()
+    found, expected = engine(frames), checkpoint(frames)
+    equal, confidence = (found.labels == expected.labels).mean(), None
+    if found.confidence is not None and expected.confidence is not None:
+        confidence = float(np.abs(np.subtract(found.confidence, expected.confidence, dtype=np.int16)).mean())
     seconds: dict[Segmenter, float] = {}
     for _ in range(ROUNDS):
         for segmenter in (engine, checkpoint):
@@ -41,4 +46,4 @@ def compare(engine: Segmenter, checkpoint: Segmenter, frames: np.ndarray) -> Par
             for frame in frames:
                 segmenter(frame)
             seconds[segmenter] = min(seconds.get(segmenter, np.inf), time.perf_counter() - start)
-    return Parity(float(equal), seconds[checkpoint] / seconds[engine])
+    return Parity(float(equal), seconds[checkpoint] / seconds[engine], confidence)

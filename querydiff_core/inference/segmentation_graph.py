@@ -51,7 +51,8 @@ class SegmentationGraph(nn.Module):
         # Classes last, as they lie in memory: so they are enlarged and compared in a third of the time.
         scores = self._enlarge(scores).permute(0, 2, 3, 1)  # (B, h, w, 19)
         best, labels = scores.amax(3), scores.argmax(3)  # TensorRT has no max with both
-        return labels, (255.0 * best / claimed.clamp_min(1e-6)).round()
+        certain = 255.0 * best / claimed.clamp_min(1e-6)
+        return labels, certain.clamp_max(255.0).round()  # bf16 comes to 256, which would be 0 as uint8
 
     def scores(self, images: Tensor) -> Tensor:
         """Return class scores `(B, 19, h / 4, w / 4)`, not negative, of normalised images `(B, 3, h, w)`."""

@@ -72,6 +72,7 @@ def test_export_keeps_the_metadata_and_can_change_the_size(checkpoint, tmp_path,
     printed = capsys.readouterr().out
     assert "% of labels equal" in printed
     assert "times its speed on cpu" in printed
+    assert float(printed.partition("confidence ")[2].partition(" of 255 off on average")[0]) < 1
     made = Segmenter.load(output).metadata
     assert made.input_size == made.image_size == (96, 160)
     assert torch.__version__.startswith(made.versions["torch"])
@@ -90,6 +91,31 @@ def test_an_engine_without_confidence_gives_the_same_labels(checkpoint, engine, 
     assert bare(frames).confidence is None
     assert np.array_equal(bare(frames).labels, whole(frames).labels)
     assert len(onnx.load(output).graph.node) < len(onnx.load(engine).graph.node)  # what served it alone is gone
+
+
+def certain_engine(engine, output, precision):
+    """Copy `engine` with a class head that is sure of class 0 wherever a query claims anything."""
+    proto = onnx.load(engine)
+    (bias,) = [each for each in proto.graph.initializer if each.name == "model.mask_decoder.class_head.bias"]
+    logits = np.full(bias.dims, -40, np.float32)
+    logits[0] = 20
+    bias.CopyFrom(onnx.numpy_helper.from_array(logits, bias.name))
+    (prop,) = proto.metadata_props
+    raw = json.loads(prop.value)
+    prop.value = json.dumps(raw | {"build": raw["build"] | {"precision": precision}})
+    onnx.save(proto, output)
+    return output
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_certain_model_has_the_full_confidence_everywhere(engine, tmp_path, precision):
+    if precision == "bf16":
+        pytest.importorskip("openvino")
+    segmenter = Segmenter.load(certain_engine(engine, tmp_path / "sure.onnx", precision))
+    found = segmenter(bundled_frames((64, 128)))
+    assert segmenter.engine_name == {"fp32": "onnxruntime", "bf16": "openvino"}[precision]
+    assert np.unique(found.labels).tolist() == [0]
+    assert found.confidence.min() >= {"fp32": 255, "bf16": 254}[precision]  # 256 would be 0
 
 
 def test_an_engine_tells_nothing_of_the_machine_that_made_it(engine):
