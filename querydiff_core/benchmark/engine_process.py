@@ -19,13 +19,18 @@ from querydiff_core.inference.engine import EngineOptions
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """The description of an engine. `load`: seconds to open it and label the first image; `network`: its input size."""
+    """The description of an engine.
+
+    `network`: its input size. `load`: seconds to open it and label the first image. `camera`: the size (height, width)
+    of images that is built in, None where they may have any.
+    """
 
     engine: str
     device: str
     variant: str
     network: tuple[int, int]
     load: float
+    camera: tuple[int, int] | None = None
 
 
 class EngineProcess:
@@ -121,7 +126,9 @@ def _open(options: EngineOptions) -> tuple[Any, EngineFacts]:
     metadata = segmenter.metadata
     height, width = options.size or metadata.input_size
     load = time.perf_counter() - start
-    return segmenter, EngineFacts(segmenter.engine_name, segmenter.device, metadata.variant, (height, width), load)
+    camera = metadata.build.camera if metadata.build else None
+    facts = EngineFacts(segmenter.engine_name, segmenter.device, metadata.variant, (height, width), load, camera)
+    return segmenter, facts
 
 
 def _answer(segmenter: Any, question: str, images: np.ndarray | None) -> Any:

@@ -19,8 +19,9 @@ class EngineTimes:
     """Seconds of single calls. `total`: with images of the camera's size; `network`: of the network's own size.
 
     The two differ by what resizing takes: engines do their pre- and post-processing inside one graph, so that no clock
-    can stand between the stages. `memory`: peak of the process in bytes. `equal`: share of labels that equal the
-    reference's, None without one. `miou`: 0 to 1 by domain, of what it was scored on.
+    can stand between the stages. `network` is empty for an engine into which the camera's size is built. `memory`: peak
+    of the process in bytes, None if it had ended. `equal`: share of labels that equal the reference's, None without
+    one. `miou`: 0 to 1 by domain, of what it was scored on.
     """
 
     name: str
@@ -28,7 +29,7 @@ class EngineTimes:
     batch: int = 1
     total: list[float] = field(default_factory=list)
     network: list[float] = field(default_factory=list)
-    memory: int = 0
+    memory: int | None = None
     equal: float | None = None
     miou: dict[str, float | None] = field(default_factory=dict)
 
@@ -37,14 +38,14 @@ class EngineTimes:
         return 1000 * float(np.percentile(self.total, percentile))
 
     @property
-    def network_latency(self) -> float:
-        """Return the median milliseconds of a call with images of the network's own size."""
-        return 1000 * float(np.median(self.network))
+    def network_latency(self) -> float | None:
+        """Return the median milliseconds of a call with images of the network's own size, None if it takes none."""
+        return 1000 * float(np.median(self.network)) if self.network else None
 
     @property
-    def resizing(self) -> float:
-        """Return the median milliseconds that going from the camera's size and back adds."""
-        return 1000 * float(np.median(np.subtract(self.total, self.network)))
+    def resizing(self) -> float | None:
+        """Return the median milliseconds that going from the camera's size and back adds, None if not measured."""
+        return 1000 * float(np.median(np.subtract(self.total, self.network))) if self.network else None
 
     @property
     def images_per_second(self) -> float:
@@ -86,9 +87,9 @@ def print_times(times: Sequence[EngineTimes], title: str, reference: EngineTimes
         numbers = [row.latency(50), row.latency(99), row.network_latency, row.resizing, row.images_per_second]
         table.add_row(
             f"{_short(row, times)}\n{row.facts.engine} {row.facts.device}",
-            *(f"{number:.1f}" for number in numbers),
+            *("-" if number is None else f"{number:.1f}" for number in numbers),
             f"{row.speed(reference):.2f}x",
-            f"{row.memory / 1e6:.0f}",
+            "-" if row.memory is None else f"{row.memory / 1e6:.0f}",
             "-" if row.equal is None else f"{row.equal:.2%}",
         )
     console().print(table)

@@ -28,14 +28,15 @@ def interleaved_run(
     The first round warms up and does not count. After every other round `advance` is called with
     the seconds since the start; it returns whether to continue.
     """
-    own_size = [_sample(images, engine.facts.network) for engine in engines]
+    own_size = [None if engine.facts.camera else _sample(images, engine.facts.network) for engine in engines]
     start, rounds = time.monotonic(), -1
     while rounds < FEWEST_ROUNDS or time.monotonic() - start < seconds:
         for engine, small, taken in zip(engines, own_size, times, strict=True):
             time.sleep(SETTLE)
-            total, network = engine.time(images), engine.time(small)
+            total, network = engine.time(images), None if small is None else engine.time(small)
             if rounds >= 0:
                 taken.total.append(total)
+            if rounds >= 0 and network is not None:
                 taken.network.append(network)
         rounds += 1
         if rounds and not advance(time.monotonic() - start):

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
                 _compare(arguments, engines, times, frames)
                 finished = _score(arguments, engines, times, sources)
         finally:  # an image that cannot be scored costs no numbers
-            if all(row.total and row.network for row in times):
+            if all(row.total for row in times):
                 _report(arguments, engines, times)
     if not finished:
         raise KeyboardInterrupt
@@ -177,7 +177,8 @@ def _report(arguments: argparse.Namespace, engines: list[EngineProcess], times: 
     from querydiff_core.benchmark.latency_plot import write_latency_plot
 
     for engine, row in zip(engines, times, strict=True):
-        row.memory = engine.peak_memory()
+        with suppress(QueryDiffError):  # a process that has ended costs no numbers
+            row.memory = engine.peak_memory()
     camera, calls = "x".join(map(str, arguments.camera)), len(times[0].total)
     title = f"camera {camera}, batch {arguments.batch}, {calls} calls in turn"
     reference = next((row for row in times if row.name == arguments.against), times[0])

@@ -1,5 +1,6 @@
 """`querydiff benchmark` through the real command, with engines whose output is known."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,14 +10,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
-from engines import expected_labels, write_pixel_engine
+from engines import PIXEL_METADATA, expected_labels, write_pixel_engine
 from students import write_student
 
 from querydiff_core.benchmark.engine_process import EngineFacts
 from querydiff_core.benchmark.engine_times import EngineTimes
 from querydiff_core.cli.benchmark import main
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.inference.build_target import EngineBuild
 
 
 def command(*arguments):
@@ -107,22 +110,50 @@ def test_one_checkpoint_is_measured_at_several_sizes(tmp_path):
     assert not Path(row["name"]).exists()
 
 
-def test_ctrl_c_shows_what_was_measured(tmp_path, engines):
-    process = subprocess.Popen(
-        command(engines[0], "--camera", "64x128", "--seconds", 3000, "--json", tmp_path / "r.json"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def begin_measuring(*arguments):
+    """Start a benchmark without an end and return it once every engine was called."""
+    words = command(*arguments, "--camera", "64x128", "--seconds", 3000)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert "opening" in process.stderr.readline()
     while "measuring" not in process.stderr.readline():
         assert process.poll() is None
+    return process
+
+
+def test_ctrl_c_shows_what_was_measured(tmp_path, engines):
+    process = begin_measuring(engines[0], "--json", tmp_path / "r.json")
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert "fast.onnx" in output.replace("\n", "")
     assert json.loads((tmp_path / "r.json").read_text())["engines"][0]["seconds"]
+
+
+def test_an_engine_that_dies_costs_no_numbers(tmp_path, engines):
+    process = begin_measuring(*engines, "--json", tmp_path / "r.json")
+    *_, slow = psutil.Process(process.pid).children()
+    slow.kill()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"error: The process of {engines[1]} ended with exit code -9" in errors
+    assert "Traceback" not in errors
+    assert "fast.onnx" in output.replace("\n", "")
+    fast, slow = json.loads((tmp_path / "r.json").read_text())["engines"]
+    assert min(len(fast["seconds"]), len(slow["seconds"])) >= 1
+    assert fast["peak_memory_bytes"] > 1e7
+    assert slow["peak_memory_bytes"] is None
+
+
+def test_an_engine_for_one_camera_is_called_with_that_alone(tmp_path, capsys):
+    built = dataclasses.replace(PIXEL_METADATA, build=EngineBuild("onnx", camera=(96, 160)))
+    engine, report = write_pixel_engine(tmp_path / "camera.onnx", metadata=built), tmp_path / "r.json"
+    assert main([str(engine), "--camera", "96x160", "--seconds", "0.1", "--threads", "1", "--json", str(report)]) == 0
+    (row,) = json.loads(report.read_text())["engines"]
+    assert len(row["seconds"]) >= 3
+    assert (row["camera"], row["network"]) == ([96, 160], [64, 128])
+    assert row["network_ms"] is row["resizing_ms"] is None
+    assert capsys.readouterr().out.count(" -│") == 3  # and no reference for labels
 
 
 @pytest.mark.parametrize(
