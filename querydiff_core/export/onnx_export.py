@@ -59,7 +59,7 @@ def write_onnx(
         _read_images_once(proto)
     if calibration is not None:
         proto = quantise(proto, calibration)
-    _store_weights_as_half(proto, spared=store_repeats_once(proto))
+    store_weights_as_half(proto, spared=store_repeats_once(proto))
     _forget_origins(proto)
     helper.set_model_props(proto, {METADATA_KEY: metadata.to_json()})
     onnx.checker.check_model(proto)
@@ -77,14 +77,20 @@ def _read_images_once(proto: onnx.ModelProto) -> None:
     proto.graph.node.extend(nodes)
 
 
-def _store_weights_as_half(proto: onnx.ModelProto, spared: set[str]) -> None:
-    """Replace each large fp32 initializer by its fp16 twin and a Cast, which runtimes fold when they load."""
+def store_weights_as_half(proto: onnx.ModelProto, spared: set[str]) -> None:
+    """Replace each large fp32 initializer by its fp16 twin and a Cast, which runtimes fold when they load.
+
+    Those named in `spared`, and those with values that fp16 does not reach, stay as they are.
+    """
     casts = []
     for weight in proto.graph.initializer:
         small = int(np.prod(weight.dims)) < SMALLEST_HALF
         if small or weight.data_type != TensorProto.FLOAT or weight.name in spared:
             continue
-        name, half = weight.name, numpy_helper.to_array(weight).astype(np.float16)
+        with np.errstate(over="ignore"):
+            name, half = weight.name, numpy_helper.to_array(weight).astype(np.float16)
+        if not np.isfinite(half).all():
+            continue
         weight.CopyFrom(numpy_helper.from_array(half, f"{name}_fp16"))
         casts.append(helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *proto.graph.node]

@@ -13,6 +13,12 @@ from querydiff_core.inference.archive import add_metadata
 from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.utils.quiet import quiet
 
+THREADS = {"cpp.dynamic_threads": True, "cpp.threads": 16}
+"""Inductor's options by which whoever opens a package says how many threads it has, not the process that exports it.
+
+`cpp.threads` is then a mere hint of how many loops to share out: above the batch that is traced, or single images would
+get one thread."""
+
 
 def write_package(graph: nn.Module, metadata: ModelMetadata, path: Path) -> None:
     """Compile `graph` for this machine's CPU or GPU, with the sizes in `metadata.build`.
@@ -29,6 +35,6 @@ def write_package(graph: nn.Module, metadata: ModelMetadata, path: Path) -> None
         "GPU."
     )
     # Inductor's errors have no common base; those of the compiler are hundreds of lines.
-    with explained(failed, Exception, only=0), quiet():
+    with explained(failed, Exception, only=0), quiet(), torch._inductor.config.patch(THREADS):
         torch._inductor.aoti_compile_and_package(program, package_path=str(path))
     add_metadata(path, metadata)

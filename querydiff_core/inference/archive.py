@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 from querydiff_core.errors import QueryDiffError, explained
@@ -20,7 +21,8 @@ def read_archive_metadata(path: Path) -> ModelMetadata:
         QueryDiffError: if the file is damaged, foreign, of a newer version, or carries what only a pickle can hold.
     """
     unreadable = f"{path} is not a readable engine: {{reason}}; export it again."
-    damages = (OSError, zipfile.BadZipFile, EOFError, UnicodeDecodeError)
+    # RuntimeError: of a part that is said to be encrypted, or packed by an unknown method.
+    damages = (OSError, zipfile.BadZipFile, EOFError, UnicodeDecodeError, RuntimeError, zlib.error)
     with explained(unreadable, *damages), zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
         if damaged is not None:

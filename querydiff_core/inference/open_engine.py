@@ -94,21 +94,34 @@ def _check_target(path: Path, metadata: ModelMetadata, device: str) -> str:
     """Return where the engine runs, "cpu" or "cuda:N", for the user's choice "auto", "cpu" or "cuda[:N]".
 
     Raises:
-        EngineMismatchError: if it was built for something else; it names the command that builds it here.
+        QueryDiffError: if the user's choice is not there.
+        EngineMismatchError: if it was built for something else; it names what runs here.
     """
     from querydiff_core.inference.device_runner import torch_device
 
     build = metadata.build
     assert build is not None  # `read_archive_metadata` has seen to it
-    wanted = build.device if device == "auto" else device
+    wanted = build.device if device == "auto" else torch_device(device)
     differences = _differences(build, wanted)
     if differences:
-        command = build.command(metadata.input_size, path, _checkpoint_path(path, build))
         raise EngineMismatchError(
-            f"{path} was built for {', '.join(differences)}: build it here with `{command}`, or set fallback to run "
+            f"{path} was built for {', '.join(differences)}: {_advice(path, metadata, wanted)}, or set fallback to run "
             "its checkpoint."
         )
     return torch_device(wanted)
+
+
+def _advice(path: Path, metadata: ModelMetadata, wanted: str) -> str:
+    """Return how to get an engine that runs on the device `wanted` of this machine."""
+    import torch
+
+    build = metadata.build
+    assert build is not None
+    on_gpu = wanted != "cpu"
+    if not torch.cuda.is_available() if on_gpu else build.format == "tensorrt":
+        return "use an .onnx engine"
+    build = replace(build, device="cuda" if on_gpu else "cpu")
+    return f"build it here with `{build.command(metadata.input_size, path, _checkpoint_path(path, build))}`"
 
 
 def _named_checkpoint(path: Path, metadata: ModelMetadata) -> Path:

@@ -5,6 +5,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from querydiff_core.export.onnx_export import store_weights_as_half
 from querydiff_core.export.onnx_rewrites import resize_where_channels_lie, store_repeats_once
 
 
@@ -62,3 +63,18 @@ def test_repeats_are_stored_once_and_come_back():
     assert store_repeats_once(after) == {"rows_once"}
     assert after.ByteSize() < before.ByteSize() - 0.9 * rows.nbytes
     np.testing.assert_array_equal(run(after, x=noise)[0], run(before, x=noise)[0])
+
+
+def test_weights_are_stored_as_fp16_where_it_reaches_them():
+    reached = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
+    beyond = reached.copy()
+    beyond[3, 5] = 1e5
+    nodes = [helper.make_node("MatMul", ["x", name], [f"y_{name}"]) for name in ("reached", "beyond")]
+    proto = model(nodes, {"x": [1, 64]}, {"y_reached": 2, "y_beyond": 2}, reached=reached, beyond=beyond)
+    store_weights_as_half(proto, set())
+    stored = {weight.name: weight.data_type for weight in proto.graph.initializer}
+    assert stored == {"reached_fp16": TensorProto.FLOAT16, "beyond": TensorProto.FLOAT}
+    x = np.ones((1, 64), np.float32)
+    found, large = run(proto, x=x)
+    np.testing.assert_allclose(found, x @ reached, atol=0.02)
+    np.testing.assert_allclose(large, x @ beyond, rtol=1e-5, atol=0.01)

@@ -1,5 +1,6 @@
 import dataclasses
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from students import SIZE as CAMERA
 from students import write_foreign_engine, write_student
 
 from querydiff_core.cli.export import main as export
+from querydiff_core.cli.export import parser as export_parser
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.export.parity import bundled_frames
+from querydiff_core.inference.archive import read_archive_metadata
 from querydiff_core.inference.device_runner import DeviceRunner
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.inference.segmenter import Segmenter
@@ -29,8 +32,10 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def package(checkpoint):
     """Compile once: a minute or two of g++."""
-    path = checkpoint.with_name("tiny.pt2")
+    path, threads = checkpoint.with_name("tiny.pt2"), torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() + 1)  # which must not matter
     assert export([str(checkpoint), "--output", str(path), "--batch", "2:3", "--camera", "64x128"]) == 0
+    torch.set_num_threads(threads)
     return path
 
 
@@ -75,15 +80,18 @@ def test_a_package_carries_its_metadata_and_no_sources(package):
         assert not [name for name in archive.namelist() if name.endswith((".cpp", ".pkl", ".pt"))]
 
 
-def test_a_package_needs_no_networks_of_other_libraries(package):
+def test_a_package_needs_no_networks_of_other_libraries_and_no_more_threads_than_it_is_given(package):
     code = f"""
-import sys
+import os, sys
 from querydiff_core import Segmenter
-Segmenter.load({str(package)!r}).warm_up()
+segmenter = Segmenter.load({str(package)!r}, threads=1)
+before = os.listdir("/proc/self/task")
+segmenter.warm_up()
 print([name for name in ("timm", "transformers", "diffusers", "lightning", "onnxruntime") if name in sys.modules])
+print(len(os.listdir("/proc/self/task")) - len(before))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    assert result.stdout.split() == ["[]", "0"]
     assert not result.stderr
 
 
@@ -114,7 +122,10 @@ def test_a_package_for_another_machine_names_the_command_that_builds_it_here(pac
     with pytest.raises(QueryDiffError, match=says) as failure:
         Segmenter.load(foreign)
     assert "\n" not in str(failure.value)
-    assert "--batch 2:3 --precision fp32 --camera 64x128 --device cpu" in str(failure.value)
+    words = shlex.split(str(failure.value).split("`")[1])
+    assert words[:2] == ["querydiff", "export"]
+    asked = export_parser().parse_args(words[2:])
+    assert (asked.output, asked.batch, asked.camera, asked.device) == (foreign, (2, 3), CAMERA, "cpu")
 
 
 def test_a_package_of_the_same_pytorch_but_for_its_patch_level_is_opened(package, tmp_path):
@@ -125,16 +136,29 @@ def test_a_package_of_the_same_pytorch_but_for_its_patch_level_is_opened(package
     )
 
 
-def test_an_engine_for_another_gpu_names_a_command_that_is_one(checkpoint):
-    engine = write_foreign_engine(checkpoint.with_name("my foreign.engine"), checkpoint)
+@pytest.mark.parametrize("suffix", [".engine", ".pt2"])
+def test_an_engine_for_another_gpu_names_what_helps_here(checkpoint, suffix):
+    kind = {".engine": "tensorrt", ".pt2": "torch"}[suffix]
+    engine = write_foreign_engine(checkpoint.with_name(f"my foreign{suffix}"), checkpoint, format=kind)
     with pytest.raises(QueryDiffError, match=r"was built for .*Imaginary GPU") as failure:
         Segmenter.load(engine)
+    if not torch.cuda.is_available():
+        assert "(here none): use an .onnx engine, or set fallback to run its checkpoint." in str(failure.value)
+        return
     words = shlex.split(str(failure.value).split("`")[1])
     assert words[:3] == ["querydiff", "export", str(checkpoint)]
     assert words[-2:] == ["--output", str(engine)]
-    if not torch.cuda.is_available():
-        with pytest.raises(QueryDiffError, match="device cuda is not there"):  # the command line itself is understood
-            export(words[2:])
+
+
+def test_the_device_that_is_wanted_is_in_the_command_or_said_to_be_missing(checkpoint):
+    of_gpu = write_foreign_engine(checkpoint.with_name("gpu.pt2"), checkpoint, format="torch")
+    with pytest.raises(QueryDiffError, match=r"device cuda \(here cpu\): .* --device cpu --output .*gpu\.pt2`"):
+        Segmenter.load(of_gpu, device="cpu")
+    of_cpu = write_foreign_engine(checkpoint.with_name("cpu.pt2"), checkpoint, format="torch", device="cpu")
+    here = torch.cuda.is_available()
+    says = r"device cpu \(here cuda:0\): .* --device cuda --output" if here else "device cuda is not there"
+    with pytest.raises(QueryDiffError, match=says):
+        Segmenter.load(of_cpu, device="cuda")
 
 
 def test_an_engine_for_another_machine_can_be_replaced_by_its_checkpoint(checkpoint, frames, caplog):
@@ -199,6 +223,23 @@ def test_a_damaged_or_foreign_file_is_one_sentence(checkpoint, tmp_path, suffix,
     with pytest.raises(QueryDiffError, match=says) as failure:
         Segmenter.load(file)
     assert "\n" not in str(failure.value)
+
+
+def test_no_flipped_bit_of_the_directory_is_more_than_one_sentence(checkpoint, tmp_path):
+    file = write_foreign_engine(tmp_path / "bad.engine", checkpoint)
+    whole = file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        bits = range(8 * archive.start_dir, 8 * len(whole))
+    refused = 0
+    for bit in bits:
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        try:
+            read_archive_metadata(file)
+        except QueryDiffError:
+            refused += 1
+    assert refused > 0.5 * len(bits)  # the rest are dates, attributes and the like
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
