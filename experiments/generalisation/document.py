@@ -58,7 +58,7 @@ CORPORA = {
     IDD_FEATURES: "`idd features`, on those of 1,403 unlabelled photographs of roads (IDD Lite)",
 }
 SCORED = f"""\
-Percent, mean over {{seeds}} seeds. Each generated domain has {{count}} scenes and 19 classes; CamVid's `val` (day) and
+Percent, mean over seeds. Each generated domain has {{count}} scenes and 19 classes; CamVid's `val` (day) and
 the dusk drive of its training half have 11; of BDD100K there are 22 frames, of Cityscapes 8. The network sees
 {{rows}} x {{columns}} pixels once, and labels are scored at the size of the image. *{SHIFTED}* and *{REAL}* are means
 of the domains before them, without clear."""
@@ -126,9 +126,7 @@ def _results(plan: Plan, scores: Scores) -> list[str]:
     if not scores.results:
         return ["No run has been scored yet."]
     settings = plan.settings
-    scored = SCORED.format(
-        seeds=settings.seeds, count=settings.targets, rows=settings.crop[0], columns=settings.crop[1]
-    )
+    scored = SCORED.format(count=settings.targets, rows=settings.crop[0], columns=settings.crop[1])
     return [
         "## mIoU by domain",
         "" if settings.only else scored,

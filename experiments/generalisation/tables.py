@@ -19,8 +19,9 @@ def scores_table(scores: Scores) -> str:
     rows = []
     for variant in scores.variants:
         cells = ["–" if np.isnan(value) else f"{value:.1f}" for value in mean(scores.points(variant))]
-        rows.append([variant.name, *cells])
-    return markdown(["variant", *scores.domains], rows)
+        seeds = sum(scored == variant for scored, _ in scores.results)
+        rows.append([variant.name, str(seeds), *cells])
+    return markdown(["variant", "seeds", *scores.domains], rows)
 
 
 def comparison_table(plan: Plan, scores: Scores) -> str:

@@ -79,8 +79,8 @@ def check_page(folder: Path) -> None:
     assert "Left out, as there was no folder: camvid, bdd100k, cityscapes." in page
     assert "No folder of real road images" in page
     table = page.split("## mIoU by domain")[1].split("##")[0]
-    assert "| variant | clear | night | other generated |" in table
-    scored = re.findall(r"^\| ([^|]+) \|(?: \d+\.\d \|){3}$", table, re.MULTILINE)
+    assert "| variant | seeds | clear | night | other generated |" in table
+    scored = re.findall(r"^\| ([^|]+) \| 1 \|(?: \d+\.\d \|){3}$", table, re.MULTILINE)
     assert scored == list(VARIANTS)
     assert re.search(r"The teacher `streets` painted \d+ images in \d+ s; distillation took \d+ s\.", page)
     differences = page.split("## Paired differences to agent queries")[1].split("##")[0]
