@@ -45,8 +45,7 @@ def instruments_table(plan: Plan, scores: Scores) -> str:
     for variant in scores.variants:
         if variant.has_agent_queries and not variant.augments:
             measured = [scores.instruments(variant, seed) for seed in plan.seeds if (variant, seed) in scores.results]
-            each = zip(*measured, strict=True) if measured else ()
-            values = [[value for value in column if value is not None] for column in each]
+            values = [[value for value in column if value is not None] for column in zip(*measured, strict=True)]
             rows.append([variant.name, *(f"{100 * np.mean(column):.2f}" if column else "" for column in values)])
     return markdown([*head, "gradient at queries", "in the backbone"], rows)
 
