@@ -14,12 +14,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from querydiff_core.cli.main import main as querydiff
 from querydiff_core.errors import QueryDiffError
@@ -80,7 +79,9 @@ class Step:
     def record(self) -> Record:
         """Return how far the step is; a folder that other settings have written counts for nothing."""
         try:
-            record = Record(**json.loads((self.folder / "step.json").read_text()))
+            raw = json.loads((self.folder / "step.json").read_text())
+            known = [field.name for field in fields(Record)]
+            record = Record(**{name: raw[name] for name in raw if name in known})  # older ones hold more
         except (OSError, ValueError, TypeError):
             return Record(self.settings)
         return record if record.settings == self.settings else Record(self.settings)
@@ -104,7 +105,6 @@ class Record:
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     message: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:

@@ -88,11 +88,9 @@ def times(plan: Plan) -> str:
     """Return how long each stage took, in one sentence."""
     parts, total = [], 0.0
     for stage in dict.fromkeys(step.stage for step in plan.steps):
-        records = {step.name: step.record() for step in plan.steps if step.stage == stage}
-        seconds = sum(record.cpu_seconds for record in records.values())
+        seconds = sum(step.record().cpu_seconds for step in plan.steps if step.stage == stage)
         total += seconds
-        notes = [f" ({name}: {r.facts['earlier']})" for name, r in records.items() if "earlier" in r.facts]
-        parts.append(f"{stage} {seconds / 60:.0f}" + "".join(notes))
+        parts.append(f"{stage} {seconds / 60:.0f}")
     done = sum(step.record().done for step in plan.steps)
     return f"{done} of {len(plan.steps)} steps took {total / 60:.0f} minutes of CPU time: {', '.join(parts)}."
 

@@ -36,11 +36,7 @@ class LabelledFolder(LabelledPairs):
     """
 
     def __init__(
-        self,
-        images: str | Path,
-        labels: str | Path | None = None,
-        mapping: LabelMapping | None = None,
-        strict: bool = False,
+        self, images: str | Path, labels: str | Path | None = None, mapping: LabelMapping | None = None
     ) -> None:
         """Pair the files; nothing is decoded yet.
 
@@ -48,7 +44,6 @@ class LabelledFolder(LabelledPairs):
             images: folder of images, or a root with the folders `images` and (optionally) `labels` in it.
             labels: folder of label images.
             mapping: what the label values mean; by default they are trainIds.
-            strict: label values outside the map are an error instead of unlabelled.
 
         Raises:
             QueryDiffError: if a folder is missing or empty, or an image has no labels or several.
@@ -59,7 +54,7 @@ class LabelledFolder(LabelledPairs):
             images, labels = root / "images", root / "labels" if (root / "labels").is_dir() else None
         pairing = pair_folders(images, labels)
         _refuse_what_does_not_pair(pairing, labels)
-        super().__init__(images, pairing.pairs, LabelDecoder(mapping or label_mapping("train_ids"), strict))
+        super().__init__(images, pairing.pairs, LabelDecoder(mapping or label_mapping("train_ids")))
 
 
 def pair_folders(images: Path, labels: Path | None) -> Pairing:

@@ -48,26 +48,19 @@ class RareClassImages:
     Args:
         class_pixels: `(images, classes)` labelled pixels.
         temperature: T of P(c) ~ exp((1 - f_c) / T).
-        share: of an image's labelled pixels that a class must have for the image to be drawn for it; for a class that
-            no image has that much of, one pixel is enough.
 
     Raises:
         QueryDiffError: if no image has a labelled pixel.
     """
 
-    def __init__(
-        self,
-        class_pixels: np.ndarray,
-        temperature: float = RARE_CLASS_TEMPERATURE,
-        share: float = RARE_CLASS_SHARE,
-    ) -> None:
+    def __init__(self, class_pixels: np.ndarray, temperature: float = RARE_CLASS_TEMPERATURE) -> None:
         self.classes = np.flatnonzero(class_pixels.any(0))
         if not len(self.classes):
             raise QueryDiffError("Rare-class sampling needs labelled pixels; a training source has none.")
         frequency = class_pixels.sum(0)[self.classes] / class_pixels.sum()
         weights = np.exp((frequency.min() - frequency) / temperature)
         self.probabilities = weights / weights.sum()
-        enough = share * class_pixels.sum(1)
+        enough = RARE_CLASS_SHARE * class_pixels.sum(1)
         self.images = [_images_with(class_pixels[:, index], enough) for index in self.classes]
 
     def draw(self, random: np.random.Generator) -> tuple[int, int | None]:

@@ -39,8 +39,8 @@ def refuse_training_state(path: Path) -> None:
 class ModelMetadata:
     """How a model was made and what it expects.
 
-    `variant`: the name in `build.py`. `input_size`: (height, width) that the network sees; images of any other size
-    are resized inside the graph. `mean`, `std`: normalisation of RGB in 0..1. `recipe`: how it was trained.
+    `variant`: the name in `models/variants.py`. `input_size`: (height, width) that the network sees; images of any
+    other size are resized inside the graph. `mean`, `std`: normalisation of RGB in 0..1. `recipe`: how it was trained.
     `overrides`: arguments to `build_model` beside the variant. `commit`: of this repository, when it was made.
     `versions`: of the libraries that made it. `build`: what an exported engine was built for, None for a checkpoint.
     """

@@ -131,10 +131,9 @@ class Segmenter:
                 results[index] = Segmentation(batch.labels[row], confidence, batch.timings)
         return [results[index] for index in range(len(images))]
 
-    def warm_up(self, sizes: Sequence[tuple[int, int]] = ()) -> None:
-        """Run once for each (height, width), or at the size that suits the model: the first run is slow."""
-        for height, width in sizes or [self.metadata.image_size]:
-            self(np.zeros((height, width, 3), np.uint8))
+    def warm_up(self) -> None:
+        """Run once at the size that suits the model: the first run is slow."""
+        self(np.zeros((*self.metadata.image_size, 3), np.uint8))
 
     def close(self) -> None:
         """Free the engine's memory; the segmenter cannot be called afterwards."""

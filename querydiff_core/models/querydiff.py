@@ -35,7 +35,7 @@ class QueryDiff(nn.Module):
         refinements: of the maps, in the order that the pixel decoder asks for.
         mask_decoder: agent queries, mask feature and maps to masks and classes.
         pixel_head: mask feature to class logits, for training alone.
-        variant: name in `querydiff_core.models.build.VARIANTS`.
+        variant: name in `querydiff_core.models.variants.VARIANTS`.
         config: what `build_model(variant, **config)` needs to build this model again; JSON can hold it.
     """
 

@@ -1,12 +1,13 @@
 """Refinement: a feature map of the pixel decoder reads the agent queries (docs/method.md, section 4)."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from querydiff_core.models.attention import Attention
+
+DILATIONS = (1, 2, 3, 4)
+"""Of the branches: one convolution each, of c / 4 channels."""
 
 
 class Refinement(nn.Module):
@@ -20,18 +21,15 @@ class Refinement(nn.Module):
 
     Args:
         channels: c, a multiple of the number of branches.
-        dilations: one parallel convolution each, of c / branches channels.
-        residual: whether the result is added to the map, so that training starts near the map itself.
     """
 
-    def __init__(self, channels: int, dilations: Sequence[int] = (1, 2, 3, 4), residual: bool = True) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.residual = residual
         self.attention = Attention(channels)
         self.fuse = nn.Conv2d(2 * channels, channels, 1)  # the 1 x 1 factors of all branches
-        width = channels // len(dilations)
+        width = channels // len(DILATIONS)
         self.branches = nn.ModuleList(
-            nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, groups=width) for dilation in dilations
+            nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, groups=width) for dilation in DILATIONS
         )
         self.align = nn.Sequential(nn.GroupNorm(1, channels), nn.ReLU(), nn.Conv2d(channels, channels, 1))
 
@@ -41,8 +39,8 @@ class Refinement(nn.Module):
         # Contiguous, as oneDNN's bf16 weight gradient of dilated depthwise convolutions in channels-last order reads
         # memory that nothing wrote, and now and then returns NaN (PyTorch 2.14 on CPUs).
         branches = [branch(part.contiguous()) for branch, part in zip(self.branches, fused, strict=True)]
-        refined = self.align(torch.cat(branches, 1))  # (B, c, h, w)
-        return feature + refined if self.residual else refined
+        # Added to the map, so that training starts near the map itself.
+        return feature + self.align(torch.cat(branches, 1))  # (B, c, h, w)
 
     def _fuse(self, feature: Tensor, queries: Tensor) -> Tensor:
         """Return `fuse` of the map and what it reads: W_1 f + W_2 softmax(f W_Q (q W_K)^T / sqrt(c)) q W_V + b.

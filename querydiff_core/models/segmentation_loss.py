@@ -18,6 +18,8 @@ from querydiff_core.utils.distributed import mean_over_processes
 
 # Share of a mask's cells at which it is compared: Mask2Former's 12,544 points for crops of 1,024.
 POINT_SHARE = 12_544 / 256**2
+# Class weight of queries that match nothing, Mask2Former's.
+NO_OBJECT_WEIGHT = 0.1
 # A mask logit that is certainly `not here`: softplus(-20) is 2e-9.
 ABSENT = -20.0
 
@@ -35,7 +37,6 @@ class SegmentationLoss(nn.Module):
     Args:
         classes: number of classes, without `no object`.
         bce_weight, dice_weight, class_weight: lambdas of L_seg; Mask2Former's own, as the paper gives none.
-        no_object_weight: class weight of queries that match nothing.
         auxiliary_weight: of the auxiliary head's cross-entropy.
         points: points at which a mask is compared; None for Mask2Former's share of the mask's cells (3,136 for crops
             of 512). All r masks are matched with all targets at half of them, as that costs most.
@@ -48,20 +49,18 @@ class SegmentationLoss(nn.Module):
         bce_weight: float = 5.0,
         dice_weight: float = 5.0,
         class_weight: float = 2.0,
-        no_object_weight: float = 0.1,
         auxiliary_weight: float = 0.5,
         points: int | None = None,
     ) -> None:
         super().__init__()
         self.weights = (bce_weight, dice_weight, class_weight)
-        self.no_object_weight = no_object_weight
         self.auxiliary_weight = auxiliary_weight
         self.points = points
         config = Mask2FormerConfig(
             mask_weight=bce_weight,
             dice_weight=dice_weight,
             class_weight=class_weight,
-            no_object_weight=no_object_weight,
+            no_object_weight=NO_OBJECT_WEIGHT,
         )
         config.num_labels = classes
         # It only carries a weight dictionary along; the weights are applied here.
@@ -102,7 +101,7 @@ class SegmentationLoss(nn.Module):
         labelled = labels != UNLABELLED
         masks = sum(int(label[here].unique().numel()) for label, here in zip(labels, labelled, strict=True))
         queries = int(labelled.flatten(1).any(1).sum()) * output.classes[-1].shape[1]
-        weighted = masks + self.no_object_weight * (queries - masks)
+        weighted = masks + NO_OBJECT_WEIGHT * (queries - masks)
         counts = torch.tensor([masks, weighted, int(labelled.sum())], device=labels.device, dtype=torch.float64)
         return (counts / mean_over_processes(counts).clamp(min=1e-9)).float()
 

@@ -29,8 +29,6 @@ class ConsistencyLoss(nn.Module):
             queries become alike (docs/teacher.md).
         pooling: how Eq. 10 weighs pixels. The `mean` (weights that sum to 1 over pixels) gives targets in the range of
             the features; the `sum` (Eq. 10 without `normalise`) would grow with the image.
-        hidden_channels: of Linear_j; c_j by default, which is the wider side for Stable Diffusion (640 and 1280).
-        beta: where SmoothL1 turns from square to linear, 1 as in its paper; features have unit variance.
         similarity_spread: standard deviation over the queries that each cell's scores in Eq. 8 are given: at 2 a cell
             attends to some seventh of the queries, whatever c_j. None leaves them to `scaled`.
         summed_pixels: whether L_dist sums over pixels, as Eq. 9 is printed, instead of their mean: h_j w_j times as
@@ -49,8 +47,6 @@ class ConsistencyLoss(nn.Module):
         distribution_weight: float = 1.0,
         scaled: bool = True,
         pooling: Pooling = "mean",
-        hidden_channels: int | None = None,
-        beta: float = 1.0,
         similarity_spread: float | None = None,
         summed_pixels: bool = False,
         supervise_queries: bool = False,
@@ -58,8 +54,8 @@ class ConsistencyLoss(nn.Module):
         super().__init__()
         self.similarity_spread, self.summed_pixels = similarity_spread, summed_pixels
         self.supervision_weight, self.distribution_weight = supervision_weight, distribution_weight
-        self.scaled, self.pooling, self.beta = scaled, pooling, beta
-        self.linears = nn.ModuleList(_linear(channels, hidden_channels or c_j, c_j) for c_j in feature_channels)
+        self.scaled, self.pooling = scaled, pooling
+        self.linears = nn.ModuleList(_linear(channels, c_j) for c_j in feature_channels)
         self.supervise_queries = supervise_queries
         if supervise_queries and not distribution_weight:  # nothing teaches Linear_j, and DDP waits for every gradient
             self.linears.requires_grad_(False)
@@ -109,9 +105,9 @@ class ConsistencyLoss(nn.Module):
 
     def _supervision(self, j: int, agent_queries: Tensor, g: Tensor, q_opt: Tensor) -> Tensor:
         if not self.supervise_queries:
-            return smooth_l1_loss(g, q_opt, beta=self.beta)
+            return smooth_l1_loss(g, q_opt)
         q_opt = q_opt @ self.get_buffer(f"to_queries_{j}").to(q_opt)  # (B, r, c)
-        return smooth_l1_loss(agent_queries.to(q_opt), q_opt, beta=self.beta)
+        return smooth_l1_loss(agent_queries.to(q_opt), q_opt)
 
     def _pool(self, s: Tensor, strong: Tensor) -> Tensor:
         if self.pooling == "mean":
@@ -130,10 +126,10 @@ def divergence(target: Tensor, estimate: Tensor) -> Tensor:
     return kl_div(p_hat, p, reduction="batchmean", log_target=True)
 
 
-def _linear(channels: int, hidden: int, out_channels: int) -> nn.Sequential:
-    # The norm comes after the first layer, as the outputs must be free in size: means of features are shorter than
-    # features are.
-    return nn.Sequential(nn.Linear(channels, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out_channels))
+def _linear(channels: int, c_j: int) -> nn.Sequential:
+    # Hidden channels are c_j, the wider side for Stable Diffusion. The norm comes after the first layer, as the outputs
+    # must be free in size: means of features are shorter than features are.
+    return nn.Sequential(nn.Linear(channels, c_j), nn.LayerNorm(c_j), nn.GELU(), nn.Linear(c_j, c_j))
 
 
 def _orthonormal(rows: int, columns: int) -> Tensor:

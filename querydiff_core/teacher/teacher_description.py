@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +39,10 @@ class TeacherDescription:
         prediction_type: of the scheduler: `epsilon` or `v_prediction`; the teacher works with both.
         timesteps: of the scheduler.
         unet_parameters: of the whole UNet.
-        used_unet_parameters: of what runs up to the last chosen feature.
+        used_unet_parameters: of what runs up to the last default feature.
         encoder_parameters: of the VAE without its decoder, or of the ImageNet network in its place.
         unet_flops: of one pass of the whole UNet for one image, floating-point operations.
-        used_unet_flops: of one pass up to the last chosen feature; the teacher makes two an image.
+        used_unet_flops: of one pass up to the last default feature; the teacher makes two an image.
         encoder_flops: of encoding one image.
     """
 
@@ -83,13 +82,11 @@ def describe_control(source: str, size: tuple[int, int]) -> ControlDescription:
     return ControlDescription(features, teacher.multiple, _parameters(teacher), flops(teacher.network, images))
 
 
-def describe(
-    source: str | Path, size: tuple[int, int] = (512, 512), *, features: Sequence[str] = DEFAULT_FEATURES
-) -> TeacherDescription:
+def describe(source: str | Path, size: tuple[int, int]) -> TeacherDescription:
     """Describe the Stable Diffusion in a folder or on the hub for images of a size (height, width).
 
     Raises:
-        QueryDiffError: if it is none, lacks one of `features`, or cannot see images of that size.
+        QueryDiffError: if it is none, lacks one of the default features, or cannot see images of that size.
     """
     folder = CheckpointFolder.find(source, weights=False)
     scheduler = folder.config("scheduler")
@@ -104,7 +101,7 @@ def describe(
     latents = (1, vae.config["latent_channels"], size[0] // latent_cell, size[1] // latent_cell)
     available = _available(unet, latents)
     unet_parameters, unet_flops = _parameters(unet), flops(unet, *unet_inputs(unet, latents))
-    used = UNetFeatures(unet, features)  # this changes `unet`
+    used = UNetFeatures(unet, DEFAULT_FEATURES)  # this changes `unet`
     return TeacherDescription(
         features=available,
         multiple=multiple,

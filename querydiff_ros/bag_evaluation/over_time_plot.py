@@ -31,7 +31,7 @@ def over_time_plot(title: str, scores: Sequence[FrameScore]) -> np.ndarray:
     from matplotlib.patches import Patch
 
     strips = [strip for strip in STRIPS if any(getattr(score, strip[0]) is not None for score in scores)] or STRIPS
-    conditions = list(dict.fromkeys(score.condition or "unknown" for score in scores))
+    conditions = list(dict.fromkeys(score.condition for score in scores))
     columns = max(1, LEGEND_LETTERS // (6 + max(map(len, conditions))))
     figure = new_figure(WIDTH, HEADER + len(strips) * STRIP + -(-len(conditions) // columns) * LEGEND_ROW)
     figure.suptitle(title, x=0.01, horizontalalignment="left")
@@ -40,7 +40,7 @@ def over_time_plot(title: str, scores: Sequence[FrameScore]) -> np.ndarray:
     ends = np.append(seconds[1:], max(seconds[-1], 0.1))
     for index, (axes, (name, caption)) in enumerate(zip(rows, strips, strict=True)):
         clear_up(axes)
-        _draw_conditions(axes, seconds, ends, [conditions.index(score.condition or "unknown") for score in scores])
+        _draw_conditions(axes, seconds, ends, [conditions.index(score.condition) for score in scores])
         # At a share that is not known (NaN) the line breaks.
         shares = [np.nan if share is None else 100 * share for share in (getattr(score, name) for score in scores)]
         axes.plot(seconds, shares, ".-", color=f"C{index}", markersize=2.5, linewidth=1.5, clip_on=False)

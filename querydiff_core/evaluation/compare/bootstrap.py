@@ -10,6 +10,8 @@ import numpy as np
 from querydiff_core.evaluation.domain_result import ImageCounts
 from querydiff_core.utils.iou import class_iou
 
+DRAWS = 2000
+
 
 @dataclass(frozen=True)
 class MiouDifference:
@@ -26,14 +28,8 @@ class MiouDifference:
         return self.low > 0 or self.high < 0
 
 
-def miou_difference(
-    a: Sequence[ImageCounts],
-    b: Sequence[ImageCounts],
-    draws: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> MiouDifference | None:
-    """Return the difference and its percentile interval; None where either has no labelled pixel.
+def miou_difference(a: Sequence[ImageCounts], b: Sequence[ImageCounts]) -> MiouDifference | None:
+    """Return the difference and its 95 % percentile interval; None where either has no labelled pixel.
 
     Images are drawn with replacement, whole, since pixels of one image are anything but independent. Where both are
     over the same images (names and ground truth alike) the same draws serve both, which takes out what the images
@@ -43,15 +39,14 @@ def miou_difference(
         return None
     a, b = sorted(a), sorted(b)
     paired = [image[:2] for image in a] == [image[:2] for image in b]
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     counts_a, counts_b = _counts(a), _counts(b)
-    weights_a = _weights(generator, len(a), draws)
-    weights_b = weights_a if paired else _weights(generator, len(b), draws)
+    weights_a = _weights(generator, len(a))
+    weights_b = weights_a if paired else _weights(generator, len(b))
     drawn = _mious(weights_b, counts_b) - _mious(weights_a, counts_a)
     once_a, once_b = (np.ones((1, len(images))) for images in (a, b))
     difference = float((_mious(once_b, counts_b) - _mious(once_a, counts_a))[0])
-    tail = 50 * (1 - level)
-    low, high = np.percentile(drawn[~np.isnan(drawn)], [tail, 100 - tail])
+    low, high = np.percentile(drawn[~np.isnan(drawn)], [2.5, 97.5])
     return MiouDifference(difference, float(low), float(high), paired)
 
 
@@ -59,8 +54,8 @@ def _counts(images: Sequence[ImageCounts]) -> np.ndarray:
     return np.array([image[1:] for image in images], np.float64)  # (images, 3, N); exact up to 2^53 pixels
 
 
-def _weights(generator: np.random.Generator, images: int, draws: int) -> np.ndarray:
-    return generator.multinomial(images, np.full(images, 1 / images), draws)  # (draws, images)
+def _weights(generator: np.random.Generator, images: int) -> np.ndarray:
+    return generator.multinomial(images, np.full(images, 1 / images), DRAWS)  # (draws, images)
 
 
 def _mious(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
 from querydiff_core.evaluation.compare.comparison import Comparison
@@ -85,9 +84,9 @@ def published_table() -> TextTable:
     return TextTable("Published references, not measured here", ["method", *COLUMNS], rows, f"† {NOTE}")
 
 
-def print_tables(tables: list[TextTable], terminal: Console | None = None) -> None:
+def print_tables(tables: list[TextTable]) -> None:
     """Print tables to the terminal."""
-    terminal = terminal or console()
+    terminal = console()
     for text in tables:
         table = Table(title=text.title, title_justify="left", caption=text.note or None, caption_justify="left")
         table.add_column(text.head[0])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.inference.metadata import METADATA_KEY
+from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.inference.sliding_window import SlidingWindow
 
@@ -93,7 +93,12 @@ def test_the_file_says_what_it_is(segmenter):
     assert segmenter.metadata == PIXEL_METADATA
     assert segmenter.label_space.names[13] == "car"
     assert (segmenter.engine_name, segmenter.device) == ("onnxruntime", "cpu")
-    segmenter.warm_up([(3, 4)])
+    segmenter.warm_up()
+
+
+def test_a_file_of_the_first_version_has_the_network_that_was_called_small():
+    first = json.dumps(json.loads(PIXEL_METADATA.to_json()) | {"format_version": 1, "variant": "small"})
+    assert ModelMetadata.from_json(first, "a file").variant == "small-resnet18d"
 
 
 @pytest.mark.parametrize(

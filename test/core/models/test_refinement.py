@@ -7,9 +7,9 @@ from querydiff_core.models.refinement import IdentityRefinement, Refinement
 C = 8
 
 
-def refinement(**options: object) -> Refinement:
+def refinement() -> Refinement:
     torch.manual_seed(0)
-    return Refinement(C, **options).double()
+    return Refinement(C).double()
 
 
 def inputs(size: tuple[int, int] = (12, 16)) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,8 +23,8 @@ def test_keeps_the_shape_of_any_map() -> None:
         assert refinement()(feature, queries).shape == feature.shape
 
 
-def test_fuses_the_map_with_what_each_pixel_reads_from_the_queries() -> None:
-    module = refinement(residual=False)
+def test_adds_to_the_map_its_fusion_with_what_each_pixel_reads_from_the_queries() -> None:
+    module = refinement()
     feature, queries = inputs()
     pixels = feature.flatten(2).transpose(1, 2)
     keys, values = queries @ module.attention.key.weight.T, queries @ module.attention.value.weight.T
@@ -32,19 +32,13 @@ def test_fuses_the_map_with_what_each_pixel_reads_from_the_queries() -> None:
     read = (scores.softmax(2) @ values).transpose(1, 2).reshape(feature.shape)
     fused = module.fuse(torch.cat((feature, read), 1))
     parts = [branch(fused[:, 2 * i : 2 * i + 2]) for i, branch in enumerate(module.branches)]
-    torch.testing.assert_close(module(feature, queries), module.align(torch.cat(parts, 1)))
+    torch.testing.assert_close(module(feature, queries), feature + module.align(torch.cat(parts, 1)))
 
 
 def test_the_branches_look_one_to_four_pixels_far() -> None:
     module = refinement()
     assert [branch.dilation for branch in module.branches] == [(i, i) for i in (1, 2, 3, 4)]
     assert all(branch.groups == branch.in_channels for branch in module.branches)
-
-
-def test_the_residual_adds_the_map() -> None:
-    feature, queries = inputs()
-    plain, residual = refinement(residual=False), refinement(residual=True)
-    torch.testing.assert_close(residual(feature, queries), feature + plain(feature, queries))
 
 
 def test_does_not_depend_on_the_order_of_the_queries() -> None:

@@ -168,10 +168,6 @@ def test_keeps_only_what_runs(folder: Path) -> None:
     names = [name for name, _ in teacher.named_parameters()]
     assert not any(part in name for name in names for part in ("decoder", "up_blocks.2", "up_blocks.1.resnets.1"))
     assert not any(part in name for name in names for part in ("up_blocks.1.attentions", "unet.conv_out", "text_model"))
-    counts = describe(folder, SIZE, features=["up_blocks.1.resnets.0"])
-    used = sum(p.numel() for p in teacher.unet.parameters())
-    assert used == counts.used_unet_parameters < counts.unet_parameters
-    assert sum(p.numel() for p in teacher.vae.parameters()) == counts.encoder_parameters
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.5), ("fp16", 0.05)])
@@ -237,7 +233,9 @@ def test_description_is_what_the_teacher_does(folder: Path, images: torch.Tensor
     assert [f.grid for f in found.features] == features.sizes
     assert found.multiple == teacher.multiple == 64
     assert found.used_unet_flops < found.unet_flops
-    assert describe(folder, SIZE, features=["up_blocks.3"]).used_unet_flops < found.unet_flops
+    used = sum(p.numel() for p in DiffusionTeacher.load(folder).unet.parameters())
+    assert used == found.used_unet_parameters < found.unet_parameters
+    assert sum(p.numel() for p in teacher.vae.parameters()) == found.encoder_parameters
 
 
 def refused(call: Callable[[], object]) -> str:
