@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -154,9 +155,10 @@ class CameraInput:
             self._statistics.count(Outcome.DROPPED)
 
     def _is_avoided(self, frame: CameraFrame) -> bool:
-        if frame.arrival - self._unreadable.get(frame.topic, -OTHER_TRANSPORT_FOR) >= OTHER_TRANSPORT_FOR:
+        failed = self._unreadable.get(frame.topic, -math.inf)
+        if frame.arrival - failed >= OTHER_TRANSPORT_FOR:
             return False
-        others = [topic for topic in self._newest if topic != frame.topic and topic not in self._unreadable]
+        others = [topic for topic in self._newest if self._unreadable.get(topic, -math.inf) < failed]
         heard = [topic for topic in others if frame.arrival - self._newest[topic] < TRANSPORT_LAG]
         if heard and frame.topic not in self._warned:
             self._warned.add(frame.topic)

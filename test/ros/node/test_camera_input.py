@@ -58,6 +58,7 @@ def test_frames_without_stamps_are_labelled_each_and_after_a_change_of_transport
 
 
 def test_a_frame_that_cannot_be_read_makes_way_for_the_other_transport(peer: Peer, make_active_node: MakeNode) -> None:
+    """Again and again: a broken frame of the transport that is used does not silence the camera."""
     make_active_node()
     labels, reports = peer.subscribe(Image, "/front/label"), peer.subscribe(DiagnosticArray, "/diagnostics")
     unreadable = peer.publisher(Image, "/front/image")
@@ -65,15 +66,23 @@ def test_a_frame_that_cannot_be_read_makes_way_for_the_other_transport(peer: Pee
     peer.wait_for_match(unreadable, readable)
     stamps = count(1)
 
-    def publish() -> None:
+    def publish(cut: int | None = None) -> None:
         stamp = next(stamps)
-        bad = raw(picture(), stamp=stamp)
-        bad.encoding = "sepia"
-        unreadable.publish(bad)
-        readable.publish(compressed(picture(), stamp=stamp))
+        bad, good = raw(picture(), stamp=stamp), compressed(picture(), stamp=stamp)
+        bad.encoding, good.data = "sepia", good.data[:cut]
+        for publisher, message in ((unreadable, bad), (readable, good)):
+            publisher.publish(message)
+            for _ in range(3):  # each is received before the next is sent
+                peer.executor.spin_once(timeout_sec=0.02)
+
+    def rejected() -> int:
+        return int(status(reports, "front").get("frames_rejected", 0))
 
     peer.wait_for(lambda: (publish(), len(labels) >= 5)[1], "labels")
-    peer.wait_for(lambda: int(status(reports, "front").get("frames_rejected", 0)) >= 1, "the report of the rejection")
+    before = peer.wait_for(rejected, "the report of the rejection")
+    peer.wait_for(lambda: (publish(cut=-20), rejected() > before)[1], "the report of the broken frame")
+    labels.clear()
+    peer.wait_for(lambda: (publish(), len(labels) >= 5)[1], "labels after it")
 
 
 def test_a_calibration_that_was_latched_before_the_node_started_goes_with_the_labels(
