@@ -137,9 +137,9 @@ class NearestStamp(Generic[Message]):
     """
 
     def __init__(self, keep_ns: int) -> None:
-        """Keep what is at most `keep_ns` older than the newest; when stamps begin again, nothing."""
+        """Keep what is at most `keep_ns` older than the newest, of one stamp the last; when they begin again, nothing."""
         self._keep = keep_ns
-        self._messages: deque[tuple[int, Message]] = deque()
+        self._messages: dict[int, Message] = {}
         self._runs = Runs()
         self.newest: int | None = None
 
@@ -148,13 +148,13 @@ class NearestStamp(Generic[Message]):
         if self._runs.follow("", stamp_ns):
             self._messages.clear()
         self.newest = stamp_ns
-        self._messages.append((stamp_ns, message))
-        while self._messages[0][0] < stamp_ns - self._keep:
-            self._messages.popleft()
+        self._messages[stamp_ns] = message
+        for old in [each for each in self._messages if each < stamp_ns - self._keep]:
+            del self._messages[old]
 
     def nearest(self, stamp_ns: int) -> tuple[int, Message] | None:
         """Return the message nearest to `stamp_ns` and its own stamp, None if nothing is kept."""
-        return min(self._messages, key=lambda each: abs(each[0] - stamp_ns), default=None)
+        return min(self._messages.items(), key=lambda each: abs(each[0] - stamp_ns), default=None)
 
 
 class EqualStamps(Generic[Message]):

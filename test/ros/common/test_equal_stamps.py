@@ -1,4 +1,4 @@
-"""Messages of one stamp find each other, whatever the order, and nothing waits for ever."""
+"""Messages of one stamp, or of near ones, find each other, and nothing waits or is kept for ever."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from querydiff_ros.common.stamps import EqualStamps
+from querydiff_ros.common.stamps import EqualStamps, NearestStamp
 
 ARRIVALS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 12)), max_size=60, unique=True)
 
@@ -106,3 +106,14 @@ def test_a_topic_that_never_speaks_is_named() -> None:
     assert pairs.silent() == []
     fill(pairs, "label", [1, 2, 3], "alone")
     assert pairs.silent() == ["confidence"]
+
+
+def test_of_measurements_without_stamps_the_newest_is_nearest() -> None:
+    kept = NearestStamp[str](keep_ns=10)
+    for number in range(100):
+        kept.add(0, f"scan {number}")
+    assert kept.nearest(0) == (0, "scan 99")
+    kept.add(10, "later")
+    assert [kept.nearest(stamp) for stamp in (4, 6)] == [(0, "scan 99"), (10, "later")]
+    kept.add(11, "latest")  # what lies too far back is forgotten
+    assert kept.nearest(0) == (10, "later")
