@@ -128,6 +128,11 @@ class TransportTwins:
                 return True
         return False
 
+    def is_late(self, topic: str, stamp_ns: int) -> bool:
+        """Tell, of a frame that `has_come` has not found, whether a newer one has come by the other transport."""
+        ahead = (other.stamp_ns - stamp_ns for other in self._recent if other.topic != topic)
+        return stamp_ns != 0 and any(0 < each < RESTART_NS for each in ahead)
+
 
 class NearestStamp(Generic[Message]):
     """Keep the messages of one topic for a while, and find the one that is nearest in time to a stamp.
@@ -137,7 +142,7 @@ class NearestStamp(Generic[Message]):
     """
 
     def __init__(self, keep_ns: int) -> None:
-        """Keep what is at most `keep_ns` older than the newest, of one stamp the last; when they begin again, nothing."""
+        """Keep what is at most `keep_ns` older than the newest, and the last of each stamp; nothing from before a restart."""
         self._keep = keep_ns
         self._messages: dict[int, Message] = {}
         self._runs = Runs()

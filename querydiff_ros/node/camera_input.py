@@ -149,8 +149,11 @@ class CameraInput:
         self._newest[topic] = frame.arrival
         if self._is_avoided(frame) or self._twins.has_come(topic, frame.stamp_ns, frame.arrival):
             return
-        self._twins.add(topic, frame.stamp_ns, frame.arrival)
         self._statistics.count(Outcome.RECEIVED)
+        if self._twins.is_late(topic, frame.stamp_ns):
+            self._statistics.count(Outcome.DROPPED)
+            return
+        self._twins.add(topic, frame.stamp_ns, frame.arrival)
         if self._offer(self._camera, frame):
             self._statistics.count(Outcome.DROPPED)
 

@@ -18,7 +18,7 @@ class Outcome(enum.Enum):
     RECEIVED = "frames_received"
     LABELLED = "frames_labelled"
     DROPPED = "frames_dropped"
-    """Replaced by a newer one before the engine was free."""
+    """Replaced by a newer one before the engine was free, or came after it by the other transport."""
     STALE = "frames_stale"
     """Older than `max_age` when its turn came."""
     REJECTED = "frames_rejected"

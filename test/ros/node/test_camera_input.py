@@ -57,6 +57,27 @@ def test_frames_without_stamps_are_labelled_each_and_after_a_change_of_transport
     peer.wait_for(lambda: (camera.publish(unstamped(compressed(picture()))), len(labels) > before)[1], "a label")
 
 
+def test_a_frame_that_is_late_by_the_other_transport_is_dropped(peer: Peer, make_active_node: MakeNode) -> None:
+    make_active_node()
+    labels, reports = peer.subscribe(Image, "/front/label"), peer.subscribe(DiagnosticArray, "/diagnostics")
+    cameras = {"": peer.publisher(Image, "/front/image")}
+    cameras["compressed"] = peer.publisher(CompressedImage, "/front/image/compressed")
+    peer.wait_for_match(*cameras.values())
+
+    def publish(transport: str, milliseconds: int) -> None:
+        message = compressed(picture(), stamp=1) if transport else raw(picture(), stamp=1)
+        message.header.stamp.nanosec = milliseconds * 10**6
+        cameras[transport].publish(message)
+
+    publish("", 200)
+    peer.wait_for(lambda: len(labels) == 1, "the first label")
+    publish("compressed", 100)
+    peer.wait_for(lambda: status(reports, "front").get("frames_dropped") == "1", "the report of the late frame")
+    publish("compressed", 300)
+    peer.wait_for(lambda: len(labels) == 2, "the next label")
+    assert [label.header.stamp.nanosec // 10**6 for label in labels] == [200, 300]
+
+
 def test_a_frame_that_cannot_be_read_makes_way_for_the_other_transport(peer: Peer, make_active_node: MakeNode) -> None:
     """Again and again: a broken frame of the transport that is used does not silence the camera."""
     make_active_node()
