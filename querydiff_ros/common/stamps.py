@@ -142,7 +142,7 @@ class NearestStamp(Generic[Message]):
     """
 
     def __init__(self, keep_ns: int) -> None:
-        """Keep what is at most `keep_ns` older than the newest, and the last of each stamp; nothing from before a restart."""
+        """Keep the last of each stamp at most `keep_ns` older than the newest; nothing from before a restart."""
         self._keep = keep_ns
         self._messages: dict[int, Message] = {}
         self._runs = Runs()
