@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -26,6 +27,8 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 LOSSES_WORTH_A_WARNING = 10
+CHECK_PERIOD = 1.0
+"""Seconds between two looks for a latched calibration, until there is one."""
 OTHER_TRANSPORT_FOR = 10.0
 """Seconds that a topic is left out for after a frame that cannot be read, while the other transport brings frames."""
 
@@ -58,7 +61,7 @@ class CameraInput:
         )
         self._subscriptions: list[Subscription] = []
         image, compressed, self._camera_info = camera_topics(node, camera, *parameters.topics_of(camera))
-        self._hears_latched, self._left_out = False, ""
+        self._left_out = ""
         with ExitStack() as topics:  # left again should one of them be refused
             self._topics = topics
             self._subscribe(CameraInfo, self._camera_info, self._keep_calibration)
@@ -67,6 +70,9 @@ class CameraInput:
                     self._subscribe(kind, topic, self._receive)
                 else:
                     self._left_out = topic
+            steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand
+            self._latched_check = node.create_timer(CHECK_PERIOD, self._hear_latched_calibration, clock=steady)
+            topics.callback(node.destroy_timer, self._latched_check)
             self._topics = topics.pop_all()
 
     def close(self) -> None:
@@ -109,16 +115,14 @@ class CameraInput:
                 )
         return found
 
-    def hear_latched_calibration(self) -> None:
+    def _hear_latched_calibration(self) -> None:
         """Subscribe once more where the calibration is latched: what was sent before this node started comes so alone.
 
         Only then, for other publishers would warn of such a subscription.
         """
         publishers = self._node.get_publishers_info_by_topic(self._camera_info)
-        if not self._hears_latched and any(
-            publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for publisher in publishers
-        ):
-            self._hears_latched = True
+        if any(publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for publisher in publishers):
+            self._latched_check.cancel()
             self._subscribe(CameraInfo, self._camera_info, self._keep_calibration, LATCHED)
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[..., None], qos: QoSProfile | None = None) -> None:

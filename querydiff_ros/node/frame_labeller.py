@@ -155,8 +155,5 @@ class FrameLabeller:
         )
 
     def _problems(self, camera: str) -> list[str]:
-        """Return why frames of a camera cannot arrive; called at a steady pace."""
-        if camera not in self._inputs:
-            return []
-        self._inputs[camera].hear_latched_calibration()
-        return self._inputs[camera].problems()
+        """Return why frames of a camera cannot arrive."""
+        return self._inputs[camera].problems() if camera in self._inputs else []

@@ -110,7 +110,7 @@ def test_a_calibration_that_was_latched_before_the_node_started_goes_with_the_la
     peer: Peer, make_active_node: MakeNode
 ) -> None:
     peer.publisher(CameraInfo, "/front/camera_info", LATCHED).publish(calibration(16, 12))
-    make_active_node()
+    make_active_node(diagnostics_period=3600.0)
     infos, camera = peer.subscribe(CameraInfo, "/front/label/camera_info"), peer.publisher(Image, "/front/image")
     peer.wait_for_match(camera)
     peer.wait_for(lambda: (camera.publish(raw(picture())), infos)[1], "the calibration")
