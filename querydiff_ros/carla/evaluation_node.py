@@ -25,7 +25,7 @@ from querydiff_ros.carla.interface import SEMANTIC, carla_interface
 from querydiff_ros.carla.result import carla_result, check_writable, watch_model
 from querydiff_ros.carla.semantics import SemanticDecoder
 from querydiff_ros.carla.weather import CarlaWeather
-from querydiff_ros.common.image_conversions import mono8_pixels
+from querydiff_ros.common.image_conversions import BadFrame, mono8_images
 from querydiff_ros.common.node_parameters import declare_parameters, parameter
 from querydiff_ros.common.stamps import EqualStamps, header_stamp_ns
 from querydiff_ros.common.topics import LATCHED, topic_name
@@ -75,7 +75,7 @@ class CarlaEvaluationNode(Node):
         self.scores = ConditionScores(self.interface.mapping)
         self._decode = SemanticDecoder(self.interface)
         topics = [topic_name(params.camera, name) for name in ("label", "confidence")[: 1 + params.use_confidence]]
-        self._label, self._confidence = topics[0], topics[-1] if params.use_confidence else None
+        self._predictions = topics
         self.ground_truth_topic = params.semantic_topic or self.interface.topic(SEMANTIC, params.vehicle)
         self._moments = EqualStamps[tuple[Image, str]]([*topics, self.ground_truth_topic], params.waiting)
         self._arrived: dict[str, float] = {}  # monotonic time of the newest image by topic
@@ -121,21 +121,21 @@ class CarlaEvaluationNode(Node):
             self._reject(str(error))
 
     def _score(self, stamp_ns: int, moment: dict[str, tuple[Image, str]]) -> None:
-        prediction = _label_pixels(moment[self._label][0], self._label)
-        confidence = None
-        if self._confidence is not None:
-            confidence = _label_pixels(moment[self._confidence][0], self._confidence)
+        try:
+            prediction, *rest = mono8_images({topic: moment[topic][0] for topic in self._predictions})
+        except BadFrame as reason:
+            raise QueryDiffError(f"{reason}.") from reason
         message, condition = moment[self.ground_truth_topic]
         ground_truth = self._decode(message, self.ground_truth_topic)
-        if {ground_truth.shape} != {image.shape for image in (prediction, confidence) if image is not None}:
+        if ground_truth.shape != prediction.shape:
             raise QueryDiffError(
-                f"{self._label} has {_size(prediction)} pixels and {self.ground_truth_topic} {_size(ground_truth)}: "
-                "give the RGB and the semantic camera one size in CARLA."
+                f"{self._predictions[0]} has {_size(prediction)} pixels and {self.ground_truth_topic} "
+                f"{_size(ground_truth)}: give the RGB and the semantic camera one size in CARLA."
             )
         if not self.scores.frames:
-            self.get_logger().info(f"Scoring began: {self._label} against {self.ground_truth_topic}.")
+            self.get_logger().info(f"Scoring began: {self._predictions[0]} against {self.ground_truth_topic}.")
         stamp = f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
-        self.scores.update(condition, prediction, confidence, ground_truth, stamp)
+        self.scores.update(condition, prediction, rest[0] if rest else None, ground_truth, stamp)
         self._unsaved = True
 
     def _reject(self, reason: str) -> None:
@@ -191,8 +191,8 @@ class CarlaEvaluationNode(Node):
     def _silent_topic(self) -> str | None:
         """Return the first topic that has brought nothing yet, or nothing more for some reports."""
         heard_since = time.monotonic() - SILENT_PERIODS * self.parameters.publish_period
-        for topic in (self.ground_truth_topic, self._label, self._confidence):
-            if topic is not None and self._arrived.get(topic, -math.inf) < heard_since:
+        for topic in (self.ground_truth_topic, *self._predictions):
+            if self._arrived.get(topic, -math.inf) < heard_since:
                 return topic
         return None
 
@@ -214,16 +214,6 @@ class CarlaEvaluationNode(Node):
     def _result(self) -> Result:
         settings = {key: value for key, value in asdict(self.parameters).items() if key not in ("output", "engine")}
         return carla_result(self.model, self.interface, self.ground_truth_topic, settings, self.scores)
-
-
-def _label_pixels(message: Image, topic: str) -> np.ndarray:
-    sound = message.step >= message.width > 0 and len(message.data) == message.step * message.height
-    if message.encoding != "mono8" or not sound:
-        raise QueryDiffError(
-            f"{topic}: expected mono8, found {message.encoding} of {message.width} x {message.height} pixels with "
-            f"{len(message.data)} bytes: it must come from segment_node."
-        )
-    return mono8_pixels(message)
 
 
 def _size(image: np.ndarray) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -45,8 +45,7 @@ def rgb_from_image(message: Image) -> np.ndarray:
     Raises:
         BadFrame: if size, `step`, data or encoding disagree, or floats are NaN or out of range.
     """
-    if not (message.height and message.width):
-        raise BadFrame(f"has no pixels: {message.width} x {message.height}")
+    _refuse_empty(message)
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         return _through_cv_bridge(message)
@@ -80,8 +79,32 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
 
 
 def mono8_pixels(message: Image) -> np.ndarray:
-    """Return the values of a sound `mono8` message, such as labels, as uint8 `(H, W)`: a view, no copy."""
-    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : message.width]
+    """Return the values of a `mono8` message, such as labels, as uint8 `(H, W)`: a view, no copy.
+
+    Raises:
+        BadFrame: if it has another encoding, or its size, `step` and data disagree.
+    """
+    if message.encoding != "mono8":
+        raise BadFrame(f"has encoding {message.encoding!r}: expected mono8 from segment_node")
+    return stored_pixels(message, ENCODINGS["mono8"])[..., 0]
+
+
+def mono8_images(messages: Mapping[str, Image]) -> list[np.ndarray]:
+    """Return the values of `mono8` messages of one moment, label and confidence say, by topic; see `mono8_pixels`.
+
+    Raises:
+        BadFrame: if one is unsound or they differ in size; the reason names the topics.
+    """
+    images = []
+    for topic, message in messages.items():
+        try:
+            images.append(mono8_pixels(message))
+        except BadFrame as reason:
+            raise BadFrame(f"{topic} {reason}") from reason
+    if len({image.shape for image in images}) > 1:
+        sizes = [f"{topic} is {message.width} x {message.height}" for topic, message in messages.items()]
+        raise BadFrame(f"{' and '.join(sizes)}: both must come from one segment_node")
+    return images
 
 
 def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
@@ -134,7 +157,7 @@ def stored_pixels(message: Image, encoding: Encoding) -> np.ndarray:
     """Return the values of `message` as they are, `(H, W, channels)`; a view where they have 8 bits.
 
     Raises:
-        BadFrame: if size, `step` and data disagree.
+        BadFrame: if there are no pixels, or size, `step` and data disagree.
     """
     dtype = np.dtype(encoding.dtype).newbyteorder(">" if message.is_bigendian else "<")
     _check_layout(message, encoding, dtype.itemsize)
@@ -145,7 +168,13 @@ def stored_pixels(message: Image, encoding: Encoding) -> np.ndarray:
     return stored.reshape(rows, message.width, encoding.channels)
 
 
+def _refuse_empty(message: Image) -> None:
+    if not (message.height and message.width):
+        raise BadFrame(f"has no pixels: {message.width} x {message.height}")
+
+
 def _check_layout(message: Image, encoding: Encoding, item_size: int) -> None:
+    _refuse_empty(message)
     width, height, step = message.width, message.height, message.step
     needed = width * encoding.channels * item_size
     if encoding.even and (width % 2 or height % 2):

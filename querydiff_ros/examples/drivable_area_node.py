@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 
 from querydiff_core.label_space import cityscapes
-from querydiff_ros.common.image_conversions import image_message, mono8_pixels
+from querydiff_ros.common.image_conversions import BadFrame, image_message, mono8_images
 from querydiff_ros.common.node_parameters import declare_parameters, parameter, unknown_class
 from querydiff_ros.common.stamps import EqualStamps, header_stamp_ns
 from querydiff_ros.common.topics import topic_name
@@ -76,7 +76,11 @@ class DrivableAreaNode(Node):
         pair = self._pairs.add(topic, header_stamp_ns(message.header), message)
         if pair is None:
             return
-        labels, confidence = (mono8_pixels(pair[name]) for name in self._inputs)
+        try:
+            labels, confidence = mono8_images({name: pair[name] for name in self._inputs})
+        except BadFrame as reason:
+            self.get_logger().warning(f"{reason}.", throttle_duration_sec=COMPLAINT_PERIOD)
+            return
         mask = drivable_area(labels, confidence, self._drivable, self._least)
         self._mask.publish(image_message(mask, "mono8", message.header))
         self._fractions.publish(_fractions_message(class_fractions(labels)))

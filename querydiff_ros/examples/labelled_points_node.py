@@ -12,11 +12,12 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.label_space import cityscapes
 from querydiff_ros.common.calibration import image_sizes
-from querydiff_ros.common.image_conversions import BadFrame, mono8_pixels
+from querydiff_ros.common.image_conversions import BadFrame, mono8_images
 from querydiff_ros.common.node_parameters import declare_parameters, parameter, unknown_class
 from querydiff_ros.common.stamps import EqualStamps, NearestStamp, header_stamp_ns
 from querydiff_ros.common.topics import topic_name
@@ -75,11 +76,11 @@ class LabelledPointsParameters:
 
 
 class _Labels(NamedTuple):
-    """A label image and its confidence, under one stamp."""
+    """A label image and its confidence, uint8 `(H, W)` each, under one header."""
 
-    stamp_ns: int
-    label: Image
-    confidence: Image
+    header: Header
+    classes: np.ndarray
+    confidence: np.ndarray
 
 
 class LabelledPointsNode(Node):
@@ -132,15 +133,21 @@ class LabelledPointsNode(Node):
         pair = self._pairs.add(topic, stamp, message)
         for silent in self._pairs.silent():
             self._complain(f"{silent} brings nothing, and {topic} does: no points are published")
-        if pair is not None:
-            self._waiting.append(_Labels(stamp, *(pair[name] for name in self._inputs)))
-            self._answer()
+        if pair is None:
+            return
+        try:
+            images = mono8_images({name: pair[name] for name in self._inputs})
+        except BadFrame as reason:
+            self._complain(str(reason))
+            return
+        self._waiting.append(_Labels(pair[self._inputs[0]].header, *images))
+        self._answer()
 
     def _answer(self) -> None:
         """Answer the labels that nothing nearer in time can come for any more, or that have waited long enough."""
         newest = self._measured.newest
         while self._waiting:
-            if (newest is None or newest < self._waiting[0].stamp_ns) and len(self._waiting) <= WAITING:
+            if (newest is None or newest < header_stamp_ns(self._waiting[0].header)) and len(self._waiting) <= WAITING:
                 return
             labels = self._waiting.popleft()
             try:
@@ -156,10 +163,11 @@ class LabelledPointsNode(Node):
             self.get_logger().warning(f"{reason}.")
 
     def _publish(self, labels: _Labels) -> None:
-        nearest = self._measured.nearest(labels.stamp_ns)
+        stamp = header_stamp_ns(labels.header)
+        nearest = self._measured.nearest(stamp)
         if nearest is None:
             raise BadFrame(f"{self._source} brings nothing, and labels come: no points are published")
-        apart = abs(nearest[0] - labels.stamp_ns) / 1e9
+        apart = abs(nearest[0] - stamp) / 1e9
         if apart > self._params.tolerance:
             raise BadFrame(
                 f"{self._source} has nothing within {self._params.tolerance:g} s of a label: the nearest is "
@@ -167,10 +175,11 @@ class LabelledPointsNode(Node):
             )
         if self._camera is None:
             raise BadFrame(f"{self._calibration} brings nothing: the camera's driver must send camera_info")
-        if (labels.label.width, labels.label.height) not in image_sizes(self._camera):
+        height, width = labels.classes.shape
+        if (width, height) not in image_sizes(self._camera):
             raise BadFrame(
                 f"{self._calibration} is of images of {self._camera.width} x {self._camera.height} and the label is "
-                f"{labels.label.width} x {labels.label.height}: the camera's driver must send that of its images"
+                f"{width} x {height}: the camera's driver must send that of its images"
             )
         try:
             pinhole = Pinhole.of(self._camera)
@@ -181,18 +190,15 @@ class LabelledPointsNode(Node):
 
     def _labelled(self, labels: _Labels, measured: Image | PointCloud2, pinhole: Pinhole) -> PointCloud2:
         """Return the cloud: of a depth image pixel by pixel under the label's header, else under that of the points."""
-        classes, confidence = mono8_pixels(labels.label), mono8_pixels(labels.confidence)
-        classes = np.where(confidence < self._least, np.uint8(UNLABELLED), classes)
+        confidence = labels.confidence
+        classes = np.where(confidence < self._least, np.uint8(UNLABELLED), labels.classes)
         try:
             if isinstance(measured, PointCloud2):
                 cloud, header = unlabelled(points := xyz(measured)), measured.header
                 seen, row, column = pinhole.pixels(self._camera_from_points(points), classes.shape)
                 cloud["class"][seen], cloud["confidence"][seen] = classes[row, column], confidence[row, column]
             else:
-                cloud, header = (
-                    self._depth_cloud(depth_in_metres(measured), classes.shape, pinhole),
-                    labels.label.header,
-                )
+                cloud, header = self._depth_cloud(depth_in_metres(measured), classes.shape, pinhole), labels.header
                 cloud["class"], cloud["confidence"] = classes, confidence
         except BadFrame as reason:
             raise BadFrame(f"{self._source} {reason}") from reason

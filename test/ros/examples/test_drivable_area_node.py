@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from image_messages import picture, pixels, raw
+from image_messages import picture, pixels, raw, stamped
 from peer import Peer
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
@@ -72,6 +72,23 @@ def test_the_node_answers_under_the_same_header(peer: Peer, node: DrivableAreaNo
     (shares,) = peer.wait_for(lambda: fractions, "fractions")[:1]
     assert list(shares.data) == pytest.approx([1 / 3] * 3 + [0.0] * 16)
     assert (shares.layout.dim[0].label, shares.layout.dim[0].size) == ("class", 19)
+
+
+def test_labels_that_cannot_be_used_are_one_sentence(
+    peer: Peer, node: DrivableAreaNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    masks = peer.subscribe(Image, "/front/drivable_area")
+    inputs = [peer.publisher(Image, f"/front/{name}") for name in ("label", "confidence")]
+    peer.wait_for_match(*inputs)
+    good, cut, empty = (raw(picture(4, 6), "mono8") for _ in range(3))
+    cut.data, empty.data, empty.height = cut.data[:10], cut.data[:0], 0
+    pairs = [(cut, good), (raw(picture(4, 6)), good), (empty, empty), (good, raw(picture(8, 6), "mono8")), (good, good)]
+    for stamp, pair in enumerate(pairs, 1):
+        for publisher, message in zip(inputs, pair, strict=True):
+            publisher.publish(stamped(message, stamp, "front"))
+        peer.wait_for(lambda n=stamp: node._pairs.matched == n, "the pair")
+    assert peer.wait_for(lambda: masks, "a mask")[0].header.stamp.sec == len(pairs)
+    assert "front/label is truncated: 10 bytes, but 4 rows of 6 bytes make 24." in capfd.readouterr().err
 
 
 def test_the_segment_nodes_output_is_what_it_takes(peer: Peer, node: DrivableAreaNode, make_active_node: Any) -> None:

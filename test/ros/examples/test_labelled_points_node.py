@@ -192,19 +192,22 @@ def test_depth_that_does_not_fit_is_one_sentence(
     assert "Traceback" not in said[0]
 
 
-def test_a_calibration_of_other_images_is_one_sentence(
+def test_confidence_and_calibration_of_other_images_are_one_sentence_each(
     peer: Peer, make: MakeNode, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make()
     talk, said, other = Conversation(peer), [""], calibration()
     other.width *= 2
 
-    def send() -> bool:
-        talk.send(mono8(LABELS), mono8(CONFIDENCE), other, measured())
+    def is_said(confidence: np.ndarray, sentence: str) -> bool:
+        talk.send(mono8(LABELS), mono8(confidence), other, measured())
         said[0] += capfd.readouterr().err
-        return "/front/label/camera_info is of images of 12 x 4 and the label is 6 x 4" in said[0]
+        return sentence in said[0]
 
-    peer.wait_for(send, "a sentence")
+    sentence = "/front/label is 6 x 4 and /front/confidence is 6 x 2: both must come from one segment_node."
+    peer.wait_for(lambda: is_said(CONFIDENCE[:2], sentence), "a sentence")
+    sentence = "/front/label/camera_info is of images of 12 x 4 and the label is 6 x 4"
+    peer.wait_for(lambda: is_said(CONFIDENCE, sentence), "a sentence")
     assert talk.clouds == []
 
 
