@@ -19,7 +19,7 @@ from querydiff_core.label_space import cityscapes
 from querydiff_ros.common.calibration import image_sizes
 from querydiff_ros.common.image_conversions import BadFrame, mono8_images
 from querydiff_ros.common.node_parameters import declare_parameters, parameter, unknown_class
-from querydiff_ros.common.stamps import EqualStamps, NearestStamp, header_stamp_ns
+from querydiff_ros.common.stamps import RESTART_NS, EqualStamps, NearestStamp, header_stamp_ns
 from querydiff_ros.common.topics import topic_name
 from querydiff_ros.examples.point_clouds import (
     UNLABELLED,
@@ -35,8 +35,10 @@ from querydiff_ros.examples.point_clouds import (
 QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 WAITING = 5
 """Labels that wait for their depth, and further stamps that a label waits for its confidence."""
-KEEP_NS = 3 * 10**9
-"""How long depth is kept: labels come after it by an inference and a wait."""
+SCANS_WAITING = 60
+"""A lidar's scans that wait for their label; without a scan for as many labels, the lidar counts as silent."""
+KEEP_NS, KEEP_LABELS_NS = 3 * 10**9, 10**9
+"""How long depth is kept, for labels come after it by an inference and a wait; and how long labels are for scans."""
 COMPLAINT_PERIOD = 10.0
 NOWHERE = "0 0 0 0 0 0 1"
 
@@ -84,7 +86,9 @@ class _Labels(NamedTuple):
 
 
 class LabelledPointsNode(Node):
-    """Publish, for each label with its confidence, the points that were measured nearest in time, with their classes.
+    """Publish, for each label with its confidence, the depth measured nearest in time as points with their classes.
+
+    With a lidar it is the other way round: each scan is published once, with the classes of the nearest label.
 
     Raises:
         QueryDiffError: if a parameter is wrong.
@@ -98,8 +102,10 @@ class LabelledPointsNode(Node):
         self._camera_from_points = RigidTransform.of(params.camera_from_points or NOWHERE)
         self._inputs = tuple(self._topic(name) for name in ("label", "confidence"))
         self._pairs = EqualStamps[Image](self._inputs, WAITING)
-        self._waiting: deque[_Labels] = deque()
-        self._measured = NearestStamp[Image | PointCloud2](KEEP_NS)
+        self._is_lidar = bool(params.points_topic)
+        self._waiting: deque[Any] = deque()  # labels, or a lidar's scans
+        self._kept = NearestStamp[Any](KEEP_LABELS_NS if self._is_lidar else KEEP_NS)  # what they wait for
+        self._labels_since_measured = 0
         self._camera: CameraInfo | None = None
         self._buffer = CloudBuffer()
         self._said: dict[str, float] = {}
@@ -110,7 +116,7 @@ class LabelledPointsNode(Node):
         self.create_subscription(CameraInfo, self._calibration, self._on_calibration, QOS)
         source = params.points_topic or params.depth_topic
         self._source = self.resolve_topic_name(source) if source else self._topic("depth")
-        kind = PointCloud2 if params.points_topic else Image
+        kind = PointCloud2 if self._is_lidar else Image
         self.create_subscription(kind, self._source, self._on_measured, qos_profile_sensor_data)
         self.get_logger().info(f"{self._inputs[0]} and {self._source} give {self._topic('labelled_points')}.")
 
@@ -125,8 +131,8 @@ class LabelledPointsNode(Node):
         self._camera = message
 
     def _on_measured(self, message: Image | PointCloud2) -> None:
-        self._measured.add(header_stamp_ns(message.header), message)
-        self._answer()
+        self._labels_since_measured = 0
+        self._take(message, waits=self._is_lidar)
 
     def _on_image(self, topic: str, message: Image) -> None:
         stamp = header_stamp_ns(message.header)
@@ -140,18 +146,32 @@ class LabelledPointsNode(Node):
         except BadFrame as reason:
             self._complain(str(reason))
             return
-        self._waiting.append(_Labels(pair[self._inputs[0]].header, *images))
+        self._labels_since_measured += 1
+        if self._is_lidar and self._labels_since_measured > SCANS_WAITING:
+            self._complain(f"{self._source} brings nothing, and labels come: no points are published")
+        self._take(_Labels(pair[self._inputs[0]].header, *images), waits=not self._is_lidar)
+
+    def _take(self, message: Image | PointCloud2 | _Labels, waits: bool) -> None:
+        stamp = header_stamp_ns(message.header)
+        if not waits:
+            self._kept.add(stamp, message)
+        else:
+            if self._waiting and stamp < header_stamp_ns(self._waiting[-1].header) - RESTART_NS:
+                self._waiting.clear()
+            self._waiting.append(message)
         self._answer()
 
     def _answer(self) -> None:
-        """Answer the labels that nothing nearer in time can come for any more, or that have waited long enough."""
-        newest = self._measured.newest
+        """Answer what waits, if nothing nearer in time can come any more, or it has waited long enough."""
+        newest, most = self._kept.newest, SCANS_WAITING if self._is_lidar else WAITING
         while self._waiting:
-            if (newest is None or newest < header_stamp_ns(self._waiting[0].header)) and len(self._waiting) <= WAITING:
+            stamp = header_stamp_ns(self._waiting[0].header)
+            if (newest is None or newest < stamp) and len(self._waiting) <= most:
                 return
-            labels = self._waiting.popleft()
+            waiting = self._waiting.popleft()
             try:
-                self._publish(labels)
+                nearest = self._nearest(stamp)
+                self._publish(*((nearest, waiting) if self._is_lidar else (waiting, nearest)))
             except BadFrame as reason:
                 self._complain(str(reason))
 
@@ -162,17 +182,21 @@ class LabelledPointsNode(Node):
             self._said[kind] = now
             self.get_logger().warning(f"{reason}.")
 
-    def _publish(self, labels: _Labels) -> None:
-        stamp = header_stamp_ns(labels.header)
-        nearest = self._measured.nearest(stamp)
+    def _nearest(self, stamp: int) -> Any:
+        """Return the depth nearest to a label, or the labels nearest to a scan."""
+        nearest = self._kept.nearest(stamp)
+        kept, waiting = (self._inputs[0], "scan") if self._is_lidar else (self._source, "label")
         if nearest is None:
-            raise BadFrame(f"{self._source} brings nothing, and labels come: no points are published")
+            raise BadFrame(f"{kept} brings nothing, and {waiting}s come: no points are published")
         apart = abs(nearest[0] - stamp) / 1e9
         if apart > self._params.tolerance:
             raise BadFrame(
-                f"{self._source} has nothing within {self._params.tolerance:g} s of a label: the nearest is "
-                f"{apart:.3f} s apart; raise tolerance, or let one clock stamp both"
+                f"{kept} has nothing within {self._params.tolerance:g} s of a {waiting}: the nearest is {apart:.3f} s "
+                "apart; raise tolerance, or let one clock stamp both"
             )
+        return nearest[1]
+
+    def _publish(self, labels: _Labels, measured: Image | PointCloud2) -> None:
         if self._camera is None:
             raise BadFrame(f"{self._calibration} brings nothing: the camera's driver must send camera_info")
         height, width = labels.classes.shape
@@ -186,7 +210,7 @@ class LabelledPointsNode(Node):
         except BadFrame as reason:
             raise BadFrame(f"{self._calibration} {reason}") from reason
         if self._cloud.get_subscription_count():
-            self._cloud.publish(self._labelled(labels, nearest[1], pinhole))
+            self._cloud.publish(self._labelled(labels, measured, pinhole))
 
     def _labelled(self, labels: _Labels, measured: Image | PointCloud2, pinhole: Pinhole) -> PointCloud2:
         """Return the cloud: of a depth image pixel by pixel under the label's header, else under that of the points."""

@@ -118,6 +118,35 @@ def test_a_lidars_points_take_the_class_of_their_pixel(peer: Peer, make: MakeNod
     np.testing.assert_allclose(np.stack([found[name][0] for name in "xyz"], axis=-1), points, rtol=1e-6)
 
 
+def test_a_slower_lidars_scans_are_published_once_each_with_the_nearest_label(
+    peer: Peer, make: MakeNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The labels come at 30 Hz and late, the scans at 10 Hz, between two labels."""
+    node = make(points_topic="/lidar", camera_from_points="0 0 0 0 0 0 1", tolerance=0.05)
+    talk = Conversation(peer, "/lidar", PointCloud2)
+    label, confidence, info, scanner = talk._publishers
+
+    def at(message: Any, milliseconds: int) -> Any:
+        message.header.stamp.nanosec = milliseconds * 10**6
+        return message
+
+    info.publish(calibration())
+    peer.wait_for(lambda: node._camera, "the calibration")
+    for number in range(18):
+        if number % 3 == 0:
+            scan = stamped(lidar(np.dtype([(name, "<f4") for name in "xyz"]), np.array([[0.0, 0.0, 1.0]])), 5, "lidar")
+            scanner.publish(at(scan, number * 33 + 13))
+        if number >= 3:
+            late, labels = number - 3, np.full_like(LABELS, number - 3)
+            label.publish(at(mono8(labels), late * 33))
+            confidence.publish(at(mono8(CONFIDENCE), late * 33))
+            peer.wait_for(lambda n=late: node._pairs.matched > n, "the pair")
+    peer.wait_for(lambda: len(talk.clouds) >= 5, "the clouds")
+    assert [cloud.header.stamp.nanosec // 10**6 for cloud in talk.clouds] == [13, 112, 211, 310, 409]
+    assert [int(np.frombuffer(cloud.data, POINT)["class"][0]) for cloud in talk.clouds] == [0, 3, 6, 9, 12]
+    assert "WARN" not in capfd.readouterr().err
+
+
 def test_a_label_is_answered_with_what_was_measured_nearest_to_it(peer: Peer, make: MakeNode) -> None:
     """Labels come long after their depth: what came since is of other moments."""
     make()
