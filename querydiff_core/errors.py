@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 LONGEST = 500
 """Characters of a library's own words that are passed on."""
+
+MOST_LISTED = 5
+"""Things that a sentence names one by one."""
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")
 
@@ -40,6 +43,12 @@ def described(error: BaseException) -> str:
     if isinstance(error, QueryDiffError):
         return " ".join(_lines(error))
     return f"{type(error).__name__}: {one_line(error)}"
+
+
+def listed(things: Collection[str]) -> str:
+    """Return the first of these things, and how many more there are, to be put into a sentence."""
+    more = len(things) - MOST_LISTED
+    return ", ".join(list(things)[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 @contextmanager

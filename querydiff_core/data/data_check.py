@@ -13,7 +13,7 @@ from querydiff_core.data.data_sets.data_set import DataSet
 from querydiff_core.data.label_decoder import LabelDecoder
 from querydiff_core.data.labelled_pairs import misfit
 from querydiff_core.data.pairing import Pair, Pairing
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, listed
 from querydiff_core.label_space import cityscapes
 from querydiff_core.utils.image_files import ImageHead, image_head, read_stored_image
 from querydiff_core.utils.parallel import each
@@ -167,8 +167,7 @@ class DataCheck:
             skipped = self.reader.leaves_out_other_sizes
             (part.notes if skipped else part.problems).append(found.misfit + (" It is left out." * skipped))
         if found.outside and self.reader.refuses_values_outside:
-            values = ", ".join(list(found.outside)[:5])
-            part.problems.append(f"{pair.labels} holds values outside the map: {values}.")
+            part.problems.append(f"{pair.labels} holds values outside the map: {listed(found.outside)}.")
 
     def _conclude(self, part: PartCheck) -> None:
         if not part.images:
@@ -176,7 +175,7 @@ class DataCheck:
         elif not part.labelled and not part.problems:
             part.notes.append(f"No image of {part.name} has labels.")
         if part.outside and not self.reader.refuses_values_outside:
-            values = ", ".join(f"{value} ({pixels:,} pixels)" for value, pixels in part.outside.most_common(5))
+            values = listed([f"{value} ({pixels:,} pixels)" for value, pixels in part.outside.most_common()])
             part.notes.append(f"Label values outside the map count as unlabelled: {values}.")
         if part.labelled and not self.quick and not part.class_pixels.any():
             part.problems.append(f"No pixel of {part.name} has a class: the labels do not fit the map.")

@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 
 from querydiff_core.data.label_file import read_label_file
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, listed
 from querydiff_core.label_space import UNLABELLED, LabelMapping
 from querydiff_core.utils.image_files import image_head
 
-SHOWN_VALUES = 5
 UNLABELLED_16_BIT = 65535
 
 
@@ -57,11 +56,9 @@ class LabelDecoder:
         """
         decoded = self.decode(file)
         if decoded.outside and self.strict:
-            values = list(decoded.outside)
-            shown = ", ".join(values[:SHOWN_VALUES]) + (", ..." if len(values) > SHOWN_VALUES else "")
             raise QueryDiffError(
-                f"{file} holds values that the mapping {self.mapping.name} does not have ({shown}): list them under "
-                "`to_train_id` or `unlabelled`, or choose another mapping."
+                f"{file} holds values that the mapping {self.mapping.name} does not have ({listed(decoded.outside)}): "
+                "list them under `to_train_id` or `unlabelled`, or choose another mapping."
             )
         return decoded
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from querydiff_core.data.label_decoder import SHOWN_VALUES
 from querydiff_core.data.labelled_pairs import LabelledImage, LabelledPairs
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, listed
 from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.evaluation_source import EvaluationSource
 from querydiff_core.evaluation.protocol import Protocol, predict
@@ -111,9 +110,8 @@ class UnknownLabelIds:
         """Say which ids are in how many images, and the first file; empty if there are none."""
         if not self._first:
             return ""
-        shown = [f"{value} in {n} image{'' if n == 1 else 's'}" for value, n in self._images.most_common(SHOWN_VALUES)]
-        more = len(self._images) - len(shown)
-        return f"{', '.join(shown)}{f' and {more} more values' if more else ''}; first in {self._first}"
+        ids = [f"{value} in {n} image{'' if n == 1 else 's'}" for value, n in self._images.most_common()]
+        return f"{listed(ids)}; first in {self._first}"
 
 
 def read_ahead(pairs: LabelledPairs, workers: int) -> Iterator[tuple[LabelledImage, Collection[str]]]:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from querydiff_core.data.label_decoder import SHOWN_VALUES, LabelDecoder
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.data.label_decoder import LabelDecoder
+from querydiff_core.errors import QueryDiffError, listed
 from querydiff_core.inference.segmenter import Segmentation
 from querydiff_core.label_space import label_mapping
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
@@ -198,8 +198,7 @@ class BagFrames:
             stored = stored[..., 0]
         train_ids, unknown = self._decoder.decode_pixels(np.ascontiguousarray(stored), where)
         if unknown:
-            ids = [f"{value} ({count} pixels)" for value, count in unknown.items()]
-            shown = ", ".join(ids[:SHOWN_VALUES]) + (", ..." if len(ids) > SHOWN_VALUES else "")
+            shown = listed([f"{value} ({count} pixels)" for value, count in unknown.items()])
             raise QueryDiffError(
                 f"{where} holds values that the mapping {self._mapping.name} does not have: {shown}; choose another "
                 "--mapping."

@@ -6,12 +6,9 @@ import numpy as np
 from sensor_msgs.msg import Image
 
 from querydiff_core.data.label_decoder import LabelDecoder
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, listed
 from querydiff_core.label_space import LabelMapping
 from querydiff_ros.carla.interface import CarlaInterface
-
-SHOWN = 5
-"""Colours and tags that an error lists."""
 
 
 class SemanticDecoder:
@@ -81,8 +78,7 @@ def _rgb(message: Image, topic: str) -> np.ndarray:
 
 def _listed(pixels: dict[str, int]) -> str:
     most = sorted(pixels.items(), key=lambda item: -item[1])
-    shown = ", ".join(f"{name}: {count} pixels" for name, count in most[:SHOWN])
-    return shown + (f" and {len(most) - SHOWN} more" if len(most) > SHOWN else "")
+    return listed([f"{name}: {count} pixels" for name, count in most])
 
 
 def _tag_table(mapping: LabelMapping) -> np.ndarray:

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from querydiff_core.errors import LONGEST, QueryDiffError, described, explained, one_line
+from querydiff_core.errors import LONGEST, QueryDiffError, described, explained, listed, one_line
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,12 @@ def test_a_line_can_be_chosen_and_long_ones_are_cut():
 def test_foreign_errors_are_described_with_their_class_and_ours_without():
     assert described(QueryDiffError("Give another\nfile.")) == "Give another file."
     assert described(ZeroDivisionError("division by zero")) == "ZeroDivisionError: division by zero"
+
+
+def test_of_many_things_the_first_five_are_listed():
+    assert listed(["a"]) == "a"
+    assert listed(dict.fromkeys("abcde")) == "a, b, c, d, e"
+    assert listed(list("abcdefg")) == "a, b, c, d, e and 2 more"
 
 
 def test_errors_are_explained_in_a_sentence():

@@ -8,7 +8,7 @@ from pathlib import Path
 from querydiff_core.data.data_sets.data_set import DataSet, Part
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.data.pairing import NamedFiles
-from querydiff_core.errors import QueryDiffError
+from querydiff_core.errors import QueryDiffError, listed
 from querydiff_core.utils.image_files import image_head
 
 
@@ -46,6 +46,6 @@ labels/*.png"""
                 root,
                 len(left_out),
                 len(pairs),
-                ", ".join(left_out[:10]) + (", ..." if len(left_out) > 10 else ""),
+                listed(left_out),
             )
         return LabelledPairs(root, fitting, pairs.decoder)
