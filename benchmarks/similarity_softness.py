@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from querydiff_core.teacher.consistency_loss import ConsistencyLoss
-from querydiff_core.teacher.diffusion_teacher import TeacherFeatures
+from querydiff_core.teacher.frozen_teacher import TeacherFeatures
 
 QUERIES, SIZE = 20, (8, 8)
 

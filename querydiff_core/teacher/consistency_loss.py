@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, layer_norm, smooth_l1_loss
 
-from querydiff_core.teacher.diffusion_teacher import TeacherFeatures
+from querydiff_core.teacher.frozen_teacher import TeacherFeatures
 
 Pooling = Literal["mean", "sum"]
 
@@ -21,7 +21,7 @@ class ConsistencyLoss(nn.Module):
 
     Args:
         channels: c of the agent queries.
-        feature_channels: c_j of each diffusion feature (`DiffusionTeacher.channels`).
+        feature_channels: c_j of each diffusion feature (`FrozenTeacher.channels`).
         supervision_weight: of L_sup (Eq. 11) in L_diff; 0 skips the term.
         distribution_weight: of L_dist (Eq. 9) in L_diff; 0 skips the term.
         scaled: whether Eq. 8 divides by sqrt(c_j), which keeps the softmax soft at the start for any c_j. At Stable

@@ -11,9 +11,9 @@ from diffusers.models import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from querydiff_core.errors import QueryDiffError
 from querydiff_core.teacher.checkpoint_folder import CheckpointFolder, has_imagenet_latents
 from querydiff_core.teacher.control_teacher import ControlTeacher
+from querydiff_core.teacher.frozen_teacher import check_sides
 from querydiff_core.teacher.imagenet_latents import ImageNetLatents
 from querydiff_core.teacher.unet_features import DEFAULT_FEATURES, UNetFeatures, feature_channels
 
@@ -75,7 +75,7 @@ def describe_control(source: str, size: tuple[int, int]) -> ControlDescription:
         QueryDiffError: if there is no such control, or it cannot see images of that size.
     """
     teacher = ControlTeacher.load(source, pretrained=False).to("meta")
-    _check_sides(size, teacher.multiple)
+    check_sides(size, teacher.multiple)
     images = torch.empty(1, 3, *size, device="meta")
     shapes = [each.shape for each in teacher.network(images)]
     features = [FeatureDescription(f"stride {size[0] // s[2]}", s[1], (s[2], s[3])) for s in shapes]
@@ -97,7 +97,7 @@ def describe(source: str | Path, size: tuple[int, int]) -> TeacherDescription:
         vae = meta_imagenet_latents(config) if has_imagenet_latents(config) else meta_vae_encoder(config)
     latent_cell = 2 ** (len(vae.config["block_out_channels"]) - 1)
     multiple = latent_cell * 2**unet.num_upsamplers
-    _check_sides(size, multiple)
+    check_sides(size, multiple)
     latents = (1, vae.config["latent_channels"], size[0] // latent_cell, size[1] // latent_cell)
     available = _available(unet, latents)
     unet_parameters, unet_flops = _parameters(unet), flops(unet, *unet_inputs(unet, latents))
@@ -150,13 +150,6 @@ def flops(module: nn.Module, *inputs: Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
         module(*inputs)
     return counter.get_total_flops()
-
-
-def _check_sides(size: tuple[int, int], multiple: int) -> None:
-    if any(side % multiple or side <= 0 for side in size):
-        raise QueryDiffError(
-            f"The teacher needs image sides that are multiples of {multiple}, not {size[0]}x{size[1]}."
-        )
 
 
 def _parameters(module: nn.Module) -> int:

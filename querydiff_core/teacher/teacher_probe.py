@@ -12,16 +12,13 @@ from torch import Tensor
 from querydiff_core.data.labelled_pairs import LabelledPairs
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.models.backbone import Backbone
-from querydiff_core.teacher.control_teacher import ControlTeacher
-from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
+from querydiff_core.teacher.frozen_teacher import FrozenTeacher, check_sides
 from querydiff_core.teacher.linear_probe import Maps, ProbeScore, labelled_cells, probe
-
-Teacher = DiffusionTeacher | ControlTeacher
 
 
 def probe_teacher(
-    trained: Teacher,
-    random: Teacher,
+    trained: FrozenTeacher,
+    random: FrozenTeacher,
     backbone: Backbone,
     pairs: LabelledPairs,
     size: tuple[int, int],
@@ -41,11 +38,7 @@ def probe_teacher(
     Raises:
         QueryDiffError: for data without labels, or a size that the teacher cannot see.
     """
-    if any(side % trained.multiple for side in size):
-        raise QueryDiffError(
-            f"The teacher needs image sides that are multiples of {trained.multiple}, not {size[0]}x{size[1]}: give "
-            "another --size."
-        )
+    check_sides(size, trained.multiple, "--size")
     images, labels = labelled_cells(pairs, size)
     maps = {
         "weak": teacher_maps(trained.to(device)),
@@ -56,7 +49,7 @@ def probe_teacher(
     return {name: probe(each, images, labels, device) for name, each in maps.items()}
 
 
-def teacher_maps(teacher: Teacher, *, strong: bool = False) -> Maps:
+def teacher_maps(teacher: FrozenTeacher, *, strong: bool = False) -> Maps:
     """Return what gives the teacher's features of images as maps, with the same noise for every image."""
 
     def maps(images: Tensor) -> list[Tensor]:

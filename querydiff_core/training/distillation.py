@@ -14,8 +14,10 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_core.models.backbone import Backbone
 from querydiff_core.teacher.consistency_loss import ConsistencyLoss
 from querydiff_core.teacher.control_teacher import ControlTeacher, is_control
-from querydiff_core.teacher.diffusion_teacher import DEFAULT_FEATURES, DiffusionTeacher, TeacherFeatures
+from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
+from querydiff_core.teacher.frozen_teacher import FrozenTeacher, TeacherFeatures, check_sides
 from querydiff_core.teacher.teacher_probe import check_gate, probe_teacher
+from querydiff_core.teacher.unet_features import DEFAULT_FEATURES
 from querydiff_core.utils.seeds import NOISE, mixed_seed
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class TeacherOptions:
     channels_last: bool = False
     compile: bool = False
 
-    def load(self, *, pretrained: bool = True) -> DiffusionTeacher | ControlTeacher:
+    def load(self, *, pretrained: bool = True) -> FrozenTeacher:
         """Return the teacher, frozen; if not `pretrained`, with random weights, to compare with."""
         if is_control(self.source):
             return ControlTeacher.load(self.source, self.weak_timestep, self.strong_timestep, pretrained=pretrained)
@@ -117,18 +119,13 @@ class Distillation(nn.Module):
         )
 
     @property
-    def teacher(self) -> DiffusionTeacher | ControlTeacher:
+    def teacher(self) -> FrozenTeacher:
         """The frozen teacher."""
         return self._hidden[0]
 
     def check(self, crop: Sequence[int]) -> None:
         """Refuse a crop (height, width) that the teacher's grids do not divide, before training starts."""
-        multiple = self.teacher.multiple
-        if any(side % multiple for side in crop):
-            raise QueryDiffError(
-                f"Crops of {crop[0]} x {crop[1]} do not fit the teacher, whose coarsest grid has cells of {multiple} "
-                f"pixels: choose sides that {multiple} divides (data.crop)."
-            )
+        check_sides(crop, self.teacher.multiple, "data.crop")
 
     def pass_gate(
         self, backbone: Backbone, pairs: LabelledPairs, crop: Sequence[int], trainer: lightning.Trainer

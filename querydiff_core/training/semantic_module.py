@@ -22,7 +22,7 @@ from querydiff_core.models.query_statistics import BetweenImages, perplexity_sha
 from querydiff_core.models.querydiff import QueryDiff, semantic_probabilities
 from querydiff_core.models.segmentation_loss import SegmentationLoss, pixel_loss
 from querydiff_core.models.variants import QuerySource
-from querydiff_core.teacher.diffusion_teacher import TeacherFeatures
+from querydiff_core.teacher.frozen_teacher import TeacherFeatures
 from querydiff_core.teacher.teaching_gradient import TeachingGradient
 from querydiff_core.training.distillation import Distillation, TeacherOptions
 from querydiff_core.training.merged_iou import MergedIoU

@@ -15,7 +15,8 @@ from teachers import write_tiny_teacher
 from querydiff_core.models.build import build_model
 from querydiff_core.models.query_statistics import perplexity_share
 from querydiff_core.teacher.consistency_loss import ConsistencyLoss
-from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher, TeacherFeatures
+from querydiff_core.teacher.diffusion_teacher import DiffusionTeacher
+from querydiff_core.teacher.frozen_teacher import TeacherFeatures
 
 FLOAT64 = torch.float64
 
