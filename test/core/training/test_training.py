@@ -369,7 +369,7 @@ def test_a_setting_that_no_run_could_begin_with_is_said_in_a_sentence(fit, scene
 def test_a_teacher_that_does_not_fit_is_said_before_training(fit, scenes, teacher, tmp_path):
     config = configuration(scenes, tmp_path, teacher={"source": str(teacher)})
     config["data"]["crop"] = [64, 100]
-    assert "64 x 100" in fit(config, code=1)
+    assert "64x100: change data.crop" in fit(config, code=1)
     config["model"]["teacher"]["features"] = ["up_blocks.9"]
     assert "up_blocks.9" in fit(config, code=1)
 
