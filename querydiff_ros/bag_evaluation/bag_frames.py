@@ -16,7 +16,7 @@ from querydiff_core.label_space import label_mapping
 from querydiff_ros.bag_evaluation.bag_options import BagOptions
 from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.drive_topics import DriveTopics
-from querydiff_ros.bag_evaluation.stamp_pairing import StampPairing
+from querydiff_ros.bag_evaluation.stamp_pairing import PATIENCE_NS, StampPairing
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
 from querydiff_ros.bags.video_stream import VIDEO_TYPES, VideoStream, typestore
 from querydiff_ros.common.compressed_images import rgb_from_compressed
@@ -58,6 +58,11 @@ class _Recorded(NamedTuple):
     condition: str
     data: bytes | np.ndarray
 
+    @property
+    def size(self) -> int:
+        """Return how many bytes the data has."""
+        return self.data.nbytes if isinstance(self.data, np.ndarray) else len(self.data)
+
 
 class BagFrames:
     """Iterate over the frames of one camera in a bag; a few of them are in memory at a time, however long the bag.
@@ -93,8 +98,22 @@ class BagFrames:
     @property
     def notes(self) -> list[str]:
         """Return sentences on what of the bag is not judged, though nothing is wrong with it."""
-        chosen = f"{self.bag.path}: {self.topics.image} is judged; --image names another camera, such as "
-        return [*self.bag.notes, *([f"{chosen}{', '.join(self.topics.others)}."] if self.topics.others else [])]
+        notes = list(self.bag.notes)
+        if self.topics.others:
+            chosen = f"{self.bag.path}: {self.topics.image} is judged; --image names another camera, such as "
+            notes.append(f"{chosen}{', '.join(self.topics.others)}.")
+        without, unused = self.frames - self.matched, self._ground_truths - self.matched
+        if without and unused:
+            notes.append(
+                f"{self.bag.path}: {without} of {self.frames} frames have no ground truth, and {unused} of "
+                f"{self.topics.ground_truth} no frame, {self._nearness}."
+            )
+        return notes
+
+    @property
+    def _nearness(self) -> str:
+        patience = PATIENCE_NS / 1e9
+        return f"stamped within {self._tolerance_ns / 1e9:g} s and recorded within {patience:g} s of each other"
 
     def __iter__(self) -> Iterator[BagFrame]:
         """Read and decode the frames in order.
@@ -113,9 +132,10 @@ class BagFrames:
             ranges.add(recorded.topic, stamp)
             if recorded.topic == self.topics.image:
                 own = self._own.of(recorded.stamp_ns, recorded.time_ns)
-                pairing.add_frame(stamp, recorded.time_ns, recorded._replace(stamp_ns=own))
+                pairing.add_frame(stamp, recorded.time_ns, recorded._replace(stamp_ns=own), recorded.size)
             else:
-                pairing.add_ground_truth(stamp, recorded.time_ns, recorded.data)
+                pairing.add_ground_truth(stamp, recorded.time_ns, recorded.data, recorded.size)
+                self._ground_truths += 1
             if self.topics.ground_truth is None:
                 yield from self._decoded(pairing.rest())
             else:
@@ -157,7 +177,7 @@ class BagFrames:
             self.rejections.append(f"{count} of {self.topics.image} {fault}, the first at {first:.3f} s")
 
     def _begin(self) -> None:
-        self.frames = self.rejected = self.matched = 0
+        self.frames = self.rejected = self.matched = self._ground_truths = 0
         self.rejections: list[str] = []
         self.unreadable: Counter[str] = Counter()
         self._video: VideoStream[_Recorded] = VideoStream()
@@ -211,9 +231,8 @@ class BagFrames:
             return
         frames, ground_truths = (ranges.text(name) for name in (self.topics.image, topic))
         raise QueryDiffError(
-            f"{self.bag.path}: no stamp of {topic} ({ground_truths}) lies within "
-            f"{self._tolerance_ns / 1e9:g} s of one of {self.topics.image} ({frames}): give more --tolerance, or the "
-            "ground truth of this drive."
+            f"{self.bag.path}: none of {topic} ({ground_truths}) and {self.topics.image} ({frames}) are "
+            f"{self._nearness}: give more --tolerance, or the ground truth of this drive."
         )
 
     def _rgb(self, data: bytes | np.ndarray) -> np.ndarray | None:

@@ -11,10 +11,12 @@ Frame = TypeVar("Frame")
 GroundTruth = TypeVar("GroundTruth")
 Image = TypeVar("Image")
 
-PATIENCE_NS = 10**9
+PATIENCE_NS = 10 * 10**9
 """How long after a frame its ground truth may have been recorded, and the other way round."""
-MOST_WAITING = 32
-"""Frames that may wait for their ground truth: they are whole images. As many ground truths may wait longer.
+MOST_BYTES = 2**28
+"""Of the frames that wait for their ground truth, and of the ground truths: they are whole images."""
+ALWAYS_WAITING = 32
+"""Frames that may wait whatever their size, and ground truths that may wait longer, too.
 
 Video decoders hold up to 16 frames back, however slowly they come.
 """
@@ -25,6 +27,7 @@ class _Waiting(Generic[Image]):
     stamp_ns: int
     time_ns: int
     image: Image
+    size: int
 
 
 class StampPairing(Generic[Frame, GroundTruth]):
@@ -32,8 +35,8 @@ class StampPairing(Generic[Frame, GroundTruth]):
 
     A ground truth is taken within `tolerance_ns` of the frame's stamp and only by the frame that it is nearest to.
     Both kinds are added in the order of their stamps. Frames wait until the ground truths around them are known, but
-    not longer than `PATIENCE_NS` of the bag's time, and never more than `MOST_WAITING` of them. Where no frames come,
-    ground truths are dropped that are older than `PATIENCE_NS`, but for the newest `MOST_WAITING`.
+    not longer than `PATIENCE_NS` of the bag's time, and no more than `MOST_BYTES` of them or `ALWAYS_WAITING`. Where no
+    frames come, ground truths are dropped that are older or more than that, but for the newest `ALWAYS_WAITING`.
     """
 
     def __init__(self, tolerance_ns: int) -> None:
@@ -41,13 +44,13 @@ class StampPairing(Generic[Frame, GroundTruth]):
         self._frames: deque[_Waiting[Frame]] = deque()
         self._ground_truths: deque[_Waiting[GroundTruth]] = deque()
 
-    def add_frame(self, stamp_ns: int, time_ns: int, frame: Frame) -> None:
-        """Add a frame stamped `stamp_ns` and recorded at `time_ns`."""
-        self._frames.append(_Waiting(stamp_ns, time_ns, frame))
+    def add_frame(self, stamp_ns: int, time_ns: int, frame: Frame, size: int) -> None:
+        """Add a frame of `size` bytes, stamped `stamp_ns` and recorded at `time_ns`."""
+        self._frames.append(_Waiting(stamp_ns, time_ns, frame, size))
 
-    def add_ground_truth(self, stamp_ns: int, time_ns: int, ground_truth: GroundTruth) -> None:
-        """Add a ground truth stamped `stamp_ns` and recorded at `time_ns`."""
-        self._ground_truths.append(_Waiting(stamp_ns, time_ns, ground_truth))
+    def add_ground_truth(self, stamp_ns: int, time_ns: int, ground_truth: GroundTruth, size: int) -> None:
+        """Add a ground truth of `size` bytes, stamped `stamp_ns` and recorded at `time_ns`."""
+        self._ground_truths.append(_Waiting(stamp_ns, time_ns, ground_truth, size))
 
     def ready(self, time_ns: int) -> Iterator[tuple[Frame, GroundTruth | None]]:
         """Yield, in order, the frames whose ground truth is known at `time_ns` of the bag or will not come any more."""
@@ -65,7 +68,7 @@ class StampPairing(Generic[Frame, GroundTruth]):
         stamp = self._frames[0].stamp_ns
         if any(each.stamp_ns == stamp for each in self._ground_truths):
             return True
-        if len(self._frames) > MOST_WAITING or self._is_overdue(self._frames[0], time_ns):
+        if _are_too_many(self._frames) or self._is_overdue(self._frames[0], time_ns):
             return True
         past = bool(self._ground_truths) and self._ground_truths[-1].stamp_ns > stamp + self._tolerance
         return past and len(self._frames) > 1  # the next frame may be nearer to a ground truth than this one
@@ -74,8 +77,10 @@ class StampPairing(Generic[Frame, GroundTruth]):
         return time_ns - waiting.time_ns > PATIENCE_NS + self._tolerance
 
     def _drop_overdue(self, time_ns: int) -> None:
-        while len(self._ground_truths) > MOST_WAITING and self._is_overdue(self._ground_truths[0], time_ns):
-            self._ground_truths.popleft()
+        while len(waiting := self._ground_truths) > ALWAYS_WAITING and (
+            self._is_overdue(waiting[0], time_ns) or _are_too_many(waiting)
+        ):
+            waiting.popleft()
 
     def _next(self) -> tuple[Frame, GroundTruth | None]:
         waiting = self._frames.popleft()
@@ -92,3 +97,7 @@ class StampPairing(Generic[Frame, GroundTruth]):
         for _ in range(best + 1):
             self._ground_truths.popleft()
         return frame, ground_truth.image
+
+
+def _are_too_many(waiting: deque[_Waiting[Any]]) -> bool:
+    return len(waiting) > ALWAYS_WAITING and sum(each.size for each in waiting) > MOST_BYTES

@@ -1,7 +1,7 @@
 """The frames of a bag, read as often as one likes."""
 
 import numpy as np
-from drives import picture, record
+from drives import STEP, picture, record, rewritten
 from engines import expected_labels
 
 from querydiff_core.inference.segmenter import Segmentation
@@ -37,3 +37,15 @@ def test_frames_without_a_prediction_are_left_out(tmp_path):
             assert frame.condition == "snow"
             np.testing.assert_array_equal(frame.prediction, expected_labels(frame.image))
             np.testing.assert_array_equal(frame.confidence, frame.image[..., 1])
+
+
+def test_frames_and_ground_truth_that_do_not_find_each_other_are_counted(tmp_path):
+    def apart(topic, index, message):
+        message.header.stamp.nanosec += STEP // 2 * (topic.endswith("ground_truth") and index >= 3)
+        return message
+
+    bag = rewritten(record(tmp_path / "bag", 8), tmp_path / "apart", apart)
+    frames = BagFrames(BagSource(bag, "bag", ""), BagOptions())
+    assert (len(list(frames)), frames.matched) == (8, 3)
+    (note,) = frames.notes
+    assert note.startswith(f"{bag}: 5 of 8 frames have no ground truth, and 5 of /front/label_ground_truth no frame, ")

@@ -1,9 +1,9 @@
 """Pairing by stamp in a stream: what may be paired, and that waiting changes nothing."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from querydiff_ros.bag_evaluation.stamp_pairing import MOST_WAITING, PATIENCE_NS, StampPairing
+from querydiff_ros.bag_evaluation.stamp_pairing import ALWAYS_WAITING, MOST_BYTES, PATIENCE_NS, StampPairing
 
 STAMPS = st.lists(st.integers(0, 400), max_size=40, unique=True).map(sorted)
 TOLERANCES = st.integers(0, 30)
@@ -16,9 +16,9 @@ def pair(frames, ground_truths, tolerance, poll, delay=0):
     recorded = [(f + delay, True, f) for f in frames] + [(t, False, t) for t in ground_truths]
     for time, is_frame, stamp in sorted(recorded):
         if is_frame:
-            pairing.add_frame(stamp, time, stamp)
+            pairing.add_frame(stamp, time, stamp, 1)
         else:
-            pairing.add_ground_truth(stamp, time, stamp)
+            pairing.add_ground_truth(stamp, time, stamp, 1)
         if poll:
             found += pairing.ready(time)
     return [*found, *pairing.rest()]
@@ -46,13 +46,13 @@ def test_a_ground_truth_whose_nearest_frame_has_no_nearer_ground_truth_is_paired
 
 @given(STAMPS, STAMPS, TOLERANCES)
 def test_waiting_changes_nothing(frames, ground_truths, tolerance):
-    if len(frames) <= MOST_WAITING:
-        assert pair(frames, ground_truths, tolerance, poll=True) == pair(frames, ground_truths, tolerance, poll=False)
+    assert pair(frames, ground_truths, tolerance, poll=True) == pair(frames, ground_truths, tolerance, poll=False)
 
 
-@given(STAMPS.filter(lambda frames: len(frames) <= MOST_WAITING), st.integers(1, 4), TOLERANCES, st.integers(0, 100))
-def test_frames_that_are_late_within_the_patience_find_their_ground_truth(frames, every, tolerance, delay):
-    """Frames pause, begin late and end early, and ground truths, in steps of 10 ms, go on."""
+@given(STAMPS, st.integers(1, 4), TOLERANCES, st.integers(-100, 100))
+@example(frames=range(240), every=1, tolerance=0, delay=-60)
+def test_frames_that_are_late_or_early_within_the_patience_find_their_ground_truth(frames, every, tolerance, delay):
+    """Frames pause, begin late and end early, and ground truths, in steps of a hundredth of it, go on."""
     unit = PATIENCE_NS // 100
     ground_truths = range(0, 400 * unit, every * unit)
     found = [
@@ -63,16 +63,18 @@ def test_frames_that_are_late_within_the_patience_find_their_ground_truth(frames
 
 def test_neither_frames_nor_ground_truths_wait_for_ever():
     pairing = StampPairing(0)
-    pairing.add_frame(5, 5, "early")
+    pairing.add_frame(5, 5, "early", 1)
     assert list(pairing.ready(5 + PATIENCE_NS)) == []
     assert list(pairing.ready(6 + PATIENCE_NS)) == [("early", None)]
-    for index in range(1000):
-        pairing.add_frame(100 + index, 100, index)
-        list(pairing.ready(100))
-        assert len(list(pairing._frames)) <= MOST_WAITING
-    for rate, most in ((10, MOST_WAITING), (100, 101)):
+    for size, most in ((MOST_BYTES // 100, 100), (MOST_BYTES, ALWAYS_WAITING)):
+        pairing = StampPairing(0)
+        for index in range(1000):
+            pairing.add_frame(100 + index, 100, index, size)
+            list(pairing.ready(100))
+        assert len(pairing._frames) == most
+    for rate, size, most in ((10, 1, ALWAYS_WAITING), (100, 1, 101), (100, MOST_BYTES // 50, 50)):
         pairing = StampPairing(0)
         for time in range(0, 10 * PATIENCE_NS, PATIENCE_NS // rate):
-            pairing.add_ground_truth(time, time, None)
+            pairing.add_ground_truth(time, time, None, size)
             list(pairing.ready(time))
         assert len(pairing._ground_truths) == most
