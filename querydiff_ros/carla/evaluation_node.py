@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,8 +22,9 @@ from querydiff_core.evaluation.condition_scores import ConditionScores
 from querydiff_core.evaluation.provenance import file_facts
 from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.engine import EngineOptions
+from querydiff_core.utils.atomic_file import check_writable
 from querydiff_ros.carla.interface import SEMANTIC, carla_interface
-from querydiff_ros.carla.result import carla_result, check_writable, watch_model
+from querydiff_ros.carla.result import carla_result, watch_model
 from querydiff_ros.carla.semantics import SemanticDecoder
 from querydiff_ros.carla.weather import CarlaWeather
 from querydiff_ros.common.image_conversions import BadFrame, mono8_images
@@ -33,6 +35,8 @@ from querydiff_ros.common.topics import LATCHED, topic_name
 QUEUE = 10
 SILENT_PERIODS = 3
 """Reports without an image of a topic after which it counts as silent."""
+SAVING_SHARE = 0.01
+"""Most of the time that writing the Result may take, which grows with the frames: nothing is scored meanwhile."""
 COMPLAINT_PERIOD = 10.0
 """Least seconds between two log lines about frames that cannot be scored."""
 
@@ -55,7 +59,11 @@ class CarlaEvaluationParameters:
     publish_period: float = parameter(
         1.0, "Seconds between two messages of scores and diagnostics.", between=(0.01, math.inf)
     )
-    save_period: float = parameter(60.0, "Seconds between two writings of the Result file.", between=(0.0, math.inf))
+    save_period: float = parameter(
+        60.0,
+        "Seconds between two writings of the Result file, more once that takes a hundredth of them.",
+        between=(0.0, math.inf),
+    )
     waiting: int = parameter(
         30, "Further stamps that a frame waits for its counterpart before it is given up.", between=(1, math.inf)
     )
@@ -81,11 +89,12 @@ class CarlaEvaluationNode(Node):
         self._arrived: dict[str, float] = {}  # monotonic time of the newest image by topic
         self._unmatched_before = 0
         self._rejected, self._rejected_before, self._last_rejection = 0, 0, ""
-        self._last_save, self._unsaved = time.monotonic(), False
+        self._output = os.path.expanduser(params.output)
+        self._next_save, self._unsaved = time.monotonic() + params.save_period, False
         self.model = file_facts(EngineOptions(params.engine))
         watch_model(self, self.model)
-        if params.output:
-            check_writable(params.output)
+        if self._output:
+            check_writable(self._output)
         self._weather = CarlaWeather(self, params.condition)
         for topic in topics:
             self._subscribe(topic, "reliable")
@@ -153,7 +162,7 @@ class CarlaEvaluationNode(Node):
         if summary["miou"] is not None:
             self._miou_publisher.publish(Float32(data=summary["miou"]))
         self._diagnostics_publisher.publish(self._diagnostics(summary))
-        if time.monotonic() - self._last_save >= self.parameters.save_period:
+        if time.monotonic() >= self._next_save:
             self._save()
 
     def _diagnostics(self, summary: dict[str, Any]) -> DiagnosticArray:
@@ -202,14 +211,16 @@ class CarlaEvaluationNode(Node):
         return ", ".join(names) or "none"
 
     def _save(self) -> None:
-        self._last_save = time.monotonic()
-        if self.parameters.output and self._unsaved:
+        started = time.monotonic()
+        if self._output and self._unsaved:
             self._unsaved = False
             try:
-                self._result().save(self.parameters.output)
+                self._result().save(self._output)
             except QueryDiffError as error:  # what was measured stays in memory, and is tried again
                 self._unsaved = True
                 self.get_logger().error(str(error))
+        took = time.monotonic() - started
+        self._next_save = started + max(self.parameters.save_period, took / SAVING_SHARE)
 
     def _result(self) -> Result:
         settings = {key: value for key, value in asdict(self.parameters).items() if key not in ("output", "engine")}

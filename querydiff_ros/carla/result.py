@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -13,7 +12,6 @@ from querydiff_core.evaluation.condition_scores import ConditionScores
 from querydiff_core.evaluation.provenance import file_facts, versions
 from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.engine import EngineOptions
-from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_ros.carla.interface import CarlaInterface
 
 
@@ -29,19 +27,6 @@ def watch_model(node: Node, model: MutableMapping[str, Any]) -> None:
                 model.update({key: values[key] for key in ("engine", "variant", "device")})
 
     node.create_subscription(DiagnosticArray, "/diagnostics", note, 10)
-
-
-def check_writable(path: str) -> None:
-    """Make sure, before anything is measured, that the file can be written.
-
-    Raises:
-        QueryDiffError: if it cannot.
-    """
-
-    class NothingToWriteYetError(Exception): ...
-
-    with suppress(NothingToWriteYetError), atomic_file(path):
-        raise NothingToWriteYetError
 
 
 def carla_result(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from querydiff_core.cli.argument_types import not_negative
@@ -26,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     from querydiff_ros.bags.bag_reader import BagReader
 
     end_like_ctrl_c()
-    bag = BagReader(arguments.bag)
+    bag = BagReader(Path(arguments.bag).expanduser())
     with ros_node("replay_drive", ros_args) as node:
         from querydiff_ros.bags.bag_player import BagPlayer
 

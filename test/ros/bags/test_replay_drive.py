@@ -67,9 +67,10 @@ def test_what_a_best_effort_subscriber_receives_is_whole_and_in_order(bag, peer,
         assert all(message in left for message in received[topic])  # `in` moves on: a message out of order is missed
 
 
-def test_one_file_of_a_bag_plays_too(bag, peer, replay):
+def test_one_file_of_a_bag_plays_too_and_a_launch_file_may_write_home(bag, peer, replay, monkeypatch):
+    monkeypatch.setenv("HOME", str(bag))
     received = subscribe_raw(peer, EVERYTHING)
-    assert replay(bag / "bag.mcap", "--rate", 0).finish()[0] == 0
+    assert replay("~/bag.mcap", "--rate", 0).finish()[0] == 0
     peer.wait_for(lambda: len(received["/front/label_ground_truth"]) == COUNT, "all messages")
     assert received == recorded(bag)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -270,11 +271,11 @@ def test_wrong_parameters_are_one_sentence(ros: None, told: dict[str, Any], sent
 
 
 def test_a_disk_that_fails_later_costs_nothing_measured(
-    peer: Peer, spin: Callable[[Node], Any], tmp_path: Path
+    peer: Peer, spin: Callable[[Node], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     folder = tmp_path / "results"
-    cameras = Cameras(peer, spin, "0.9.16", output=str(folder / "result.json"), save_period=0.0)
-    folder.rmdir()
+    cameras = Cameras(peer, spin, "0.9.16", output="~/results/result.json", save_period=0.0)
     folder.write_text("in the way")
     for stamp in (1, 2):
         cameras.label(LABELS, stamp)
@@ -283,3 +284,22 @@ def test_a_disk_that_fails_later_costs_nothing_measured(
     folder.unlink()
     peer.wait_for((folder / "result.json").is_file, "the next try")
     peer.wait_for(lambda: Result.load(folder / "result.json").images == 2, "both frames")
+
+
+def test_what_takes_long_to_save_is_saved_less_often_and_at_the_end(ros: None, tmp_path: Path) -> None:
+    node = evaluation_node("0.9.16", output=str(tmp_path / "result.json"), save_period=0.0)
+    result, saved = node._result, []
+
+    def slow_result() -> Result:
+        time.sleep(0.3)  # of a drive of ten minutes
+        saved.append(node.scores.frames)
+        return result()
+
+    node._result = slow_result  # type: ignore[method-assign]
+    for name in "abc":
+        node.scores.update("clear", LABELS, None, LABELS, name)
+        node._unsaved = True
+        node._report()
+    assert saved == [1]  # the next is due after half a minute
+    node.destroy_node()
+    assert saved == [1, 3]
