@@ -36,11 +36,11 @@ def rgb_from_compressed(message: CompressedImage) -> np.ndarray:
         BadFrame: if the data is neither JPEG, PNG nor TIFF, is cut short, or does not decode.
     """
     data = _whole(bytes(message.data), message.format)
-    pixels = _decoded(data, message.format)
+    pixels = to_8_bits(_decoded(data, message.format))
     if pixels.ndim == 2:
         mosaic = ENCODINGS.get(_mosaic(message.format))
         if mosaic is not None:
-            return mosaic.to_rgb(to_8_bits(pixels[..., np.newaxis]))
+            return mosaic.to_rgb(pixels[..., np.newaxis])
         return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
@@ -55,7 +55,7 @@ def _mosaic(stated_format: str) -> str:
 
 
 def _decoded(data: bytes, stated_format: str) -> np.ndarray:
-    """Return the pixels, BGR uint8 `(H, W, 3)`; of a mosaic one plane `(H, W)` with all its bits."""
+    """Return the pixels, BGR `(H, W, 3)` or one plane `(H, W)`; with all their bits where the format names a mosaic."""
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     if _mosaic(stated_format):
         flags = cv2.IMREAD_UNCHANGED

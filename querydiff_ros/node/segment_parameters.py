@@ -16,7 +16,7 @@ from querydiff_ros.common.node_parameters import parameter
 def _camera_problem(cameras: Sequence[str]) -> str | None:
     if not cameras:
         return "Parameter cameras must name at least one camera, found an empty list."
-    if len(set(cameras)) < len(cameras):
+    if len({camera.strip("/") for camera in cameras}) < len(cameras):
         return f"Parameter cameras must not name a camera twice, found {list(cameras)}."
     for camera in cameras:
         try:

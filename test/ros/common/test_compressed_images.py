@@ -62,8 +62,11 @@ def test_a_grey_picture_is_not_taken_for_a_mosaic(stated):
 
 
 def test_a_colour_picture_of_a_camera_with_a_mosaic_stays_as_it_is():
-    seen = rgb_from_compressed(message(PNG, "bayer_rggb8; png compressed "))
-    np.testing.assert_array_equal(seen, FLAT)
+    for factor, kind in ((1, np.uint8), (256, np.uint16)):
+        data = encoded(".png", FLAT[..., ::-1].astype(kind) * kind(factor))
+        seen = rgb_from_compressed(message(data, "bayer_rggb8; png compressed "))
+        np.testing.assert_array_equal(seen, FLAT)
+        assert seen.dtype == np.uint8
 
 
 TAILS = {

@@ -38,7 +38,7 @@ WRONG = [
     ("publish_confidence", "yes", "Parameter publish_confidence must be true or false, found 'yes'."),
     ("engine", 7, "Parameter engine must be a string, found 7."),
     ("cameras", "front", "Parameter cameras must be a list of strings, found 'front'."),
-    ("cameras", ["a", "a"], "Parameter cameras must not name a camera twice, found ['a', 'a']."),
+    ("cameras", ["a", "/a"], "Parameter cameras must not name a camera twice, found ['a', '/a']."),
     ("cameras", ["front left"], "Parameter cameras holds 'front left', which cannot begin a topic name"),
     ("cameras", ["1st"], "topic name token must not start with a number"),
 ]
