@@ -11,19 +11,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from pkgutil import resolve_name
+from typing import Any
 
 from querydiff_core.cli.main import exit_cleanly
 from querydiff_core.errors import QueryDiffError
 
-if TYPE_CHECKING:
-    from rclpy.node import Node
-
-    from querydiff_ros.node.segment_node import SegmentNode
-
 WAKE_PERIOD = 1.0
 """Seconds that a node sleeps at most: one that has no timer would sleep through a signal that came right before."""
-N = TypeVar("N", bound="Node")
 
 
 def segment_node(argv: Sequence[str] | None = None) -> None:
@@ -38,13 +33,9 @@ def segment_node(argv: Sequence[str] | None = None) -> None:
     example: segment_node --ros-args -p bring_up:=true -r front/image:=/camera/image_raw
     All parameters: docs/nodes.md, or `ros2 param describe /segment_node PARAMETER`.
     """
-
-    def make() -> SegmentNode:
-        from querydiff_ros.node.segment_node import SegmentNode
-
-        return SegmentNode()
-
-    _run_node_command(argv, segment_node.__doc__, make, lambda node: node.bring_up_if_asked())
+    _run_node_command(
+        argv, segment_node.__doc__, "node.segment_node:SegmentNode", lambda node: node.bring_up_if_asked()
+    )
 
 
 def carla_evaluation(argv: Sequence[str] | None = None) -> None:
@@ -58,13 +49,7 @@ def carla_evaluation(argv: Sequence[str] | None = None) -> None:
     example: carla_evaluation --ros-args -p carla_version:=0.9.16 -p output:=carla.json
     All parameters: docs/carla.md.
     """
-
-    def make() -> Node:
-        from querydiff_ros.carla.evaluation_node import CarlaEvaluationNode
-
-        return CarlaEvaluationNode()
-
-    _run_node_command(argv, carla_evaluation.__doc__, make)
+    _run_node_command(argv, carla_evaluation.__doc__, "carla.evaluation_node:CarlaEvaluationNode")
 
 
 def carla_camera_info(argv: Sequence[str] | None = None) -> None:
@@ -75,13 +60,7 @@ def carla_camera_info(argv: Sequence[str] | None = None) -> None:
     Reads /carla/<vehicle>/rgb_front/camera_info and writes it to front/camera_info with the focal length that the
     camera's field of view gives. What is right already passes unchanged.
     """
-
-    def make() -> Node:
-        from querydiff_ros.carla.camera_info_node import CarlaCameraInfoNode
-
-        return CarlaCameraInfoNode()
-
-    _run_node_command(argv, carla_camera_info.__doc__, make)
+    _run_node_command(argv, carla_camera_info.__doc__, "carla.camera_info_node:CarlaCameraInfoNode")
 
 
 def drivable_area(argv: Sequence[str] | None = None) -> None:
@@ -92,13 +71,7 @@ def drivable_area(argv: Sequence[str] | None = None) -> None:
     Reads front/label and front/confidence of segment_node; writes front/drivable_area, where the vehicle may drive, and
     front/class_fractions, how much of the image each class covers. Parameters and topics: docs/downstream.md.
     """
-
-    def make() -> Node:
-        from querydiff_ros.examples.drivable_area_node import DrivableAreaNode
-
-        return DrivableAreaNode()
-
-    _run_node_command(argv, drivable_area.__doc__, make)
+    _run_node_command(argv, drivable_area.__doc__, "examples.drivable_area_node:DrivableAreaNode")
 
 
 def labelled_points(argv: Sequence[str] | None = None) -> None:
@@ -109,13 +82,7 @@ def labelled_points(argv: Sequence[str] | None = None) -> None:
     Reads front/label, front/confidence and front/label/camera_info of segment_node, and a depth image or a lidar's
     points; writes front/labelled_points: x, y, z, class and confidence. Parameters and topics: docs/downstream.md.
     """
-
-    def make() -> Node:
-        from querydiff_ros.examples.labelled_points_node import LabelledPointsNode
-
-        return LabelledPointsNode()
-
-    _run_node_command(argv, labelled_points.__doc__, make)
+    _run_node_command(argv, labelled_points.__doc__, "examples.labelled_points_node:LabelledPointsNode")
 
 
 def carla_stand_in(argv: Sequence[str] | None = None) -> None:
@@ -152,24 +119,25 @@ def _run_command(argv: Sequence[str] | None, module: str) -> None:
 
 
 def _run_node_command(
-    argv: Sequence[str] | None, usage: str | None, make: Callable[[], N], begin: Callable[[N], None] = lambda node: None
+    argv: Sequence[str] | None, usage: str | None, node: str, begin: Callable[[Any], None] = lambda node: None
 ) -> None:
-    """Print `usage` on --help, or run the node that `make` returns; exit as commands do."""
+    """Print `usage` on --help, or run `node`, see `_run_node`; exit as commands do."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until ROS takes both signals over, there is nothing to clean up
     arguments = list(sys.argv if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
         print(inspect.cleandoc(usage or ""), flush=True)
         return
-    exit_cleanly(lambda: run_node(arguments, make, begin))
+    exit_cleanly(lambda: _run_node(arguments, node, begin))
 
 
-def run_node(arguments: Sequence[str], make: Callable[[], N], begin: Callable[[N], None] = lambda node: None) -> int:
-    """Start ROS with `arguments`, spin the node that `make` returns until Ctrl-C or SIGTERM, and destroy it; 0.
+def _run_node(arguments: Sequence[str], name: str, begin: Callable[[Any], None]) -> int:
+    """Start ROS with `arguments`, spin a node until Ctrl-C or SIGTERM, and destroy it; 0.
 
-    `begin` is called with the node once it belongs to an executor.
+    `name`: `module:Class` in this package, imported once ROS has started. `begin` is called with the node once it
+    belongs to an executor.
 
     Raises:
-        QueryDiffError: if ROS does not start, an argument is not one of ROS, `make` says so, or a topic's name is not
+        QueryDiffError: if ROS does not start, an argument is not one of ROS, the node says so, or a topic's name is not
             valid.
     """
     from querydiff_ros.common.parameter_files import warn_of_files_for_others
@@ -185,7 +153,7 @@ def run_node(arguments: Sequence[str], make: Callable[[], N], begin: Callable[[N
         if unknown := remove_ros_args(arguments)[1:]:  # the first is the program
             raise QueryDiffError(f"Unknown argument {unknown[0]}: parameters follow --ros-args.")
         with valid_topics():
-            node = make()
+            node = resolve_name(f"{__package__}.{name}")()
         warn_of_files_for_others(node, arguments)
         executor = SingleThreadedExecutor()
         executor.add_node(node)

@@ -20,11 +20,11 @@ from querydiff_ros.bag_evaluation.stamp_pairing import PATIENCE_NS, StampPairing
 from querydiff_ros.bags.bag_reader import BagMessage, BagReader
 from querydiff_ros.bags.video_stream import VIDEO_TYPES, VideoStream, typestore
 from querydiff_ros.common.compressed_images import rgb_from_compressed
-from querydiff_ros.common.image_conversions import BadFrame, rgb_from_image
+from querydiff_ros.common.image_conversions import ENCODINGS, BadFrame, rgb_from_image, stored_pixels
 from querydiff_ros.common.stamps import Moments, OwnMoments, Runs, has_stamp, stamp_ns
 
-ENCODINGS = {"mono8": 1, "8UC1": 1, "bgra8": 4}
-"""Of ground truth, and their bytes for each pixel; bgra8 is CARLA's: tags in red, or colours."""
+GROUND_TRUTH_ENCODINGS = ("mono8", "8UC1", "bgra8")
+"""bgra8 is CARLA's: tags in red, or colours."""
 
 
 @dataclass(frozen=True)
@@ -198,22 +198,18 @@ class BagFrames:
     def _ground_truth(self, message: Any, size: tuple[int, int]) -> np.ndarray:
         """Return the trainIds of a label image for a frame of `size` (height, width)."""
         where = f"{self.bag.path}: {self.topics.ground_truth}"
-        if message.encoding not in ENCODINGS:
+        if message.encoding not in GROUND_TRUTH_ENCODINGS:
             raise QueryDiffError(f"{where} has encoding {message.encoding!r}: expected mono8 or CARLA's bgra8.")
         if (message.height, message.width) != size:
             raise QueryDiffError(
                 f"{where} has label images of {message.width}x{message.height} and its camera has images of "
                 f"{size[1]}x{size[0]}: they must be equal."
             )
-        size_of_pixel = ENCODINGS[message.encoding]
-        if len(message.data) != message.height * message.step or message.step < message.width * size_of_pixel:
-            raise QueryDiffError(
-                f"{where} has a label image of {len(message.data)} bytes; {message.height} rows of {message.step} "
-                "bytes are expected."
-            )
-        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-        stored = rows[:, : message.width * size_of_pixel].reshape(*size, size_of_pixel)
-        stored = stored[..., 0] if size_of_pixel == 1 else stored[..., 2::-1]
+        try:
+            stored = stored_pixels(message, ENCODINGS[message.encoding])
+        except BadFrame as reason:
+            raise QueryDiffError(f"{where} {reason}.") from reason
+        stored = stored[..., 2::-1] if message.encoding == "bgra8" else stored[..., 0]
         if stored.ndim == 3 and not stored[..., 1:].any():
             stored = stored[..., 0]
         train_ids, unknown = self._decoder.decode_pixels(np.ascontiguousarray(stored), where)

@@ -14,6 +14,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.segmenter import Segmentation
+from querydiff_ros.common.image_conversions import mono8_pixels
 
 QUEUE_LENGTH = 64
 LABEL, CONFIDENCE = "label", "confidence"
@@ -85,7 +86,7 @@ class OutputSpool:
         message: Any = self._store.deserialize_cdr(
             lz4.frame.decompress(self._file.read(place.size)), "sensor_msgs/msg/Image"
         )
-        return np.asarray(message.data).reshape(message.height, message.step)[:, : message.width]
+        return mono8_pixels(message)
 
     def _write(self) -> None:
         while (taken := self._queue.get()) is not None:

@@ -23,7 +23,7 @@ PAUSE_NS = 5 * 10**9
 
 
 class DriveFrame(NamedTuple):
-    """`image` uint8 RGB `(H, W, 3)`, `labels` uint8 trainIds `(H, W)` or None, `condition` None if it is not params."""
+    """`image` uint8 RGB `(H, W, 3)`, `labels` uint8 trainIds `(H, W)` or None, `condition` None if it is not known."""
 
     stamp_ns: int
     image: np.ndarray

@@ -1,4 +1,4 @@
-"""What each way to get CARLA into ROS 2 publishes: topics, encodings, quality of service and known defects, as data.
+"""What each way to get CARLA into ROS 2 publishes: topics, encodings and quality of service, as data.
 
 Read off carla-ros-bridge 0.9.13 (camera.py, pseudo_actor.py, bridge.py) and CARLA's own publishers (LibCarla/source/
 carla/ros2) of the versions named.
@@ -23,22 +23,6 @@ STAND_IN_FOV = 66.8729
 The wrong focal length of native interfaces follows from its last digits.
 """
 
-WRONG_FOCAL_LENGTH = (
-    "camera_info has a wrong focal length, negative for the default field of view of 90 degrees: the tangent is taken "
-    "of degrees (corrected after 0.9.16, carla-simulator/carla pull request 9462); carla_camera_info recomputes it"
-)
-DOMAIN_ZERO = "publishes in ROS_DOMAIN_ID 0 whatever the variable says: leave it unset for everything that listens"
-ONE_FRAME = "keeps one frame only: a listener that is busy for longer than a tick loses some"
-ONLY_HERO = (
-    "topics of a vehicle whose role_name is not hero get an empty part (/carla//rgb_front/image), which ROS 2 refuses "
-    "(carla-simulator/carla issues 9278 and 9555): name the ego vehicle hero"
-)
-DIFFERENT_SIZES = (
-    "its example (carla_spawn_objects/config/objects.json) gives the RGB camera 800 x 600 pixels and the semantic one "
-    "400 x 70: give both one size"
-)
-COARSE_TAGS = "all vehicles have one tag and riders that of pedestrians: both are merged before scoring"
-
 
 @dataclass(frozen=True)
 class CarlaInterface:
@@ -54,8 +38,7 @@ class CarlaInterface:
         depth: of the publishers' queues.
         info_first: a camera's `camera_info` comes before its image.
         whole_roi: `camera_info` spells out the whole image as its region of interest.
-        degrees_bug: the focal length in `camera_info` is wrong, see WRONG_FOCAL_LENGTH.
-        defects: known ones, a sentence each.
+        degrees_bug: the focal length in `camera_info` is wrong: the tangent is taken of degrees.
     """
 
     version: str
@@ -68,7 +51,6 @@ class CarlaInterface:
     info_first: bool
     whole_roi: bool
     degrees_bug: bool
-    defects: tuple[str, ...]
 
     @functools.cached_property
     def mapping(self) -> LabelMapping:
@@ -104,7 +86,6 @@ _BRIDGE = CarlaInterface(
     info_first=True,
     whole_roi=False,
     degrees_bug=False,
-    defects=(DIFFERENT_SIZES, COARSE_TAGS),
 )
 _NATIVE = CarlaInterface(
     version="0.9.15",
@@ -117,7 +98,6 @@ _NATIVE = CarlaInterface(
     info_first=False,
     whole_roi=True,
     degrees_bug=True,
-    defects=(WRONG_FOCAL_LENGTH, DOMAIN_ZERO, ONE_FRAME),
 )
 _NEWER_NATIVE = replace(
     _NATIVE,
@@ -125,7 +105,6 @@ _NEWER_NATIVE = replace(
     name="native ROS 2 of CARLA 0.9.16",
     vehicle="hero",
     info_first=True,
-    defects=(WRONG_FOCAL_LENGTH, DOMAIN_ZERO, ONLY_HERO, ONE_FRAME),
 )
 INTERFACES = (_BRIDGE, _NATIVE, _NEWER_NATIVE)
 """All interfaces, oldest first."""

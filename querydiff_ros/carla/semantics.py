@@ -9,6 +9,7 @@ from querydiff_core.data.label_decoder import LabelDecoder
 from querydiff_core.errors import QueryDiffError, listed
 from querydiff_core.label_space import LabelMapping
 from querydiff_ros.carla.interface import CarlaInterface
+from querydiff_ros.common.image_conversions import ENCODINGS, BadFrame, stored_pixels
 
 
 class SemanticDecoder:
@@ -67,13 +68,10 @@ def semantic_pixels(train_ids: np.ndarray, road_lines: np.ndarray, interface: Ca
 def _rgb(message: Image, topic: str) -> np.ndarray:
     if message.encoding != "bgra8":
         raise QueryDiffError(f"{topic}: expected the encoding bgra8, found {message.encoding!r}.")
-    if not message.width or message.step < 4 * message.width or len(message.data) != message.step * message.height:
-        raise QueryDiffError(
-            f"{topic}: {message.width} x {message.height} pixels with step {message.step} do not agree with "
-            f"{len(message.data)} bytes of data."
-        )
-    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-    return rows[:, : 4 * message.width].reshape(message.height, message.width, 4)[..., 2::-1]
+    try:
+        return stored_pixels(message, ENCODINGS["bgra8"])[..., 2::-1]
+    except BadFrame as reason:
+        raise QueryDiffError(f"{topic} {reason}.") from reason
 
 
 def _listed(pixels: dict[str, int]) -> str:

@@ -6,7 +6,6 @@ import time
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 from rclpy.serialization import deserialize_message
@@ -18,6 +17,7 @@ from querydiff_core.live_view.live_view import LiveView, ShownFrame
 from querydiff_ros.bag_evaluation.bag_frames import BagFrames
 from querydiff_ros.bag_evaluation.output_spool import CONFIDENCE, LABEL
 from querydiff_ros.bags.bag_reader import BagMessage
+from querydiff_ros.common.image_conversions import mono8_pixels
 from querydiff_ros.common.stamps import stamp_ns
 from querydiff_ros.node.camera_frame import CameraFrame
 
@@ -90,7 +90,4 @@ class LiveFrames:
 
 
 def _pixels(data: bytes | None) -> np.ndarray | None:
-    if data is None:
-        return None
-    message: Any = deserialize_message(data, Image)
-    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : message.width]
+    return None if data is None else mono8_pixels(deserialize_message(data, Image))

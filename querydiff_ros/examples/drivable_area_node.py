@@ -1,4 +1,4 @@
-"""An example of what a planner does with labels and their confidence; `drivable_area.py` runs it."""
+"""An example of what a planner does with labels and their confidence; `drivable_area` runs it."""
 
 from __future__ import annotations
 

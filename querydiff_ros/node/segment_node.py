@@ -1,4 +1,4 @@
-"""The managed node: cameras in, labels out; `segment_node.py` runs it."""
+"""The managed node: cameras in, labels out."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_label_images_of_another_size_encoding_or_class_set(tmp_path, evaluate):
         evaluate, foreign
     )
     short = with_ground_truth(bag, tmp_path / "short", data=np.zeros(100, np.uint8))
-    assert "has a label image of 100 bytes; 48 rows of 96 bytes are expected" in sentence(evaluate, short)
+    assert "label_ground_truth is truncated: 100 bytes, but 48 rows of 96 bytes make 4608." in sentence(evaluate, short)
 
 
 def test_half_the_labels_missing_is_half_the_frames_scored(tmp_path, evaluate):
