@@ -119,17 +119,10 @@ class Segmenter:
         return Segmentation(labels, confidence, {"total": time.perf_counter() - start})
 
     def segment_cameras(self, images: Sequence[np.ndarray]) -> list[Segmentation]:
-        """Segment one image `(H_i, W_i, 3)` a camera; images of one size share one inference."""
-        results: dict[int, Segmentation] = {}
-        for indices in of_one_size(dict(enumerate(images))):
-            if len(indices) == 1:
-                results[indices[0]] = self(images[indices[0]])
-                continue
-            batch = self(np.stack([images[i] for i in indices]))
-            for row, index in enumerate(indices):
-                confidence = None if batch.confidence is None else batch.confidence[row]
-                results[index] = Segmentation(batch.labels[row], confidence, batch.timings)
-        return [results[index] for index in range(len(images))]
+        """Segment one image `(H, W, 3)` a camera, all of one size, in one inference."""
+        batch = self(images[0][None] if len(images) == 1 else np.stack(images))  # one image is not copied
+        confidences = [None] * len(images) if batch.confidence is None else batch.confidence
+        return [Segmentation(*each, batch.timings) for each in zip(batch.labels, confidences, strict=True)]
 
     def warm_up(self) -> None:
         """Run once at the size that suits the model: the first run is slow."""

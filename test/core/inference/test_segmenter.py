@@ -68,12 +68,12 @@ def test_where_windows_overlap_the_more_confident_label_wins():
 
 
 def test_cameras_of_one_size_share_an_inference(segmenter):
-    images = [noise(9, 7, 3), noise(20, 30, 3), noise(9, 7, 3) // 2]
+    images = [noise(9, 7, 3), noise(9, 7, 3) // 2]
     results = segmenter.segment_cameras(images)
     for image, result in zip(images, results, strict=True):
         assert np.array_equal(result.labels, expected_labels(image))
-    assert results[0].timings is results[2].timings
-    assert results[0].timings is not results[1].timings
+        assert np.array_equal(result.confidence, image[..., 1])
+    assert results[0].timings is results[1].timings
 
 
 def test_an_engine_without_confidence_gives_labels_and_takes_no_window(tmp_path, segmenter):
@@ -81,7 +81,7 @@ def test_an_engine_without_confidence_gives_labels_and_takes_no_window(tmp_path,
     bare = Segmenter.load(file, threads=1)
     assert segmenter.has_confidence
     assert not bare.has_confidence
-    images = [noise(9, 7, 3), noise(20, 30, 3), noise(9, 7, 3) // 2]
+    images = [noise(9, 7, 3), noise(9, 7, 3) // 2]
     for image, result in zip(images, bare.segment_cameras(images), strict=True):
         assert np.array_equal(result.labels, expected_labels(image))
         assert result.confidence is None
