@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from querydiff_core.cli.argument_types import image_size, image_sizes
+from querydiff_core.cli.data_arguments import add_data_argument, data_sources, evaluation_progress
 from querydiff_core.cli.engine_arguments import add_engine_arguments, checkpoint_file, engine_options, model_file
-from querydiff_core.cli.evaluate import evaluation_progress
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.utils.atomic_file import atomic_file, check_writable
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
 
     frames = bundled_frames(arguments.camera)
     images = frames[[i % len(frames) for i in range(arguments.batch)]]
-    sources = _sources(arguments)
+    sources = data_sources(arguments.data) if arguments.data else []
     with ExitStack() as opened:
         if arguments.sizes:
             folder = Path(opened.enter_context(TemporaryDirectory(prefix="querydiff_")))
@@ -92,14 +92,6 @@ def _export_at_sizes(arguments: argparse.Namespace, folder: Path) -> list[str]:
         engines.append(folder / f"{checkpoint.stem}_{name}.onnx")
         export_engine(checkpoint, engines[-1], ExportOptions(size=size))
     return [str(engine) for engine in engines]
-
-
-def _sources(arguments: argparse.Namespace) -> list[EvaluationSource]:
-    if not arguments.data:
-        return []
-    from querydiff_core.evaluation.evaluation_source import sources, unique_domains
-
-    return unique_domains([source for text in arguments.data for source in sources(text)])
 
 
 def _open(arguments: argparse.Namespace, opened: ExitStack) -> list[EngineProcess]:
@@ -209,13 +201,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sizes", type=image_sizes, metavar="HxW,...", help="export one checkpoint as .onnx at each of these sizes"
     )
-    parser.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        metavar="[NAME=]SET=ROOT[:SPLIT[:CONDITION]]",
-        help="score on this too, as `querydiff evaluate` does; several times for several",
-    )
+    add_data_argument(parser, "score on this too, as `querydiff evaluate` does; several times for several")
     parser.add_argument("--camera", type=image_size, default=(1080, 1920), help="HxW of the images (default 1080x1920)")
     parser.add_argument("--batch", type=int, default=1, help="images of a call (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="for each engine (default: %(default)s)")

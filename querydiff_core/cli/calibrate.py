@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from querydiff_core.cli.argument_types import image_size
+from querydiff_core.cli.data_arguments import METAVAR, data_sources, evaluation_progress
 from querydiff_core.cli.engine_arguments import checkpoint_file
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.utils.atomic_file import check_writable
@@ -21,12 +22,10 @@ def main(argv: Sequence[str]) -> int:
     if arguments.output.suffix != ".safetensors":
         raise QueryDiffError(f"A checkpoint is written: --output must end in .safetensors, found {arguments.output}.")
     check_writable(arguments.output)
-    from querydiff_core.cli.evaluate import evaluation_progress
-    from querydiff_core.evaluation.evaluation_source import sources
     from querydiff_core.evaluation.temperature_scaling import scale, try_temperatures
     from querydiff_core.inference.checkpoint import load_checkpoint, save_checkpoint
 
-    source, *more = sources(arguments.data)
+    source, *more = data_sources([arguments.data])
     if more:
         raise QueryDiffError("One temperature serves all conditions: leave :each out.")
     model, metadata = load_checkpoint(arguments.checkpoint)
@@ -58,12 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("checkpoint", type=checkpoint_file, help="checkpoint of a student")
-    add(
-        "--data",
-        required=True,
-        metavar="SET=ROOT[:SPLIT[:CONDITION]]",
-        help="labelled images, as `evaluate` takes them",
-    )
+    add("--data", required=True, metavar=METAVAR, help="labelled images, as `evaluate` takes them")
     add("--output", type=Path, required=True, metavar="FILE.safetensors", help="the checkpoint to write")
     add("--size", type=image_size, metavar="HxW", help="network input (default: that of the checkpoint)")
     return parser

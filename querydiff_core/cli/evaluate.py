@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from querydiff_core.cli.argument_types import image_size
+from querydiff_core.cli.data_arguments import add_data_argument, data_sources, evaluation_progress
 from querydiff_core.cli.engine_arguments import add_engine_arguments, engine_options, model_file
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.utils.atomic_file import check_writable
@@ -89,22 +88,6 @@ def _report_queries(
         replace(result, domains=tuple(domains)).save(arguments.output)
 
 
-@contextmanager
-def evaluation_progress(images: int) -> Iterator[Callable[[], bool]]:
-    """Yield a function to call after each image; it says whether to go on."""
-    from querydiff_core.utils.stop_signal import StopSignal
-    from querydiff_core.utils.terminal import progress
-
-    done = itertools.count(1)
-    with StopSignal() as stop, progress("evaluating", images) as report:
-
-        def should_continue() -> bool:
-            report(next(done))
-            return not stop.made
-
-        yield should_continue
-
-
 def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:
     from querydiff_core.evaluation.result_table import print_result
 
@@ -121,9 +104,9 @@ def _report(arguments: argparse.Namespace, result: Result, images: int) -> None:
 
 
 def _sources(arguments: argparse.Namespace) -> list[EvaluationSource]:
-    from querydiff_core.evaluation.evaluation_source import folder_source, sources, unique_domains
+    from querydiff_core.evaluation.evaluation_source import folder_source, unique_domains
 
-    found = [source for text in arguments.data for source in sources(text)]
+    found = data_sources(arguments.data)
     if arguments.images:
         name, labels = arguments.images.resolve().name, arguments.labels
         mapping = arguments.mapping or "train_ids"
@@ -182,12 +165,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("model", nargs="?", type=model_file, help="exported engine or checkpoint; default: the shipped one")
-    add(
-        "--data",
-        action="append",
-        default=[],
-        metavar="[NAME=]SET=ROOT[:SPLIT[:CONDITION]]",
-        help="a data set of `querydiff data list`, several times for several; SPLIT: val where there is one; "
+    add_data_argument(
+        parser,
+        "a data set of `querydiff data list`, several times for several; SPLIT: val where there is one; "
         "CONDITION: such as night, `each` for a domain each, all together by default; NAME: of the domain in the "
         "result, for several roots of one set (gate=folder=GATE)",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from querydiff_core.cli.argument_types import image_size
+from querydiff_core.cli.data_arguments import METAVAR, data_sources
 
 SUMMARY = "train a small diffusion teacher from unlabelled images, show one, or probe one"
 
@@ -113,7 +114,6 @@ def _show(arguments: Any) -> int:
 def _probe(arguments: Any) -> int:
     from querydiff_core.cli.engine_arguments import checkpoint_file
     from querydiff_core.cli.fit import quieten
-    from querydiff_core.evaluation.evaluation_source import sources, unique_domains
     from querydiff_core.inference.checkpoint import load_checkpoint
     from querydiff_core.inference.device_runner import torch_device
     from querydiff_core.teacher.teacher_probe import check_gate, probe_table, probe_teacher
@@ -126,7 +126,7 @@ def _probe(arguments: Any) -> int:
     size = image_size(arguments.size)
     options = TeacherOptions(arguments.source, strong_timestep=arguments.strong_timestep)
     teachers = options.load(), options.load(pretrained=False)
-    for source in unique_domains([source for text in arguments.data for source in sources(text)]):
+    for source in data_sources(arguments.data):
         scores = probe_teacher(*teachers, backbone, source.pairs, size, device)
         console().print(probe_table(arguments.source, source.domain, scores))
         if not arguments.force:
@@ -160,7 +160,7 @@ def _parser() -> Any:
 def _add_probe(probe: Any) -> None:
     add = probe.add_argument
     add("source", metavar="TEACHER", help=SOURCE_HELP)
-    add("--data", nargs="+", required=True, metavar="SET=ROOT", help="labelled data, as `querydiff evaluate` takes it")
+    add("--data", nargs="+", required=True, metavar=METAVAR, help="labelled data, as `querydiff evaluate` takes it")
     add("--student", default="default", metavar="FILE", help="the checkpoint to compare with; default: the shipped one")
     add("--size", default="256x512", metavar="HxW", help="height and width that images are resized to")
     add("--strong_timestep", type=int, default=100, help="t_s, of 1,000")
