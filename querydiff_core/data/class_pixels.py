@@ -14,6 +14,7 @@ from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.label_space import cityscapes
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.parallel import each
+from querydiff_core.utils.terminal import tracked
 
 
 def class_pixels(pairs: LabelledPairs, *, workers: int = 0, cache: Path | None = None) -> np.ndarray:
@@ -35,7 +36,7 @@ def class_pixels(pairs: LabelledPairs, *, workers: int = 0, cache: Path | None =
         labels = pairs.labels(index)
         return np.zeros(len(cityscapes()), np.int64) if labels is None else count_classes(labels)
 
-    rows = list(each(count, range(len(pairs)), workers, "counting classes"))
+    rows = list(tracked(each(count, range(len(pairs)), workers), "counting classes", len(pairs)))
     counts = np.stack(rows) if rows else np.zeros((0, len(cityscapes())), np.int64)
     if kept is not None:
         _keep(kept, counts)

@@ -17,6 +17,7 @@ from querydiff_core.errors import QueryDiffError, listed
 from querydiff_core.label_space import cityscapes
 from querydiff_core.utils.image_files import ImageHead, image_head, read_stored_image
 from querydiff_core.utils.parallel import each
+from querydiff_core.utils.terminal import tracked
 
 
 @dataclass
@@ -150,7 +151,8 @@ class DataCheck:
         def check(pair: Pair) -> PairCheck:
             return check_pair(pair, decoder, self.quick)
 
-        for pair, found in zip(pairing.pairs, each(check, pairing.pairs, self.workers, part.name), strict=True):
+        checks = tracked(each(check, pairing.pairs, self.workers), part.name, len(pairing.pairs))
+        for pair, found in zip(pairing.pairs, checks, strict=True):
             self._add(part, pair, found)
         self._conclude(part)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from querydiff_core.data.labelled_pairs import LabelledImage, LabelledPairs
 from querydiff_core.errors import QueryDiffError, listed
 from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.evaluation_source import EvaluationSource
@@ -15,6 +13,7 @@ from querydiff_core.evaluation.protocol import Protocol, predict
 from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import cityscapes
+from querydiff_core.utils.parallel import each
 
 
 class Run:
@@ -53,7 +52,7 @@ class Run:
         for source in sources:
             scorer, unknown = Scorer(source.pairs.mapping), UnknownLabelIds()
             self._measured.append((source, scorer, unknown))
-            images = read_ahead(source.pairs, self._workers)
+            images = each(source.pairs.read, range(len(source.pairs)), self._workers)
             for ((image, ground_truth, stem), values), files in zip(images, source.pairs.pairs, strict=True):
                 assert ground_truth is not None
                 assert files.labels is not None
@@ -112,28 +111,6 @@ class UnknownLabelIds:
             return ""
         ids = [f"{value} in {n} image{'' if n == 1 else 's'}" for value, n in self._images.most_common()]
         return f"{listed(ids)}; first in {self._first}"
-
-
-def read_ahead(pairs: LabelledPairs, workers: int) -> Iterator[tuple[LabelledImage, Collection[str]]]:
-    """Yield `pairs.read` of all images in order; `workers` threads decode, at most two images each ahead.
-
-    Raises:
-        QueryDiffError: as decoding does.
-    """
-    if workers == 0:
-        yield from map(pairs.read, range(len(pairs)))
-        return
-    waiting: deque[Future[tuple[LabelledImage, Collection[str]]]] = deque()
-    with ThreadPoolExecutor(workers) as threads:
-        try:
-            for index in range(len(pairs)):
-                waiting.append(threads.submit(pairs.read, index))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:  # after a failure or Ctrl-C, what waits is not started
-            threads.shutdown(cancel_futures=True)
 
 
 def _cut_short(scored: int, images: int) -> dict[str, int]:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from querydiff_core.data.labelled_pairs import LabelledImage
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.evaluation.evaluate_sources import read_ahead
 from querydiff_core.evaluation.evaluation_source import EvaluationSource
 from querydiff_core.evaluation.result_table import percent
 from querydiff_core.evaluation.scorer import Scorer
@@ -26,6 +25,7 @@ from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.models.agent_queries import AgentQueries
 from querydiff_core.models.query_statistics import BetweenImages, perplexity_share
 from querydiff_core.models.rein import Rein
+from querydiff_core.utils.parallel import each
 
 OWN, EXCHANGED, MEAN, UNSTEERED = "own", "another image's", "their mean", "own, Rein's tokens without effect"
 """Which agent queries an image is given."""
@@ -101,7 +101,7 @@ class QueryExchange:
 
     @torch.no_grad()
     def _queries(self, source: EvaluationSource) -> tuple[BetweenImages, list[Tensor], list[float]]:
-        between, each, perplexities = BetweenImages(), [], []
+        between, of_images, perplexities = BetweenImages(), [], []
         for rein in self._reins:  # the set before may have ended without its tokens
             rein.steered = True
         for _, pixels in self._images(source):
@@ -109,13 +109,13 @@ class QueryExchange:
             features = self._graph.model.backbone(normalised)
             queries = self._own(features)
             between.update(queries)
-            each.append(queries[0].cpu())
+            of_images.append(queries[0].cpu())
             if isinstance(self._own, AgentQueries):
                 perplexities.append([perplexity_share(weights) for weights in self._own.attention(features)])
-        return between, each, np.mean(perplexities, 0).tolist() if perplexities else []
+        return between, of_images, np.mean(perplexities, 0).tolist() if perplexities else []
 
     def _images(self, source: EvaluationSource) -> Iterator[tuple[LabelledImage, Tensor]]:
-        for image, _ in read_ahead(source.pairs, self._workers):
+        for image, _ in each(source.pairs.read, range(len(source.pairs)), self._workers):
             yield image, torch.from_numpy(np.ascontiguousarray(image.image))[None].to(self._device)
 
     @torch.no_grad()

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.evaluation.evaluate_sources import read_ahead
 from querydiff_core.evaluation.evaluation_source import EvaluationSource
 from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.inference.resizing import shrink
 from querydiff_core.inference.segmentation_graph import SegmentationGraph
 from querydiff_core.models.querydiff import QueryDiff, semantic_probabilities
+from querydiff_core.utils.parallel import each
 
 TEMPERATURES = tuple(round(0.5 + 0.05 * step, 2) for step in range(31))
 """Those that are tried, 0.5 to 2."""
@@ -52,7 +52,7 @@ def try_temperatures(
     """
     graph, mapping = SegmentationGraph(model, size), source.pairs.mapping
     scorers = {temperature: Scorer(mapping) for temperature in temperatures}
-    for image, _ in read_ahead(source.pairs, 1):
+    for image, _ in each(source.pairs.read, range(len(source.pairs)), 1):
         assert image.labels is not None
         truth = cv2.resize(image.labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         pixels = shrink(torch.from_numpy(np.ascontiguousarray(image.image))[None], size)
