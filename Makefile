@@ -2,6 +2,9 @@
 PYTHON ?= python3
 # Test processes: about one a core, and 1 GB of memory each. Each has a ROS domain of its own.
 JOBS ?= 2
+# Files whose tests take longest come first, so that no process ends long after the others. A file stays with one
+# process, which makes once what its tests share, such as a compiled engine.
+LONGEST := test/experiments test/core/export/test_export.py test/core/training/test_training.py test/core/inference test/core/benchmark
 VENV := .venv
 BIN := $(VENV)/bin
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
@@ -17,7 +20,7 @@ demo: $(VENV)/.run ## Label a drive through clear air, fog, night, rain and snow
 
 test: $(VENV)/.dev ## Run the whole test suite in JOBS=2 processes: what needs no ROS, then what talks over DDS
 	@failed=; \
-	$(BIN)/python -m pytest test/experiments test/core/inference/test_compiled_engines.py test/core test/test_documents.py --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/core test/experiments"; \
+	$(BIN)/python -m pytest $(LONGEST) test/core test/test_documents.py --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder || failed="$$failed test/core test/experiments"; \
 	$(BIN)/python -m pytest test/ros test/launch --numprocesses $(JOBS) --dist worksteal || failed="$$failed test/ros test/launch"; \
 	test -z "$$failed" || { echo "error: tests failed in$$failed"; exit 1; }
 

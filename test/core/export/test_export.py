@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import resource
@@ -168,7 +169,7 @@ def test_an_engine_that_disagrees_is_not_written_and_the_old_one_stays(checkpoin
     weights, name = load_file(checkpoint), "mask_decoder.class_head.weight"
     weights[name] = weights[name].float() * 1e7  # beyond half precision
     loud, output = tmp_path / "loud.safetensors", tmp_path / "loud.onnx"
-    save_file(weights, loud, {METADATA_KEY: metadata().to_json()})
+    save_file(weights, loud, {METADATA_KEY: load_checkpoint(checkpoint)[1].to_json()})
     output.write_bytes(b"old")
     with pytest.raises(QueryDiffError, match=r"was not written: .*% of its labels equal .* fp16 must reach 98.0%"):
         export([str(loud), "--output", str(output), "--precision", "fp16"])
@@ -261,8 +262,8 @@ sys.addaudithook(interrupt)"""
 
 
 def damage(path, checkpoint, kind):
-    weights = load_file(checkpoint)
-    meta = {METADATA_KEY: metadata().to_json()}
+    weights, right = load_file(checkpoint), load_checkpoint(checkpoint)[1]
+    meta = {METADATA_KEY: right.to_json()}
     if kind == "truncated":
         path.write_bytes(checkpoint.read_bytes()[:-1000])
     elif kind == "pickle":
@@ -270,11 +271,12 @@ def damage(path, checkpoint, kind):
     elif kind == "foreign":
         save_file(weights, path)
     elif kind == "unknown variant":
-        save_file(weights, path, {METADATA_KEY: metadata(variant="huge").to_json()})
+        save_file(weights, path, {METADATA_KEY: dataclasses.replace(right, variant="huge").to_json()})
     elif kind == "future":
-        save_file(weights, path, {METADATA_KEY: metadata(format_version=FORMAT_VERSION + 1).to_json()})
+        future = dataclasses.replace(right, format_version=FORMAT_VERSION + 1)
+        save_file(weights, path, {METADATA_KEY: future.to_json()})
     elif kind == "damaged build":
-        raw = json.loads(metadata().to_json()) | {"build": {"format": "onnx"}}
+        raw = json.loads(right.to_json()) | {"build": {"format": "onnx"}}
         save_file(weights, path, {METADATA_KEY: json.dumps(raw)})
     elif kind == "missing weight":
         weights.pop("mask_decoder.class_head.weight")
