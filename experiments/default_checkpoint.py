@@ -19,7 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from generalisation.variants import CONDITIONS as SCORED
+from generalisation.variants import REAL_SETS
 
+from querydiff_core.conditions import CONDITIONS
 from querydiff_core.street_scenes.groups import GROUPS
 from querydiff_core.street_scenes.scene_folder import SceneFolder
 from querydiff_core.utils.atomic_file import atomic_file
@@ -27,13 +30,6 @@ from querydiff_core.utils.terminal import progress
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IMAGE_SIZE = (320, 576)
-REAL_SETS = {
-    "camvid": ("camvid={}:val", "camvid={}:train:dusk"),
-    "bdd100k": ("bdd100k=folder={}",),
-    "cityscapes": ("cityscapes=folder={}",),
-}
-"""Folders of labelled real streets, and what is scored of each."""
-CONDITIONS = ("clear", "fog", "night", "rain", "snow", "painted")
 
 
 def main() -> None:
@@ -58,11 +54,11 @@ def main() -> None:
     arguments.output = arguments.output.resolve()
     scenes = arguments.output / "scenes"
     half = arguments.scenes // 2
-    render(scenes / "weather", half, 200_000, CONDITIONS[:5], groups=())
+    render(scenes / "weather", half, 200_000, CONDITIONS, groups=())
     render(scenes / "clear", half, 300_000, CONDITIONS[:1], groups=())
-    render(scenes / "groups", max(1, arguments.scenes // 3), 400_000, CONDITIONS[:5])
-    render(scenes / "validation", arguments.scored // 2, 9_000_000, CONDITIONS[:5])
-    render(scenes / "scored", arguments.scored, 900_000, CONDITIONS)
+    render(scenes / "groups", max(1, arguments.scenes // 3), 400_000, CONDITIONS)
+    render(scenes / "validation", arguments.scored // 2, 9_000_000, CONDITIONS)
+    render(scenes / "scored", arguments.scored, 900_000, SCORED)
     start = arguments.start and arguments.start.resolve()
     if arguments.pixel_steps:
         start = fit("pixel_head", 1, arguments.pixel_steps, start, arguments) / "checkpoints/last.ckpt"
@@ -137,7 +133,7 @@ def is_newer(made: Path, source: Path) -> bool:
 
 
 def score(student: Path, scenes: Path, real: Path) -> None:
-    sources = [f"street_scenes={scenes}::{condition}" for condition in CONDITIONS]
+    sources = [f"street_scenes={scenes}::{condition}" for condition in SCORED]
     for folder, names in REAL_SETS.items():
         if (real / folder).is_dir():
             sources += [name.format(real / folder) for name in names]

@@ -11,8 +11,9 @@ from scipy.stats import t
 from steps import DIVERGED
 from variants import Variant
 
+from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.query_exchange import EXCHANGED, MEAN, UNSTEERED, QueryReport
-from querydiff_core.evaluation.result import DomainResult, Result
+from querydiff_core.evaluation.result import Result
 from querydiff_core.inference.checkpoint import load_checkpoint
 
 CLEAR = "clear"

@@ -7,15 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from querydiff_core.conditions import CONDITIONS as GENERATED
 from querydiff_core.errors import QueryDiffError
+from querydiff_core.street_scenes.image.painterly import PAINTED
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 OVERLAYS = REPOSITORY / "config" / "train" / "ablations"
-PAINTED = "painted"
-CONDITIONS = ("clear", "fog", "night", "rain", "snow", PAINTED)
-
-
+CONDITIONS = (*GENERATED, PAINTED)
 REAL_SETS = {
     "camvid": ("camvid={}:val", "camvid={}:train:dusk"),
     "bdd100k": ("bdd100k=folder={}",),

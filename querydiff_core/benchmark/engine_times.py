@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from querydiff_core.benchmark.engine_process import EngineFacts
-from querydiff_core.utils.terminal import console
+from querydiff_core.utils.terminal import console, percent
 
 
 @dataclass
@@ -104,13 +104,9 @@ def _accuracy_table(times: Sequence[EngineTimes], domains: Sequence[str]) -> Tab
     for name in ("p50 (ms)", *domains):
         table.add_column(name.replace("_", " "), justify="right")
     for row in times:
-        scores = (_percent(row.miou.get(domain)) for domain in domains)
+        scores = (percent(row.miou.get(domain)) for domain in domains)
         table.add_row(_short(row, times), f"{row.latency(50):.1f}", *scores)
     return table
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _short(row: EngineTimes, times: Sequence[EngineTimes]) -> str:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from querydiff_core.data.labelled_pairs import LabelledImage
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.evaluation.evaluation_source import EvaluationSource
-from querydiff_core.evaluation.result_table import percent
 from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.inference.checkpoint import load_checkpoint
 from querydiff_core.inference.device_runner import torch_device
@@ -26,6 +25,7 @@ from querydiff_core.models.agent_queries import AgentQueries
 from querydiff_core.models.query_statistics import BetweenImages, perplexity_share
 from querydiff_core.models.rein import Rein
 from querydiff_core.utils.parallel import each
+from querydiff_core.utils.terminal import percent
 
 OWN, EXCHANGED, MEAN, UNSTEERED = "own", "another image's", "their mean", "own, Rein's tokens without effect"
 """Which agent queries an image is given."""

@@ -11,10 +11,7 @@ import numpy as np
 
 from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.evaluation.domain_result import DomainResult
-from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.utils.atomic_file import atomic_file
-
-__all__ = ["FORMAT", "DomainResult", "Result", "Scorer"]
 
 FORMAT = 1
 """Version of the file's layout."""

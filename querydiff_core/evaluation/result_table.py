@@ -10,7 +10,7 @@ from rich.table import Table
 from querydiff_core.evaluation.confusion_scores import ConfusionScores
 from querydiff_core.evaluation.domain_result import DomainResult
 from querydiff_core.evaluation.result import Result
-from querydiff_core.utils.terminal import console
+from querydiff_core.utils.terminal import console, percent
 
 SCORES = (
     ("mIoU", "miou"),
@@ -97,11 +97,6 @@ def _by_threshold(domains: Sequence[DomainResult]) -> Table:
         cells = (f"{percent(miou)} ({percent(share)})" for _, share, miou in (each[index] for each in kept))
         table.add_row(f"≥ {index / 15:.2f}", *cells)
     return table
-
-
-def percent(share: float | None) -> str:
-    """Return a share as percent with one decimal, or a dash."""
-    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def images(domain: DomainResult) -> str:

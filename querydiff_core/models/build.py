@@ -16,9 +16,7 @@ from querydiff_core.models.pyramid_decoder import PyramidDecoder
 from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.models.refinement import IdentityRefinement, Refinement
 from querydiff_core.models.rein import ReinQueries
-from querydiff_core.models.variants import VARIANTS, VariantConfig, variant_config
-
-__all__ = ["VARIANTS", "VariantConfig", "build_model", "variant_config"]
+from querydiff_core.models.variants import VariantConfig, variant_config
 
 REFINED = {"deformable": 4, "pyramid": 3}
 """How many maps each pixel decoder has refined: the mask feature at 1/4 scale, if at all, and three maps."""
@@ -28,7 +26,7 @@ def build_model(variant: str, *, classes: int = 19, pretrained: Pretrained = Fal
     """Build the student of that name with random weights, or with a pretrained backbone.
 
     Args:
-        variant: one of `VARIANTS`.
+        variant: a name in `variants.VARIANTS`.
         classes: number of classes, without `no object`.
         pretrained: True takes the backbone's published weights from its hub; a path takes them from that file (timm)
             or folder (MiT).

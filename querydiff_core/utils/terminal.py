@@ -30,6 +30,11 @@ def console(**options: Any) -> Console:
     return Console(markup=False, emoji=False, highlight=False, **options)
 
 
+def percent(share: float | None) -> str:
+    """Return a share as percent with one decimal, or a dash."""
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
 class Report(Protocol):
     """Takes how much of a work is done, and what it is at now."""
 

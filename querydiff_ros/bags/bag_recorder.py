@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rosbags.interfaces import (
@@ -25,7 +26,11 @@ from rosbags.typesys import Stores, get_typestore
 
 from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.utils.image_files import encode_jpeg
+from querydiff_core.utils.terminal import tracked
 from querydiff_ros.common.topics import CONDITION_TOPIC
+
+if TYPE_CHECKING:
+    from querydiff_core.street_scenes import DriveFrame
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 FIRST_STAMP_NS = 1_700_000_000 * 10**9
@@ -104,6 +109,12 @@ class DriveRecorder:
             self._write(f"{camera}/image", stamp_ns, messages.image(stamp_ns, image_rgb, "rgb8"))
         if labels is not None:
             self._write(f"{camera}/label_ground_truth", stamp_ns, messages.image(stamp_ns, labels, "mono8"))
+
+    def write_generated(self, frames: Iterable[DriveFrame], count: int) -> None:
+        """Append all `count` frames of a generated drive as they are rendered."""
+        for frame in tracked(frames, "rendering a drive", count):
+            stamp, focal_length = FIRST_STAMP_NS + frame.stamp, frame.camera_info.focal_length
+            self.write(stamp, frame.image, frame.labels, frame.condition, focal_length)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from querydiff_core.cli.argument_types import image_size
+from querydiff_core.conditions import CONDITIONS
 
 SUMMARY = "generate labelled street scenes: a data set folder, or a drive as a rosbag2"
-
-CONDITIONS = "clear,fog,night,rain,snow"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,16 +49,13 @@ def _write_images(arguments: argparse.Namespace) -> int:
 
 def _write_drive(arguments: argparse.Namespace) -> int:
     from querydiff_core.street_scenes import render_drive
-    from querydiff_core.utils.terminal import tracked
-    from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
+    from querydiff_ros.bags.bag_recorder import DriveRecorder
 
     frames = render_drive(
         arguments.seed, arguments.frames, arguments.image_size, arguments.rate, _names(arguments.conditions)
     )
     with DriveRecorder(arguments.output, arguments.camera, arguments.storage) as recorder:
-        for frame in tracked(frames, "rendering a drive", arguments.frames):
-            stamp, focal = FIRST_STAMP_NS + frame.stamp, frame.camera_info.focal_length
-            recorder.write(stamp, frame.image, frame.labels, frame.condition, focal)
+        recorder.write_generated(frames, arguments.frames)
     print(f"{arguments.output}: {arguments.frames} frames of {_words(arguments.image_size)} at {arguments.rate:g} Hz.")
     return 0
 
@@ -110,4 +106,4 @@ def parser() -> argparse.ArgumentParser:
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=image_size, default=(256, 512), metavar="HxW", help="(default: 256x512)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same pictures (default: 0)")
-    parser.add_argument("--conditions", default=CONDITIONS, help=f"which, in turn (default: {CONDITIONS})")
+    parser.add_argument("--conditions", default=",".join(CONDITIONS), help="which, in turn (default: %(default)s)")

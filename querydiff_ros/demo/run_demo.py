@@ -24,7 +24,7 @@ from querydiff_ros.bag_evaluation.bag_sources import BagSource
 from querydiff_ros.bag_evaluation.drive_scorer import UNKNOWN, DriveScorer
 from querydiff_ros.bag_evaluation.measurements import OnlineStatistics
 from querydiff_ros.bag_evaluation.node_session import labelled_by_node
-from querydiff_ros.bags.bag_recorder import FIRST_STAMP_NS, DriveRecorder
+from querydiff_ros.bags.bag_recorder import DriveRecorder
 from querydiff_ros.demo.contact_sheet import contact_sheet
 from querydiff_ros.demo.live_frames import LiveFrames
 from querydiff_ros.demo.overlay_video import OverlayVideo
@@ -92,9 +92,7 @@ def _generate(options: DemoOptions) -> Path:
         raise QueryDiffError(f"{bag} is in the way of the demo's bag: move it, or choose another --output.")
     with DriveRecorder(bag) as recorder:
         drive = render_drive(options.seed, options.frames, size=options.size, rate=RATE)
-        for frame in tracked(drive, "rendering a drive", options.frames):
-            stamp, focal_length = FIRST_STAMP_NS + frame.stamp, frame.camera_info.focal_length
-            recorder.write(stamp, frame.image, frame.labels, frame.condition, focal_length)
+        recorder.write_generated(drive, options.frames)
     return bag
 
 

@@ -8,8 +8,8 @@ from rich.table import Table
 
 from querydiff_core.evaluation.compare.comparison import Comparison
 from querydiff_core.evaluation.compare.published import COLUMNS, NOTE, PUBLISHED
-from querydiff_core.evaluation.result_table import SCORES, THRESHOLDS, images, percent
-from querydiff_core.utils.terminal import console
+from querydiff_core.evaluation.result_table import SCORES, THRESHOLDS, images
+from querydiff_core.utils.terminal import console, percent
 
 
 class TextTable(NamedTuple):

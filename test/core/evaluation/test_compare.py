@@ -27,7 +27,8 @@ from querydiff_core.evaluation.evaluate_sources import Run
 from querydiff_core.evaluation.evaluation_source import folder_source, sources
 from querydiff_core.evaluation.protocol import Protocol
 from querydiff_core.evaluation.provenance import model_facts, versions
-from querydiff_core.evaluation.result import Result, Scorer
+from querydiff_core.evaluation.result import Result
+from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.inference.engine import EngineOptions
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.label_space import label_mapping

@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import arrays
 from rich.console import Console
 
 from querydiff_core.errors import QueryDiffError
-from querydiff_core.evaluation.result import Result, Scorer
+from querydiff_core.evaluation.result import Result
 from querydiff_core.evaluation.result_table import percent, print_result
+from querydiff_core.evaluation.scorer import Scorer
 from querydiff_core.label_space import UNLABELLED, label_mapping
 from querydiff_core.utils.iou import class_iou, mean_iou
 

@@ -11,8 +11,9 @@ import transformers
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.models.agent_queries import LearnedQueries
 from querydiff_core.models.backbone import MixTransformer
-from querydiff_core.models.build import VARIANTS, build_model, variant_config
+from querydiff_core.models.build import build_model
 from querydiff_core.models.refinement import IdentityRefinement
+from querydiff_core.models.variants import VARIANTS, variant_config
 
 TINY = {"backbone_options": {"channels": [8, 8, 8, 8]}, "decoder_layers": 1, "queries": 5}
 

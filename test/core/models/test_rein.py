@@ -15,9 +15,10 @@ from querydiff_core.inference.checkpoint import load_checkpoint, save_checkpoint
 from querydiff_core.inference.metadata import ModelMetadata
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.models.backbone import VisionTransformerPyramid
-from querydiff_core.models.build import build_model, variant_config
+from querydiff_core.models.build import build_model
 from querydiff_core.models.querydiff import QueryDiff
 from querydiff_core.models.rein import Rein, ReinQueries
+from querydiff_core.models.variants import variant_config
 from querydiff_core.street_scenes import render_scene
 
 VIT = {"depth": 4, "embed_dim": 32, "num_heads": 2}
