@@ -165,6 +165,19 @@ def test_only_some_variants_and_those_that_they_are_compared_with(monkeypatch, t
     assert not any(step.stage == "augmentation" for step in plan.steps)
 
 
+def test_a_step_that_an_older_study_recorded_stays_done(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(STUDY))
+    from plan import Plan
+    from variants import Settings
+
+    step = Plan(Settings(tmp_path)).start
+    step.folder.mkdir()
+    record = {"settings": step.settings, "state": "finished", "cpu_seconds": 7.0, "facts": {"earlier": "2 h"}}
+    (step.folder / "step.json").write_text(json.dumps(record))
+    assert step.record().done
+    assert step.record().cpu_seconds == 7.0
+
+
 def test_a_word_of_no_variant_is_refused(folder):
     process = begin(folder, "--only", "ful QueryDiff")
     assert "--only: no variant has 'ful QueryDiff' in its name; the variants are plain, agent queries" in end(process)
