@@ -16,9 +16,9 @@ from querydiff_core.utils.file_hash import file_hash
 SIZE = (64, 128)
 """Height and width that the student was trained at and that its engines see."""
 
-# `tiny` with one decoder layer, so that it is exported sooner, after 150 steps on eight street scenes of this size, with
-# test_overfit's settings but without a teacher. With random weights it would know one class, and all engines would
-# agree.
+# `tiny` with one decoder layer, so that it is exported sooner, after 150 steps on eight street scenes of this size,
+# with test_overfit's settings but without a teacher. With random weights it would know one class, and all engines
+# would agree.
 TRAINED = REPOSITORY / "test" / "data" / "tiny.safetensors"
 
 
