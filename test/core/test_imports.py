@@ -20,7 +20,8 @@ STUDENT = REPOSITORY / "querydiff_core" / "weights" / "small.safetensors"
 def test_driving_loads_no_diffusion_model_and_no_training_loop(code):
     if "querydiff_ros" in code:
         pytest.importorskip("rclpy", reason="needs rclpy: pip install 'querydiff_ros[ros]' or a ROS workspace")
-    loaded = "[name for name in ('diffusers', 'lightning', 'torchmetrics', 'matplotlib') if name in sys.modules]"
+    unwanted = "'diffusers', 'lightning', 'torchmetrics', 'matplotlib', 'querydiff_core.teacher'"
+    loaded = f"[name for name in ({unwanted}) if name in sys.modules]"
     script = f"import sys\n{code}\nprint({loaded})"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
