@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from querydiff_core.export.export_options import MOST_IMAGES
-from querydiff_core.export.onnx_rewrites import resize_where_channels_lie, store_repeats_once
+from querydiff_core.export.onnx_rewrites import store_repeats_once
 from querydiff_core.export.quantisation import quantise
 from querydiff_core.export.traced_program import dynamic_shapes, example_images
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
@@ -53,9 +53,7 @@ def write_onnx(
         )
     assert program is not None
     proto = program.model_proto
-    if camera is None:  # with one, the file is for TensorRT as well, which resizes channels-first maps best
-        resize_where_channels_lie(proto)
-    else:
+    if camera is not None:  # the file is for TensorRT as well
         _read_images_once(proto)
     if calibration is not None:
         proto = quantise(proto, calibration)

@@ -1,4 +1,4 @@
-"""From the camera's size to the network's and back: the part of the graph that no size is built into."""
+"""From the camera's size to the network's and back, and from the masks' size to the network's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ def shrink(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Return pixels `(B, 3, h, w)`, float32 in 0..255, of uint8 RGB `images` `(B, H, W, 3)` resized to `size`."""
     pixels = images.permute(0, 3, 1, 2).float()  # (B, 3, H, W)
     return F.interpolate(pixels, size, mode="bilinear", antialias=True)
+
+
+def bilinear_weights(large: int, small: int, like: Tensor) -> Tensor:
+    """Return what each of `large` pixels takes of each of `small` pixels, centres aligned: `(large, small)`.
+
+    Rows of maps times such a matrix are enlarged bilinearly, as by `F.interpolate`. It has the type of `like`.
+    """
+    places = torch.arange(large, device=like.device) + 0.5
+    places = (places * (small / large) - 0.5).clamp(0, small - 1)
+    distances = places[:, None] - torch.arange(small, device=like.device)
+    return (1 - distances.abs()).clamp_min(0).to(like.dtype)
 
 
 def enlarge(small: Tensor, size: tuple[int, int]) -> Tensor:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from querydiff_core.inference.resizing import enlarge, shrink
+from querydiff_core.inference.resizing import bilinear_weights, enlarge, shrink
 from querydiff_core.models.querydiff import QueryDiff, QueryDiffOutput, semantic_probabilities
 
 FAINTEST = -15.0
@@ -47,10 +46,12 @@ class SegmentationGraph(nn.Module):
 
     def decide(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Return the labels and the confidence of class scores, as `label` does."""
-        claimed = self._enlarge(scores.sum(1)[:, None]).squeeze(1)  # (B, h, w): that any query claims the pixel
-        # Classes last, as they lie in memory: so they are enlarged and compared in a third of the time.
-        scores = self._enlarge(scores).permute(0, 2, 3, 1)  # (B, h, w, 19)
-        best, labels = scores.amax(3), scores.argmax(3)  # TensorRT has no max with both
+        # Enlarged by products with constant matrices: runtimes multiply faster than they resize (docs/benchmarks.md).
+        sizes = zip(self.size, scores.shape[2:], strict=True)
+        rows, columns = (bilinear_weights(large, small, scores) for large, small in sizes)
+        claimed = rows @ (scores.sum(1) @ columns.T)  # (B, h, w): that any query claims the pixel
+        scores = rows @ (scores @ columns.T)  # (B, 19, h, w)
+        best, labels = scores.amax(1), scores.argmax(1)  # TensorRT has no max with both
         certain = 255.0 * best / claimed.clamp_min(1e-6)
         return labels, certain.clamp_max(255.0).round()  # bf16 comes to 256, which would be 0 as uint8
 
@@ -62,9 +63,6 @@ class SegmentationGraph(nn.Module):
         """Return what the student says of normalised images `(B, 3, h, w)`, without the faintest of its masks."""
         output: QueryDiffOutput = self.model(images)
         return output._replace(masks=[output.masks[-1].clamp_min(FAINTEST)])
-
-    def _enlarge(self, maps: Tensor) -> Tensor:
-        return F.interpolate(maps, self.size, mode="bilinear")
 
 
 class LabelsOnly(nn.Module):

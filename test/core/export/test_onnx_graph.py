@@ -6,7 +6,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from querydiff_core.export.onnx_export import store_weights_as_half
-from querydiff_core.export.onnx_rewrites import resize_where_channels_lie, store_repeats_once
+from querydiff_core.export.onnx_rewrites import store_repeats_once
 
 
 def model(nodes, inputs, outputs, **constants):
@@ -24,34 +24,6 @@ def run(proto, **inputs):
     onnx.checker.check_model(proto)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, inputs)
-
-
-def test_a_resize_between_transposes_becomes_one_of_channels_last_maps():
-    nodes = [
-        helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2]),
-        helper.make_node("Shape", ["first"], ["batch_and_channels"], end=2),
-        helper.make_node("Concat", ["batch_and_channels", "size"], ["sizes"], axis=0),
-        helper.make_node("Resize", ["first", "", "", "sizes"], ["large"], mode="linear"),
-        helper.make_node("Transpose", ["large"], ["last"], perm=[0, 2, 3, 1]),
-        helper.make_node("ReduceMax", ["last", "axes"], ["y"], keepdims=0),
-    ]
-    constants = {"size": np.array([9, 12]), "axes": np.array([3])}
-    before = model(nodes, {"x": ["B", 3, 4, 5]}, {"y": 3}, **constants)
-    after = model(nodes, {"x": ["B", 3, 4, 5]}, {"y": 3}, **constants)
-    resize_where_channels_lie(after)
-    assert [node.op_type for node in after.graph.node if "last" in node.output] == ["Resize"]
-    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
-    np.testing.assert_allclose(run(after, x=x)[0], run(before, x=x)[0], rtol=1e-5, atol=1e-6)
-
-
-def test_a_resize_whose_result_stays_channels_first_is_left_alone():
-    nodes = [
-        helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2]),
-        helper.make_node("Resize", ["first", "", "scales"], ["y"], mode="linear"),
-    ]
-    proto = model(nodes, {"x": [1, 3, 4, 5]}, {"y": 4}, scales=np.array([1, 1, 2, 2], np.float32))
-    resize_where_channels_lie(proto)
-    assert [node.op_type for node in proto.graph.node] == ["Transpose", "Resize"]
 
 
 def test_repeats_are_stored_once_and_come_back():

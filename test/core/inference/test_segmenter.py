@@ -5,12 +5,14 @@ import sys
 import numpy as np
 import onnx
 import pytest
+import torch
 from engines import PIXEL_METADATA, expected_labels, write_labels_only_engine, write_pixel_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
+from querydiff_core.inference.resizing import bilinear_weights
 from querydiff_core.inference.segmenter import Segmenter
 from querydiff_core.inference.sliding_window import SlidingWindow
 
@@ -27,6 +29,15 @@ def segmenter(engine_file):
 
 def noise(*shape):
     return np.random.default_rng(sum(shape)).integers(0, 256, shape, np.uint8)
+
+
+@pytest.mark.parametrize(("small", "large"), [((16, 32), (64, 128)), ((7, 9), (30, 41)), ((1, 2), (5, 3))])
+def test_products_with_bilinear_weights_enlarge_as_interpolation_does(small, large):
+    maps = torch.rand(2, 3, *small, generator=torch.Generator().manual_seed(0))
+    rows, columns = (bilinear_weights(*each, maps) for each in zip(large, small, strict=True))
+    expected = torch.nn.functional.interpolate(maps, large, mode="bilinear")
+    torch.testing.assert_close(rows @ (maps @ columns.T), expected, atol=1e-6, rtol=0)
+    assert bilinear_weights(8, 4, maps.half()).dtype == torch.float16
 
 
 @settings(max_examples=30, deadline=None)
