@@ -72,6 +72,6 @@ def _similarity(plan: Plan) -> np.ndarray | None:
         files = [file for file in found if file.stem.endswith(last)]
         if files:
             tiles = [panel(read_image(file), *TILE) for file in files]
-            title = f"{teacher.name}: clear and night, coarse and fine feature"
+            title = f"{teacher.name}: clear and night, first and last feature"
             rows.append(titled(grid(tiles, len(tiles)), title, height=24))
     return np.concatenate(rows) if rows else None
