@@ -26,10 +26,10 @@ Written by `python experiments/generalisation/run.py`: run it again instead of e
 measured here. [The file of scores]({csv}) adds deviations and differences by domain, to agent queries and to plain.
 """
 SETUP = """\
-At a scale that two CPU cores can manage, students (`{student}`) learn from street scenes in clear weather and are scored
-in other weather and on real streets. Every run begins with the backbone, the pixel decoder and the per-pixel head of one
-common start (ImageNet's weights and {start_steps} steps along the pixel path); everything else starts from scratch. All
-variants take {steps} steps of {batch} crops of {crop}, and a seed gives every variant the same crops.
+At a scale that two CPU cores can manage, students (`{student}`) learn from street scenes in clear weather and are
+scored in other weather and on real streets. Every run begins with the backbone, the pixel decoder and the per-pixel
+head of one common start (ImageNet's weights and {start_steps} steps along the pixel path); everything else starts from
+scratch. All variants take {steps} steps of {batch} crops of {crop}, and a seed gives every variant the same crops.
 
 | variant | what it is |
 |---|---|
