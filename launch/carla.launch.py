@@ -10,17 +10,14 @@ arguments name others: those in a params_file are not used here.
 
 import posixpath
 from collections.abc import Sequence
-from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
-    IncludeLaunchDescription,
     OpaqueFunction,
     SetLaunchConfiguration,
 )
-from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -28,7 +25,7 @@ from querydiff_core.errors import QueryDiffError
 from querydiff_ros.carla.interface import RGB, STAND_IN_FOV, carla_interface
 from querydiff_ros.common.dds_profile import dds_profile_variables
 from querydiff_ros.common.install_paths import executable_path, share_directory
-from querydiff_ros.common.launch_arguments import camera_names, number, switch
+from querydiff_ros.common.launch_arguments import camera_names, number, switch, with_segment_node
 from querydiff_ros.common.topics import topic_name
 
 OPTIONS = {
@@ -88,7 +85,9 @@ def beside_segment_node(context: LaunchContext) -> list[Node | ExecuteProcess]:
         remap = [("/carla/rgb", interface.topic(chosen["rgb"], chosen["vehicle"]))]
         for name in ("overlay", "confidence", "drivable_area"):
             remap.append((f"/front/{name}", posixpath.join("/", chosen["namespace"], chosen["camera"], name)))
-        entities.append(Node(package="rviz2", executable="rviz2", arguments=["-d", str(config)], remappings=remap))
+        entities.append(
+            Node(executable=executable_path("rviz2", "rviz2"), arguments=["-d", str(config)], remappings=remap)
+        )
     if "stand_in" in on:
         entities.append(stand_in(chosen))
     return entities
@@ -147,8 +146,5 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=meaning)
         for name, (default, meaning) in {**OPTIONS, **SWITCHES}.items()
     ]
-    segment = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(Path(__file__).with_name("segment.launch.py")))
-    )
-    choose, rest = OpaqueFunction(function=choose_topics), OpaqueFunction(function=beside_segment_node)
-    return LaunchDescription([*declared, choose, segment, rest])
+    choose = OpaqueFunction(function=choose_topics)
+    return LaunchDescription([*declared, choose, *with_segment_node(__file__, beside_segment_node)])

@@ -7,17 +7,14 @@ The arguments of segment.launch.py are taken too; of several cameras the first h
 those of a params_file are not seen by the example.
 """
 
-from pathlib import Path
-
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from querydiff_ros.common.dds_profile import dds_profile_variables
 from querydiff_ros.common.install_paths import executable_path
-from querydiff_ros.common.launch_arguments import camera_names, number, switch
+from querydiff_ros.common.launch_arguments import camera_names, number, switch, with_segment_node
 
 OPTIONS = {
     "depth_topic": ("", "Depth images of the camera images' size; empty: <camera>/depth."),
@@ -56,7 +53,5 @@ def labelled_points(context: LaunchContext) -> list[Node]:
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, segment_node and the example."""
-    segment = str(Path(__file__).with_name("segment.launch.py"))
     declared = [DeclareLaunchArgument(name, default_value=d, description=m) for name, (d, m) in OPTIONS.items()]
-    include = IncludeLaunchDescription(PythonLaunchDescriptionSource(segment))
-    return LaunchDescription([*declared, include, OpaqueFunction(function=labelled_points)])
+    return LaunchDescription([*declared, *with_segment_node(__file__, labelled_points)])

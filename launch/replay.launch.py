@@ -5,26 +5,21 @@ ros2 launch querydiff_ros replay.launch.py bag:=/path/to/drive lockstep:=true
 The arguments of segment.launch.py are taken too.
 """
 
-from pathlib import Path
-
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
     ExecuteProcess,
-    IncludeLaunchDescription,
-    OpaqueFunction,
     RegisterEventHandler,
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
-from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
 from querydiff_ros.common.dds_profile import dds_profile_variables
 from querydiff_ros.common.install_paths import executable_path
-from querydiff_ros.common.launch_arguments import switch
+from querydiff_ros.common.launch_arguments import switch, with_segment_node
 
 OPTIONS = {
     "rate": ("1.0", "Times the recorded speed; 0: no pauses."),
@@ -61,14 +56,12 @@ def stop(event: ProcessExited, context: LaunchContext) -> list[EmitEvent]:
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, the node and the replay."""
-    segment = str(Path(__file__).with_name("segment.launch.py"))
     declared = [DeclareLaunchArgument(name, default_value=d, description=m) for name, (d, m) in OPTIONS.items()]
     declared += [DeclareLaunchArgument(name, default_value=d, description=m) for name, (d, m) in SWITCHES.items()]
     return LaunchDescription(
         [
             DeclareLaunchArgument("bag", description="A rosbag2 folder, or one of its .mcap or .db3 files."),
             *declared,
-            IncludeLaunchDescription(PythonLaunchDescriptionSource(segment)),
-            OpaqueFunction(function=replay),
+            *with_segment_node(__file__, replay),
         ]
     )

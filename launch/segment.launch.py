@@ -9,6 +9,7 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteLocal, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
+from launch_ros.utilities import prefix_namespace
 
 from querydiff_ros.common.dds_profile import dds_profile_variables
 from querydiff_ros.common.install_paths import executable_path
@@ -43,7 +44,8 @@ def segment_node(context: LaunchContext) -> list[LifecycleNode]:
     if chosen["cameras"]:
         parameters["cameras"] = camera_names(chosen)
     files = [existing_file(chosen, "params_file")] if chosen["params_file"] else []
-    logger = f"{chosen['namespace']}/segment_node".strip("/").replace("/", ".")
+    namespace = prefix_namespace(context.launch_configurations.get("ros_namespace"), chosen["namespace"])
+    logger = f"{namespace}/segment_node".strip("/").replace("/", ".")
     limited = "respawn_max_retries" in signature(ExecuteLocal.__init__).parameters  # not in Humble
     return [
         LifecycleNode(

@@ -42,25 +42,27 @@ def _candidates() -> Iterator[Path]:
     yield Path(sys.prefix) / "share" / PACKAGE
 
 
-def executable_path(name: str) -> str:
-    """Return the path of the executable `name`: of a colcon workspace, beside our own Python, or on the PATH.
+def executable_path(name: str, package: str = PACKAGE) -> str:
+    """Return the path of the executable `name`: of a ROS package, beside our own Python, or on the PATH.
 
     Raises:
         QueryDiffError: if it is in none of them.
     """
-    workspace = _workspace_executable(name)
+    workspace = _workspace_executable(name, package)
     for candidate in (workspace, Path(sys.executable).with_name(name)):
         if candidate is not None and candidate.is_file():
             return str(candidate)
     if found := shutil.which(name):
         return found
-    raise QueryDiffError(f"The executable {name} was not found: build {PACKAGE} with colcon, or install it with pip.")
+    raise QueryDiffError(
+        f"The executable {name} was not found: install {package}, or source its workspace."
+    )
 
 
-def _workspace_executable(name: str) -> Path | None:
+def _workspace_executable(name: str, package: str) -> Path | None:
     try:
         from ament_index_python.packages import get_package_prefix
 
-        return Path(get_package_prefix(PACKAGE)) / "lib" / PACKAGE / name
+        return Path(get_package_prefix(package)) / "lib" / package / name
     except (ImportError, LookupError, OSError):
         return None

@@ -1,9 +1,10 @@
-"""What launch files make of the words that they are given: wrong ones are refused by name."""
+"""What launch files make of the words that they are given: wrong ones are refused by name, before anything starts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from querydiff_core.errors import QueryDiffError, explained
 
@@ -56,3 +57,19 @@ def existing_file(chosen: Mapping[str, str], name: str) -> str:
     if not file.is_file():
         raise QueryDiffError(f"Launch argument {name} names no file: {file}.")
     return str(file)
+
+
+def with_segment_node(launch_file: str, describe: Callable[[Any], list[Any]]) -> list[Any]:
+    """Return the entities of a launch file that start segment_node, and then what `describe` returns of its context.
+
+    `describe` is called once before, so that what it refuses is refused while nothing runs: launch ends at an error
+    and leaves behind what it was just starting.
+    """
+    from launch.actions import IncludeLaunchDescription, OpaqueFunction
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    def check(context: Any) -> None:
+        describe(context)
+
+    segment = PythonLaunchDescriptionSource(str(Path(launch_file).with_name("segment.launch.py")))
+    return [OpaqueFunction(function=check), IncludeLaunchDescription(segment), OpaqueFunction(function=describe)]

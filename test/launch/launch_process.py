@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -71,7 +72,15 @@ class Launch(WatchedProcess):
         os.killpg(self.pid, signal.SIGINT)
         return self.wait()
 
+    def has_left_processes(self) -> bool:
+        """Return whether something that it started lives on; to be asked once it has ended."""
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def stop(self) -> None:
-        if self.process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)

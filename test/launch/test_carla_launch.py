@@ -67,6 +67,7 @@ def test_a_wrong_argument_is_one_sentence(launch: Callable[..., Launch], argumen
     run = launch(*arguments)
     assert run.wait() != 0
     assert sentence in run.output
+    assert not run.has_left_processes()
 
 
 def test_every_argument_is_described() -> None:

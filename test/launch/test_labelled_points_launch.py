@@ -32,13 +32,22 @@ def test_comes_up_with_its_arguments_and_stops_cleanly(launch: Callable[..., Lau
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
-        ("classes:=roda", "Parameter classes holds 'roda': expected some of road"),
+        ("bring_up:=ture", "Launch argument bring_up must be true or false, found 'ture'."),
         ("tolerance:=little", "Launch argument tolerance must be a number, found 'little'."),
     ],
 )
-def test_a_wrong_argument_is_one_sentence(launch: Callable[..., Launch], argument: str, sentence: str) -> None:
+def test_a_wrong_argument_is_one_sentence_and_starts_nothing(
+    launch: Callable[..., Launch], argument: str, sentence: str
+) -> None:
     run = launch(argument)
-    run.wait_for(sentence)
+    assert run.wait() != 0
+    assert sentence in run.output
+    assert not run.has_left_processes()
+
+
+def test_a_wrong_class_is_one_sentence(launch: Callable[..., Launch]) -> None:
+    run = launch("classes:=roda")
+    run.wait_for("Parameter classes holds 'roda': expected some of road")
     assert "Traceback" not in run.output
 
 

@@ -46,12 +46,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_comes_up_with_its_arguments_and_stops_cleanly(
     launch: Callable[..., Launch], engine: Path, wait_until_active: Callable[[str], None]
 ) -> None:
-    run = launch(f"engine:={engine}", "cameras:=left, right", "namespace:=vehicle", "log_level:=info")
-    wait_until_active("/vehicle/segment_node")
+    pushed = "ros_namespace:=/fleet"  # what PushRosNamespace sets for launch files that it goes before
+    run = launch(pushed, f"engine:={engine}", "cameras:=left, right", "namespace:=vehicle", "log_level:=info")
+    wait_until_active("/fleet/vehicle/segment_node")
     run.wait_for("cameras 'left', 'right'")
     environment = run.node().environ()
     assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"].endswith("fastdds_large_images.xml")
-    assert any("__ns:=/vehicle" in argument for argument in run.node().cmdline())
+    assert {"__ns:=/fleet/vehicle", "fleet.vehicle.segment_node:=info"} <= {*run.node().cmdline()}
     assert run.interrupt() == 0
     assert any("process has finished cleanly" in line for line in run.lines)
     assert not any("Traceback" in line for line in run.lines)
