@@ -137,11 +137,11 @@ def _run_node(arguments: Sequence[str], name: str, begin: Callable[[Any], None])
     belongs to an executor.
 
     Raises:
-        QueryDiffError: if ROS does not start, an argument is not one of ROS, the node says so, or a topic's name is not
-            valid.
+        QueryDiffError: if ROS does not start, an argument is not one of ROS, the node says so, a topic's name is not
+            valid, or a parameter is an empty list.
     """
     from querydiff_ros.common.parameter_files import warn_of_files_for_others
-    from querydiff_ros.common.ros_session import start_ros, valid_topics
+    from querydiff_ros.common.ros_session import start_ros, valid_topics, valued_parameters
 
     start_ros(arguments)
     import rclpy
@@ -152,7 +152,7 @@ def _run_node(arguments: Sequence[str], name: str, begin: Callable[[Any], None])
     try:
         if unknown := remove_ros_args(arguments)[1:]:  # the first is the program
             raise QueryDiffError(f"Unknown argument {unknown[0]}: parameters follow --ros-args.")
-        with valid_topics():
+        with valid_topics(), valued_parameters():
             node = resolve_name(f"{__package__}.{name}")()
         warn_of_files_for_others(node, arguments)
         executor = SingleThreadedExecutor()

@@ -92,7 +92,7 @@ class CarlaEvaluationNode(Node):
         self._output = os.path.expanduser(params.output)
         self._next_save, self._unsaved = time.monotonic() + params.save_period, False
         self.model = file_facts(EngineOptions(params.engine))
-        watch_model(self, self.model)
+        watch_model(self, params.camera, self.model)
         if self._output:
             check_writable(self._output)
         self._weather = CarlaWeather(self, params.condition)

@@ -15,11 +15,12 @@ from querydiff_core.inference.engine import EngineOptions
 from querydiff_ros.carla.interface import CarlaInterface
 
 
-def watch_model(node: Node, model: MutableMapping[str, Any]) -> None:
-    """Keep in `model` the facts of the file that the segment node runs, and what /diagnostics tells of its engine."""
+def watch_model(node: Node, camera: str, model: MutableMapping[str, Any]) -> None:
+    """Keep in `model` the facts of the file that labels `camera`, and what /diagnostics tells of its engine."""
 
     def note(message: DiagnosticArray) -> None:
-        for status in message.status:
+        cameras = {status.name.partition(": ")[2] for status in message.status}
+        for status in message.status if (camera or "camera") in cameras else ():  # else: of another segment_node
             values = {each.key: each.value for each in status.values}
             if status.name.endswith(": engine") and {"model", "engine", "variant", "device"} <= values.keys():
                 if values["model"] != model["path"]:

@@ -54,9 +54,7 @@ def executable_path(name: str, package: str = PACKAGE) -> str:
             return str(candidate)
     if found := shutil.which(name):
         return found
-    raise QueryDiffError(
-        f"The executable {name} was not found: install {package}, or source its workspace."
-    )
+    raise QueryDiffError(f"The executable {name} was not found: install {package}, or source its workspace.")
 
 
 def _workspace_executable(name: str, package: str) -> Path | None:

@@ -129,3 +129,20 @@ def valid_topics() -> Iterator[None]:
         raise QueryDiffError(
             f"{topic.strip()} is no topic: {reason.rstrip(':')}. Give other names of camera or vehicle."
         ) from error
+
+
+@contextmanager
+def valued_parameters() -> Iterator[None]:
+    """Let the block make a node.
+
+    Raises:
+        QueryDiffError: if one of its parameters is given as an empty list, in which ROS sees no value.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "PARAMETER_NOT_SET" not in str(error):
+            raise
+        raise QueryDiffError(
+            "A parameter is an empty list, in which ROS sees no value: leave it out, or name something in it."
+        ) from error

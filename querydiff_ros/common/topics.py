@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.validate_topic_name import validate_topic_name
+
+from querydiff_core.errors import one_line
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -51,3 +55,12 @@ def camera_topics(node: Node, camera: str, image: str = "", camera_info: str = "
 def topic_name(camera: str, name: str) -> str:
     """Return the topic `name` of `camera`, which may have no namespace of its own."""
     return f"{camera}/{name}" if camera else name
+
+
+def topic_fault(topic: str) -> str | None:
+    """Return why ROS takes no topic of this name, None if it does."""
+    try:
+        validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        return one_line(error, only=0).removeprefix("Invalid topic name: ").rstrip(":")
+    return None

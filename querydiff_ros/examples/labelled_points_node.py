@@ -20,7 +20,7 @@ from querydiff_ros.common.calibration import image_sizes
 from querydiff_ros.common.image_conversions import BadFrame, mono8_images
 from querydiff_ros.common.node_parameters import declare_parameters, parameter, unknown_class
 from querydiff_ros.common.stamps import RESTART_NS, EqualStamps, NearestStamp, header_stamp_ns
-from querydiff_ros.common.topics import topic_name
+from querydiff_ros.common.topics import topic_fault, topic_name
 from querydiff_ros.examples.point_clouds import (
     UNLABELLED,
     CloudBuffer,
@@ -70,6 +70,9 @@ class LabelledPointsParameters:
     min_confidence: float = parameter(0.0, "Pixels less certain than this are unlabelled.", between=(0.0, 1.0))
 
     def __post_init__(self) -> None:
+        for name in ("camera", "depth_topic", "points_topic"):
+            if (given := getattr(self, name)) and (fault := topic_fault(given)):
+                raise QueryDiffError(f"Parameter {name} is {given!r}, which is no topic: {fault}.")
         if self.points_topic and not self.camera_from_points:
             raise QueryDiffError(
                 "Parameter points_topic needs camera_from_points: `ros2 run tf2_ros tf2_echo CAMERA_OPTICAL_FRAME "

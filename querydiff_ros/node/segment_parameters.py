@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rclpy.exceptions import InvalidTopicNameException
-from rclpy.validate_topic_name import validate_topic_name
-
-from querydiff_core.errors import QueryDiffError, one_line
+from querydiff_core.errors import QueryDiffError
 from querydiff_ros.common.engine_parameters import EngineParameters
 from querydiff_ros.common.node_parameters import parameter
+from querydiff_ros.common.topics import topic_fault, topic_name
 
 
 def _camera_problem(cameras: Sequence[str]) -> str | None:
@@ -19,11 +17,8 @@ def _camera_problem(cameras: Sequence[str]) -> str | None:
     if len({camera.strip("/") for camera in cameras}) < len(cameras):
         return f"Parameter cameras must not name a camera twice, found {list(cameras)}."
     for camera in cameras:
-        try:
-            validate_topic_name(f"{camera}/image" if camera else "image")
-        except InvalidTopicNameException as error:
-            reason = one_line(error, only=0).removeprefix("Invalid topic name: ")
-            return f"Parameter cameras holds {camera!r}, which cannot begin a topic name: {reason}."
+        if fault := topic_fault(topic_name(camera, "image")):
+            return f"Parameter cameras holds {camera!r}, which cannot begin a topic name: {fault}."
     return None
 
 
@@ -75,6 +70,9 @@ class Parameters(EngineParameters):
                 raise QueryDiffError(
                     f"Parameter {name} names {len(given)} topics: expected one for each of {len(self.cameras)} cameras."
                 )
+            for topic in filter(None, given):
+                if fault := topic_fault(topic):
+                    raise QueryDiffError(f"Parameter {name} holds {topic!r}, which is no topic: {fault}.")
 
     @property
     def min_period(self) -> float:

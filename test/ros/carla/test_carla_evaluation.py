@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from carla_run import SIZE, evaluation_node, frame, frame_index, iou_by_hand, play, segment_node
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from image_messages import raw
 from peer import BEST_EFFORT, Peer
 from rclpy.node import Node
@@ -117,6 +117,18 @@ class Cameras:
 
 
 LABELS = FRAMES[0].labels
+
+
+def test_the_result_names_the_model_of_its_camera_alone(spin: Callable[[Node], Any]) -> None:
+    """Other cameras may be labelled by a segment_node of their own, with another engine."""
+    node = spin(evaluation_node("0.9.16"))
+    note = next(each.callback for each in node.subscriptions if each.topic_name == "/diagnostics")
+    for camera, engine in (("front", "openvino"), ("rear", "onnxruntime")):
+        values = {"model": "default", "engine": engine, "variant": "small", "device": "cpu"}
+        told = [KeyValue(key=key, value=value) for key, value in values.items()]
+        statuses = [DiagnosticStatus(name="segment_node: engine", values=told)]
+        note(DiagnosticArray(status=[*statuses, DiagnosticStatus(name=f"segment_node: {camera}")]))
+    assert node.model["engine"] == "openvino"
 
 
 def test_colours_of_no_table_are_listed_with_their_pixels(peer: Peer, spin: Callable[[Node], Any]) -> None:

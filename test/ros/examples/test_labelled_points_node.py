@@ -275,6 +275,8 @@ def test_an_input_that_never_comes_is_named(
         ({"points_topic": "/lidar"}, "points_topic needs camera_from_points: `ros2 run tf2_ros tf2_echo CAMERA"),
         ({"camera_from_points": "1 2 3"}, "must be 'x y z qx qy qz qw', as tf2_echo has it, found '1 2 3'"),
         ({"tolerance": 2.0}, "must lie between 0.0 and 1.0, found 2.0"),
+        ({"camera": "the front"}, "camera is 'the front', which is no topic: topic name must not contain"),
+        ({"depth_topic": "/depth/"}, "depth_topic is '/depth/', which is no topic: topic name must not end with"),
     ],
 )
 def test_wrong_parameters_are_one_sentence(ros: None, params: dict[str, Any], sentence: str) -> None:

@@ -15,6 +15,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from test_diagnostics import status
 
+from querydiff_core.errors import QueryDiffError
 from querydiff_ros.common.topics import camera_topics
 
 MakeNode = Callable[..., Any]
@@ -221,3 +222,11 @@ def test_one_topic_for_each_camera_or_none(make_node: MakeNode) -> None:
     node = make_node(cameras=["left", "right"], image_topic="/a/image_raw, /b/image_raw")
     assert node.trigger_configure().name == "SUCCESS"
     assert node._parameter_reader.read().topics_of("right") == ("/b/image_raw", "")
+
+
+@pytest.mark.parametrize("name", ["image_topic", "camera_info_topic"])
+def test_what_is_no_topic_fails_configure_with_its_name(make_node: MakeNode, name: str) -> None:
+    node = make_node(**{name: "/usb/front camera"})
+    assert node.trigger_configure().name == "FAILURE"
+    with pytest.raises(QueryDiffError, match=f"^Parameter {name} holds '/usb/front camera', which is no topic: topic"):
+        node._parameter_reader.read()

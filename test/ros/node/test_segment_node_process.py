@@ -125,6 +125,7 @@ def test_a_wrong_start_is_one_sentence_and_a_living_node(
     ("arguments", "sentence"),
     [
         (["--ros-args", "--params-file", "/nowhere.yaml"], "ROS 2 does not start: "),
+        (["--ros-args", "-p", "cameras:=[]"], "A parameter is an empty list, in which ROS sees no value"),
         (["-p", "bring_up:=true"], "Unknown argument -p: parameters follow --ros-args."),
         (["--ros-args", "-p", "bring_up:=true", "--", "x"], "Unknown argument x: parameters follow --ros-args."),
     ],
