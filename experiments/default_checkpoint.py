@@ -13,12 +13,12 @@ Example: python experiments/default_checkpoint.py --seeds 1 2 3    # a night on 
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from commands import REPOSITORY, querydiff
 from generalisation.variants import CONDITIONS as SCORED
 from generalisation.variants import REAL_SETS
 
@@ -28,7 +28,6 @@ from querydiff_core.street_scenes.scene_folder import SceneFolder
 from querydiff_core.utils.atomic_file import atomic_file
 from querydiff_core.utils.terminal import progress
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 IMAGE_SIZE = (320, 576)
 
 
@@ -141,11 +140,6 @@ def score(student: Path, scenes: Path, real: Path) -> None:
             print(f"no {folder} in {real}: it is not scored on", file=sys.stderr)
     data = [word for source in sources for word in ("--data", source)]
     querydiff("evaluate", student, *data, "--output", student.with_suffix(".json"))
-
-
-def querydiff(*arguments: object) -> None:
-    command = [sys.executable, "-m", "querydiff_core", *map(str, arguments)]
-    subprocess.run(command, cwd=REPOSITORY, env={"OMP_NUM_THREADS": "1"} | os.environ, check=True)
 
 
 if __name__ == "__main__":
