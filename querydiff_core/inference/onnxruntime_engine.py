@@ -14,12 +14,17 @@ from querydiff_core.errors import QueryDiffError, explained
 from querydiff_core.inference.engine import EngineOptions, Provider, check_camera, check_size
 from querydiff_core.inference.metadata import METADATA_KEY, ModelMetadata
 from querydiff_core.utils.cache_folder import cache_folder
+from querydiff_core.utils.file_hash import file_hash
 
 PROVIDERS: Mapping[Provider, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+
+SHRINKS_RIGHT = (1, 27)
+"""The first ONNX Runtime whose antialiased bilinear Resize is right on GPUs. Before, the first of its two passes is run
+for as many values as the result has, which are fewer than it must write where images shrink."""
 
 SLOWER = ["SkipLayerNormFusion"]
 """Optimisations that make the CPU slower: the fused operator takes six times as long as an Add and a normalisation."""
@@ -38,6 +43,8 @@ class OnnxRuntimeEngine:
         check_size(path, self.metadata, options.size)
         if self.metadata.precision == "int8":
             _check_int8(path, provider)
+        if self.device != "cpu":
+            _check_resizing(path, self.metadata)
         self._outputs = _check_interface(path, session)
         self.has_confidence = len(self._outputs) == 2
         if PROVIDERS[provider] not in session.get_providers():
@@ -77,6 +84,18 @@ def _check_int8(path: Path, provider: Provider) -> None:
             "%s is in int8 and this CPU has no instructions that multiply it (VNNI): it may run no faster than an fp32 "
             "file, and label less well.",
             path,
+        )
+
+
+def _check_resizing(path: Path, metadata: ModelMetadata) -> None:
+    """Refuse a GPU where this ONNX Runtime would give the network something else than the camera's image."""
+    if metadata.build and metadata.build.camera:  # resized by products of matrices
+        return
+    version = onnxruntime.__version__
+    if tuple(int(part) for part in version.split(".")[:2]) < SHRINKS_RIGHT:
+        raise QueryDiffError(
+            f"ONNX Runtime {version} resizes images wrongly on GPUs, and {path} would label noise: update it to "
+            f"{'.'.join(map(str, SHRINKS_RIGHT))} or newer, export the file with --camera, or use device cpu."
         )
 
 
@@ -147,16 +166,17 @@ def _choose(options: EngineOptions) -> tuple[Provider, str]:
 def _tensorrt_options(path: Path, index: str) -> dict[str, Any]:
     """Half precision where the file is in half precision, and engines that are built once for each size of images.
 
-    ONNX Runtime names an engine in its cache by model, GPU and TensorRT version.
+    ONNX Runtime names an engine in its cache by the model's file name, its tensors' names, the GPU and TensorRT's
+    version, but not by its weights: each file has a folder of its own.
     """
-    folder = str(cache_folder("onnxruntime_tensorrt"))
+    timings, engines = (cache_folder(f"onnxruntime_tensorrt/{name}") for name in ("timings", file_hash(path)[:16]))
     return {
         "device_id": index,
         "trt_fp16_enable": read_onnx(path)[0].precision == "fp16",
         "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": folder,
+        "trt_engine_cache_path": str(engines),
         "trt_timing_cache_enable": True,
-        "trt_timing_cache_path": folder,
+        "trt_timing_cache_path": str(timings),
     }
 
 

@@ -8,7 +8,7 @@ from engines import PIXEL_METADATA, expected_labels, write_pixel_engine
 
 from querydiff_core.errors import QueryDiffError
 from querydiff_core.inference.build_target import EngineBuild
-from querydiff_core.inference.onnxruntime_engine import PROVIDERS
+from querydiff_core.inference.onnxruntime_engine import PROVIDERS, _check_resizing, _tensorrt_options
 from querydiff_core.inference.segmenter import Segmenter
 
 HERE = onnxruntime.get_available_providers()
@@ -37,6 +37,31 @@ def test_a_provider_labels_alike_or_is_refused_with_those_that_are_here(engine_f
     with pytest.raises(QueryDiffError, match=f"{PROVIDERS[provider]}.* has .*cpu.*pip install onnxruntime-") as failure:
         Segmenter.load(engine_file, provider=provider)
     assert "\n" not in str(failure.value)
+
+
+def test_a_gpu_that_would_resize_wrongly_is_refused_unless_the_camera_is_built_in(engine_file, monkeypatch):
+    camera = dataclasses.replace(PIXEL_METADATA, build=EngineBuild("onnx", camera=(20, 30)))
+    monkeypatch.setattr(onnxruntime, "__version__", "1.26.0")
+    with pytest.raises(QueryDiffError, match=r"1\.26\.0 resizes images wrongly on GPUs.* 1\.27 or newer.*--camera"):
+        _check_resizing(engine_file, PIXEL_METADATA)
+    _check_resizing(engine_file, camera)
+    Segmenter.load(engine_file, device="cpu")
+    monkeypatch.setattr(onnxruntime, "__version__", "1.27.0")
+    _check_resizing(engine_file, PIXEL_METADATA)
+
+
+def test_a_file_that_was_exported_again_gets_new_tensorrt_engines(engine_file, tmp_path, monkeypatch):
+    """ONNX Runtime takes any engine in its cache that was built from a file of that name and structure."""
+    monkeypatch.setenv("QUERYDIFF_CACHE", str(tmp_path / "cache"))
+    before = _tensorrt_options(engine_file, "0")
+    assert _tensorrt_options(engine_file, "0") == before
+    model = onnx.load(engine_file)
+    (nineteen,) = (tensor for tensor in model.graph.initializer if tensor.name == "nineteen")
+    nineteen.CopyFrom(onnx.numpy_helper.from_array(np.array(18, np.uint8), "nineteen"))
+    onnx.save(model, engine_file)
+    after = _tensorrt_options(engine_file, "0")
+    assert before["trt_engine_cache_path"] != after["trt_engine_cache_path"]
+    assert before["trt_timing_cache_path"] == after["trt_timing_cache_path"]
 
 
 def test_an_unknown_provider_is_refused(engine_file):
