@@ -115,8 +115,9 @@ def deformable_attention(
     queries = tokens + position
     heads, levels, points = attention.n_heads, attention.n_levels, attention.n_points
     # Offsets are in pixels of their level and grids go from -1 to 1: scale the few weights, not the many offsets.
-    scale = torch.tensor([[2 / width, 2 / height] for height, width in sizes], device=tokens.device)
-    scale = scale.to(tokens.dtype)[None, :, None].expand(heads, -1, points, -1).flatten()
+    sides = [side for height, width in sizes for side in (width, height)]
+    scale = torch.cat([tokens.new_full((1,), 2 / side) for side in sides])  # made on the device: a GPU need not wait
+    scale = scale.view(1, levels, 1, 2).expand(heads, -1, points, -1).flatten()
     places = pixel_places(sizes, tokens)[:, None].expand(-1, heads * levels * points, -1).flatten(1)
     offsets = attention.sampling_offsets
     grids = linear(queries, offsets.weight * scale[:, None], offsets.bias * scale) + places  # (B, n, h l p 2)

@@ -53,6 +53,7 @@ class AutoencoderModule(TeacherModule):
 @torch.no_grad()
 def set_scaling_factor(autoencoder: AutoencoderKL, images: Tensor) -> None:
     """Set the factor that gives the latents of `images` (RGB in -1..1, `(N, 3, H, W)`) a standard deviation of 1."""
+    images = images.to(autoencoder.device)  # Lightning leaves what it has trained on the CPU
     random = torch.Generator().manual_seed(0)
     latents = [autoencoder.encode(image).latent_dist.sample(random) for image in images.split(1)]
     autoencoder.register_to_config(scaling_factor=1 / float(torch.cat(latents).std()))

@@ -20,7 +20,8 @@ class MergedIoU(MulticlassConfusionMatrix):
 
     def __init__(self, mapping: LabelMapping) -> None:
         classes = len(mapping.score_classes)
-        super().__init__(classes + 1, ignore_index=UNLABELLED)  # the last is `none of them`
+        # The last is `none of them`. No validation: it sorts all pixels twice, and the table gives nothing else.
+        super().__init__(classes + 1, ignore_index=UNLABELLED, validate_args=False)
         self.register_buffer("table", torch.from_numpy(mapping.score_table.copy()).long(), persistent=False)
 
     def update(self, prediction: Tensor, ground_truth: Tensor) -> None:

@@ -89,7 +89,7 @@ class TeacherTraining:
             if not self._fit(AutoencoderModule(network, self.recipe), self.recipe.model.autoencoder_steps):
                 return False
             held_out = held_out_crops(self.images.held_out, self.recipe.data.crop)
-            set_scaling_factor(network, signed(held_out.to(self.device)))
+            set_scaling_factor(network, signed(held_out))
             self.folder.write("vae", network.save_pretrained)
         return not self._stop.stopped
 
